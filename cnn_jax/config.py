@@ -1,0 +1,178 @@
+"""Experiment configs: found by file and variant, changed from the command line, checked, compared.
+
+A config is the recipe of a paper as a locked `ConfigDict`. Each of its groups becomes the keyword
+arguments of one function (`call`), so that a misspelt or missing field is an error that lists the
+right ones. `cnn_jax` has no defaults behind it: `config.json` of a run tells everything.
+"""
+
+import ast
+import importlib.util
+import inspect
+import json
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from cnn_jax import errors, models
+from cnn_jax.errors import UserError
+
+
+def load_config(file_and_variant: str, overrides: Iterable[str] = ()) -> ConfigDict:
+    """The locked config that `launch.py --config=FILE[:variant] --config.field=value` uses.
+
+    Args:
+      file_and_variant: `experiments/resnet/cifar10.py` or, with a variant, `...cifar10.py:56,fast`.
+      overrides: `field=value` each, such as `model.depth=32` or `data.path=cifar10`. A new
+        `model.name` takes the options of the model from that family's defaults.
+
+    Raises:
+      UserError: no such file, variant or field, or a value of the wrong type.
+    """
+    file, _, variant = file_and_variant.partition(".py:")
+    path = Path(file if file.endswith(".py") else f"{file}.py")
+    config = load_experiment(path).get_config(variant)
+    pairs = [split_override(override) for override in overrides]
+    for field, text in pairs:
+        if field == "model.name":
+            config.model = ConfigDict({"name": text})
+    name = config.model.name
+    config.model = ConfigDict({"name": name, **models.options(name), **config.model.to_dict()})
+    config.lock()
+    for field, text in pairs:
+        if field != "model.name":
+            override_field(config, field, text)
+    return config
+
+
+def load_experiment(path: Path) -> ModuleType:
+    """Imports an experiment file: `get_config(variant)`, and `VARIANTS` for the list of them."""
+    if not path.is_file():
+        raise UserError(f"no experiment file {path}; `python launch.py list` shows them", 2)
+    spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except UserError:
+        raise
+    except Exception as error:
+        line = traceback.extract_tb(error.__traceback__)[-1].lineno
+        line = error.lineno if isinstance(error, SyntaxError) else line
+        raise UserError(f"{path}, line {line}: {type(error).__name__}: {error}") from error
+    if not hasattr(module, "get_config"):
+        raise UserError(f"{path} is no experiment: it has no function get_config(variant)", 2)
+    return module
+
+
+def choose(variant: str, choices: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """Reads a variant, words with commas between, one at most of each group; the first is the default.
+
+    >>> choose("56,fast", {"depth": ("20", "56"), "recipe": ("paper", "fast")})
+    {'depth': '56', 'recipe': 'fast'}
+    """
+    chosen: dict[str, str] = {}
+    for word in filter(None, variant.split(",")):
+        group = next((g for g, words in choices.items() if word in words), None)
+        if group is None:
+            raise errors.unknown("variant", word, [w for words in choices.values() for w in words])
+        if group in chosen:
+            raise UserError(f"variants {chosen[group]!r} and {word!r} exclude each other", 2)
+        chosen[group] = word
+    return {group: chosen.get(group, next(iter(words))) for group, words in choices.items()}
+
+
+def split_override(override: str) -> tuple[str, str]:
+    """`field=value` as two strings."""
+    field, equals, text = override.partition("=")
+    if not equals or not field:
+        raise UserError(f"cannot read {override!r}: write field=value, such as model.depth=32", 2)
+    return field, text
+
+
+def override_field(config: ConfigDict, field: str, text: str) -> None:
+    """Sets `group.name` to the value that `text` spells, of the type that the field has."""
+    *groups, name = field.split(".")
+    group = config
+    for part in groups:
+        if part not in group or not isinstance(group[part], ConfigDict):
+            raise errors.unknown("config field", field, field_names(config))
+        group = group[part]
+    if name not in group or isinstance(group[name], ConfigDict):
+        raise errors.unknown("config field", field, field_names(config))
+    is_text = group.get_type(name) is str
+    try:
+        group[name] = text if is_text and text != "None" else literal(text)
+    except (TypeError, ValueError) as error:
+        kind = group.get_type(name).__name__
+        raise UserError(f"config field {field} takes {kind}, not {text!r} ({error})", 2) from None
+
+
+def literal(text: str) -> Any:
+    """A Python value; `true` and `false` too; what is none is text."""
+    try:
+        return {"true": True, "false": False}[text.lower()]
+    except KeyError:
+        pass
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def field_names(config: Mapping, prefix: str = "") -> list[str]:
+    """Every field with its path: `seed`, `model.depth`, ..."""
+    names = []
+    for key, value in config.items():
+        is_group = isinstance(value, Mapping | ConfigDict)
+        names += field_names(value, f"{prefix}{key}.") if is_group else [f"{prefix}{key}"]
+    return names
+
+
+def call(function: Callable, group_name: str, group: ConfigDict, **others: Any) -> Any:
+    """`function(**others, **group)`; a field too many or too few is an error that names it."""
+    arguments = group.to_dict()
+    parameters = inspect.signature(function).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        takes = [name for name in parameters if name not in others]
+        for name in arguments:
+            if name not in takes:
+                raise errors.unknown(f"field of config.{group_name}", name, takes)
+        for name in takes:
+            if name not in arguments and parameters[name].default is inspect.Parameter.empty:
+                raise UserError(f"config.{group_name} lacks the field {name!r}", 2)
+    return function(**others, **arguments)
+
+
+def write_json(config: ConfigDict, path: Path) -> None:
+    """Writes the config as JSON."""
+    path.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+
+
+def read_json(path: Path) -> ConfigDict:
+    """Reads what `write_json` wrote, locked."""
+    return ConfigDict(json.loads(path.read_text())).lock()
+
+
+def difference(old: ConfigDict, new: ConfigDict) -> list[str]:
+    """One line for each field in which two configs differ: `model.depth: 20 there, 32 here`."""
+    flat = [flatten(json.loads(json.dumps(config.to_dict()))) for config in (old, new)]
+    lines = []
+    for field in sorted(flat[0].keys() | flat[1].keys()):
+        there, here = (values.get(field, "absent") for values in flat)
+        if there != here:
+            lines.append(f"{field}: {there} there, {here} here")
+    return lines
+
+
+def flatten(tree: Mapping, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one: {"model.depth": 20, ...}."""
+    flat = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

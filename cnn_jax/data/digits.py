@@ -1,0 +1,28 @@
+"""The embedded data set: scikit-learn's 1,797 real handwritten digits, 8x8 pixels in 17 shades of grey.
+
+They come with scikit-learn (the test part of the UCI "Optical Recognition of Handwritten Digits" set),
+so nothing is downloaded. The split is fixed and stratified: 1,257 train, 180 validation, 360 test.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from cnn_jax.data.dataset import Dataset, Split, stratified
+
+SPLIT_SEED = 0
+
+
+def load(path: Path | None, image_size: int | None) -> Dataset:
+    """Reads the digits as uint8 [N, 8, 8, 1]; takes neither a path nor an image size."""
+    del path, image_size
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
+    labels = bunch.target.astype(np.int32)
+    rest, test = stratified(labels, 360, SPLIT_SEED)
+    train, validation = stratified(labels[rest], 180, SPLIT_SEED)
+    parts = {"train": rest[train], "validation": rest[validation], "test": test}
+    splits = {name: Split(images[index], labels[index]) for name, index in parts.items()}
+    return Dataset(tuple(str(digit) for digit in range(10)), splits)

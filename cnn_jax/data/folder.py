@@ -1,0 +1,145 @@
+"""A folder of images as a data set: `root/{train,validation,test}/<class>/*.png|jpg`.
+
+The first read decodes every file and keeps the result as one array file in the user's cache folder
+(`$CNN_JAX_CACHE`, else `~/.cache/cnn_jax`), under a fingerprint of the names, sizes and times of all
+files; a folder that has changed is read anew.
+"""
+
+import hashlib
+import os
+import tempfile
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cnn_jax.data.dataset import Dataset, Split
+from cnn_jax.errors import UserError
+
+SUFFIXES = {".png", ".jpg", ".jpeg"}
+SPLITS = ("train", "validation", "test")
+LAYOUT = "{train,validation,test}/<class>/*.png (or .jpg)"
+
+
+def load(path: Path | None, image_size: int | None) -> Dataset:
+    """Reads the folder: uint8 [N, H, W, C], grey (C = 1) where every file is, else RGB.
+
+    Classes are the names of the folders in "train", in alphabetical order. Raises `UserError` for a
+    missing folder, no images, an empty class, a damaged file, or images of different sizes.
+    """
+    if path is None or not path.is_dir():
+        raise UserError(
+            f"folder: no folder at data.path = {path}; name one laid out as {LAYOUT} with "
+            "--config.data.path=FOLDER"
+        )
+    class_names, files = find_images(path)
+    cache = cache_folder() / f"{fingerprint(path, files, image_size)}.npz"
+    images = read_cache(cache)
+    if images is None:
+        images = decode_all(files, image_size)
+        write_cache(cache, images)
+    splits = {}
+    for name, members in files.items():
+        labels = np.array([class_names.index(file.parent.name) for file in members], np.int32)
+        splits[name] = Split(images[name], labels)
+    return Dataset(class_names, splits)
+
+
+def find_images(root: Path) -> tuple[tuple[str, ...], dict[str, list[Path]]]:
+    """The class names, and the image files of each split in a fixed order."""
+    if not (root / "train").is_dir():
+        raise UserError(f"folder: {root} has no folder 'train'; it must be laid out as {LAYOUT}")
+    class_names = tuple(sorted(d.name for d in (root / "train").iterdir() if d.is_dir()))
+    files = {}
+    for split in SPLITS:
+        if not (root / split).is_dir():
+            continue
+        found = {d.name: d for d in (root / split).iterdir() if d.is_dir()}
+        if extra := sorted(set(found) - set(class_names)):
+            raise UserError(f"folder: {root / split} has classes that 'train' lacks: {extra}")
+        files[split] = []
+        for name in class_names:
+            members = sorted(f for f in found[name].iterdir() if f.suffix.lower() in SUFFIXES) if name in found else []
+            if not members:
+                raise UserError(
+                    f"folder: class {name!r} has no images in {root / split}; "
+                    "add some (.png, .jpg) or remove the class from every split"
+                )
+            files[split] += members
+    if not class_names:
+        raise UserError(f"folder: no images in {root / 'train'}; it must be laid out as {LAYOUT}")
+    if "test" not in files:
+        raise UserError(f"folder: {root} has no folder 'test'; it must be laid out as {LAYOUT}")
+    return class_names, files
+
+
+def decode_all(files: dict[str, list[Path]], image_size: int | None) -> dict[str, np.ndarray]:
+    """Decodes every file, in threads: uint8 [N, H, W, C] for each split."""
+    members = [file for split in files.values() for file in split]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        arrays = list(pool.map(lambda file: decode(file, image_size), members))
+    for file, array in zip(members, arrays, strict=True):
+        if array.shape[:2] != arrays[0].shape[:2]:
+            raise UserError(
+                f"folder: {file} is {array.shape[1]}x{array.shape[0]} pixels and {members[0]} is "
+                f"{arrays[0].shape[1]}x{arrays[0].shape[0]}: bring all to one size with "
+                "--config.data.image_size=PIXELS"
+            )
+    channels = max(array.shape[2] for array in arrays)
+    arrays = iter(np.broadcast_to(a, (*a.shape[:2], channels)) for a in arrays)
+    return {name: np.stack([next(arrays) for _ in split]) for name, split in files.items()}
+
+
+def decode(file: Path, image_size: int | None) -> np.ndarray:
+    """One image as uint8 [H, W, 1 or 3]; with `image_size`, shorter side resized, centre cropped."""
+    try:
+        with Image.open(file) as opened:
+            image = opened.convert("L" if opened.mode in ("1", "L") else "RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"folder: cannot decode {file} ({error}); replace or remove it") from None
+    if image_size is not None and image.size != (image_size, image_size):
+        scale = image_size / min(image.size)
+        width, height = (max(image_size, round(side * scale)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+        left, top = (width - image_size) // 2, (height - image_size) // 2
+        image = image.crop((left, top, left + image_size, top + image_size))
+    array = np.asarray(image)
+    return array if array.ndim == 3 else array[..., None]
+
+
+def fingerprint(root: Path, files: dict[str, list[Path]], image_size: int | None) -> str:
+    """A digest of the names, sizes and modification times of all files, and of the image size."""
+    digest = hashlib.sha256(f"{image_size}".encode())
+    for members in files.values():
+        for file in members:
+            stat = file.stat()
+            digest.update(f"{file.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return f"{root.name}-{digest.hexdigest()[:32]}"
+
+
+def cache_folder() -> Path:
+    """Where array files are kept."""
+    base = os.environ.get("CNN_JAX_CACHE") or Path.home() / ".cache" / "cnn_jax"
+    return Path(base) / "folders"
+
+
+def read_cache(file: Path) -> dict[str, np.ndarray] | None:
+    """The images of each split, or None where there is no usable array file."""
+    try:
+        with np.load(file) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def write_cache(file: Path, images: dict[str, np.ndarray]) -> None:
+    """Writes the array file in one stroke; a cache that cannot be written is done without."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".tmp", delete=False) as temporary:
+            np.savez(temporary, **images)
+        os.replace(temporary.name, file)
+    except OSError as error:
+        print(f"note: the decoded images are not kept for the next time: {error}")

@@ -1,0 +1,20 @@
+"""Mistakes of the user, told in one line: what is wrong, where, and what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """`launch.py` prints it as `error: ...` and leaves with `exit_code`; a notebook shows it as it is."""
+
+    def __init__(self, message: str, exit_code: int = 1):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def unknown(what: str, name: str, choices: Iterable[str]) -> UserError:
+    """The error for a misspelt name: the closest right one first, then all of them."""
+    choices = [str(choice) for choice in choices]
+    close = difflib.get_close_matches(str(name), choices, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    return UserError(f"unknown {what} {name!r}{hint}; choose from: {', '.join(choices)}", 2)

@@ -1,0 +1,238 @@
+"""What two or more networks share: the one convolution, the one batch norm, repeated blocks, initialisers."""
+
+import functools
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from cnn_jax import errors
+
+Array = jax.Array
+
+# --- convolution -------------------------------------------------------------------------------
+
+_CANONICAL = ("NHWC", "HWIO", "NHWC")
+
+
+def conv_general_dilated(
+    images: Array,
+    kernel: Array,
+    window_strides,
+    padding,
+    lhs_dilation=None,
+    rhs_dilation=None,
+    dimension_numbers=None,
+    feature_group_count: int = 1,
+    precision=None,
+) -> Array:
+    """`lax.conv_general_dilated`, with gradients that stay fast inside a loop on CPU.
+
+    Accelerators get the plain `lax` convolution, whose gradients their libraries recognise. XLA:CPU
+    runs a convolution in a loop body (`lax.scan`) by a naive kernel unless it is in canonical layout,
+    and JAX's own gradients are not: jax-ml/jax#12868. There the gradients are written out below.
+    Grouped and dilated convolutions always take the plain path.
+    """
+    plain = functools.partial(
+        lax.conv_general_dilated,
+        lhs_dilation=lhs_dilation,
+        rhs_dilation=rhs_dilation,
+        dimension_numbers=dimension_numbers,
+        feature_group_count=feature_group_count,
+        precision=precision,
+    )
+    dilated = any(d != 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
+    if jax.default_backend() != "cpu" or feature_group_count != 1 or dilated or kernel.ndim != 4:
+        return plain(images, kernel, window_strides, padding)
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(images.shape[1:3], kernel.shape[:2], window_strides, padding)
+    padding = tuple(tuple(pair) for pair in padding)
+    return _canonical_conv(images, kernel, tuple(window_strides), padding, precision)
+
+
+def _conv(x, kernel, strides, padding, precision, **dilation):
+    return lax.conv_general_dilated(
+        x, kernel, strides, padding, dimension_numbers=_CANONICAL, precision=precision, **dilation
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _canonical_conv(x, kernel, strides, padding, precision):
+    return _conv(x, kernel, strides, padding, precision)
+
+
+def _canonical_conv_forward(x, kernel, strides, padding, precision):
+    return _conv(x, kernel, strides, padding, precision), (x, kernel)
+
+
+def _canonical_conv_backward(strides, padding, precision, residuals, dy):
+    x, kernel = residuals
+    # XLA:CPU would otherwise fuse the whole chain of residual additions into the transposes of `x`,
+    # once for each block of a stage. The barriers count where `training.compiler` keeps them alive.
+    x, dy = lax.optimization_barrier((x, dy))
+    spread = [s * (n - 1) + 1 for s, n in zip(strides, dy.shape[1:3], strict=True)]
+    dims = list(zip(x.shape[1:3], kernel.shape[:2], padding, spread, strict=True))
+
+    # Input gradient: dy, dilated by the stride, with the kernel turned round, in and out swapped.
+    dx = _conv(
+        dy,
+        jnp.flip(kernel, (0, 1)).swapaxes(2, 3),
+        (1, 1),
+        [(k - 1 - low, n + low - d) for n, k, (low, _), d in dims],
+        precision,
+        lhs_dilation=strides,
+    )
+    # Kernel gradient: x as [C, H, W, N] with dy as the kernel [H, W, N, O], dilated by the stride.
+    dkernel = _conv(
+        x.transpose(3, 1, 2, 0),
+        dy.transpose(1, 2, 0, 3),
+        (1, 1),
+        [(low, k - 1 + d - n - low) for n, k, (low, _), d in dims],
+        precision,
+        rhs_dilation=strides,
+    ).transpose(1, 2, 0, 3)
+    return dx, dkernel
+
+
+_canonical_conv.defvjp(_canonical_conv_forward, _canonical_conv_backward)
+
+Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)
+
+# --- batch norm --------------------------------------------------------------------------------
+
+
+def _sums(x: Array, y: Array) -> tuple[Array, Array]:
+    """Sums over the rows of `y` and of `x * y`, [groups, rows, channels] -> two [groups, channels]."""
+    if jax.default_backend() != "cpu":
+        return y.sum(1), (x * y).sum(1)
+    # A product with ones is faster than XLA:CPU's reduction.
+    ones = jnp.ones((x.shape[0], 1, x.shape[1]), x.dtype)
+    return (ones @ y)[:, 0], (ones @ (x * y))[:, 0]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _normalise(x, scale, bias, epsilon):
+    return _normalise_forward(x, scale, bias, epsilon)[0]
+
+
+def _normalise_forward(x, scale, bias, epsilon):
+    x32 = x.astype(jnp.float32)
+    total, squares = _sums(x32, x32)
+    mean = total / x.shape[1]
+    variance = jnp.maximum(squares / x.shape[1] - mean**2, 0.0)
+    inverse = lax.rsqrt(variance + epsilon)
+    factor = inverse * scale
+    y = x32 * factor[:, None] + (bias - mean * factor)[:, None]
+    return (y.astype(x.dtype), mean, variance), (x, scale, mean, inverse)
+
+
+def _normalise_backward(epsilon, residuals, cotangents):
+    del epsilon
+    x, scale, mean, inverse = residuals
+    dy = cotangents[0].astype(jnp.float32)  # mean and variance feed the running averages only
+    if jax.default_backend() == "cpu":
+        dy = lax.optimization_barrier(dy)
+    x32 = x.astype(jnp.float32)
+    dbias, product = _sums(x32, dy)
+    dscale = (product - mean * dbias) * inverse
+    rows = x.shape[1]
+    a = inverse * scale
+    b = -a * inverse * dscale / rows
+    c = -a * dbias / rows - b * mean
+    dx = a[:, None] * dy + b[:, None] * x32 + c[:, None]
+    return dx.astype(x.dtype), dscale.sum(0), dbias.sum(0)
+
+
+_normalise.defvjp(_normalise_forward, _normalise_backward)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation of images [B, H, W, C] (Ioffe & Szegedy 2015), statistics in float32.
+
+    `group_size` examples share their statistics, `None` is the whole batch; the running averages are
+    over the groups. As in Torch and Caffe, `momentum` is the share of the old average (PyTorch writes
+    1 - momentum), and the running variance is the unbiased one.
+    """
+
+    group_size: int | None = None
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    scale_init: Callable = nn.initializers.ones
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        channels = x.shape[-1]
+        scale = self.param("scale", self.scale_init, (channels,), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
+        var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
+        if not train:
+            factor = lax.rsqrt(var.value + self.epsilon) * scale
+            return (x * factor + (bias - mean.value * factor)).astype(self.dtype)
+
+        group_size = self.group_size or x.shape[0]
+        if x.shape[0] % group_size:
+            raise errors.UserError(
+                f"a batch of {x.shape[0]} does not divide into batch-norm groups of {group_size}: "
+                f"choose a batch size that is a multiple of {group_size}"
+            )
+        rows = x.reshape(x.shape[0] // group_size, -1, channels)
+        y, means, variances = _normalise(rows, scale, bias, self.epsilon)
+        if not self.is_initializing():
+            unbiased = variances * (rows.shape[1] / max(rows.shape[1] - 1, 1))
+            m = self.momentum
+            mean.value = m * mean.value + (1 - m) * means.mean(0)
+            var.value = m * var.value + (1 - m) * unbiased.mean(0)
+        return y.reshape(x.shape).astype(self.dtype)
+
+
+# --- repeated blocks ---------------------------------------------------------------------------
+
+
+class Stage(nn.Module):
+    """`count` blocks one after the other; `block(stride=..., name=...)` makes one.
+
+    The first has the stride, the others are equal to each other. Eight or more equal ones become one
+    `lax.scan`, so that a stage of 200 compiles like a stage of one: variables in `block1` and, stacked
+    along a leading axis, in `blocks`. Fewer, or with `unroll`, stand in `block1`, `block2`, ...
+    """
+
+    block: Callable[..., nn.Module]
+    count: int
+    stride: int
+    unroll: bool
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        x = self.block(stride=self.stride, name="block1")(x, train)
+        if self.unroll or self.count < 9:
+            for i in range(2, self.count + 1):
+                x = self.block(stride=1, name=f"block{i}")(x, train)
+            return x
+        scan = nn.scan(
+            lambda block, carry, _: (block(carry, train), None),
+            variable_axes={"params": 0, "batch_stats": 0},
+            split_rngs={"params": True, "dropout": True},
+            length=self.count - 1,
+        )
+        return scan(self.block(stride=1, name="blocks"), x, None)[0]
+
+
+# --- initialisers ------------------------------------------------------------------------------
+
+# He et al. (2015), arXiv:1502.01852: a normal distribution of variance 2 / fan.
+he_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+
+
+def torch_linear(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+    """Torch's default for a linear layer, U(-1/sqrt(fan_in), 1/sqrt(fan_in)); shape [in, out]."""
+    bound = shape[0] ** -0.5
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def unit_uniform(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
+    """U(0, 1): Torch7's default for the scale of a batch norm."""
+    return jax.random.uniform(key, shape, dtype)

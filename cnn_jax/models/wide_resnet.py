@@ -1,0 +1,126 @@
+"""Zagoruyko & Komodakis (2016), arXiv:1605.07146: wide residual networks for 32x32 images.
+
+Table 1, block B(3,3), depth = 6N + 4:
+
+    group  output  content
+    conv1  32x32   [3x3, 16]
+    conv2  32x32   [3x3, 16k; 3x3, 16k] x N
+    conv3  16x16   [3x3, 32k; 3x3, 32k] x N
+    conv4   8x8    [3x3, 64k; 3x3, 64k] x N
+    pool    1x1    average
+"""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cnn_jax import errors
+from cnn_jax.models import layers
+
+Array = jax.Array
+
+# The released Torch7 code leaves the scale of its batch norms at Torch7's default, U(0, 1).
+GAMMA = {"uniform": layers.unit_uniform, "ones": nn.initializers.ones}
+
+
+class WideBasic(nn.Module):
+    """BN-ReLU-conv3x3-BN-ReLU-[dropout]-conv3x3, Figure 1; pre-activation (arXiv:1603.05027).
+
+    Where the number of channels changes, the first BN-ReLU stands before the split, so that the 1x1
+    shortcut convolution sees its output too (released code, models/wide-resnet.lua).
+    """
+
+    channels: int
+    stride: int
+    dropout: float
+    gamma: str
+    bn_group_size: int | None
+    dtype: str
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        conv = functools.partial(
+            layers.Conv,
+            self.channels,
+            use_bias=False,
+            kernel_init=layers.he_fan_in,
+            dtype=self.dtype,
+        )
+        norm = functools.partial(
+            layers.BatchNorm, self.bn_group_size, scale_init=GAMMA[self.gamma], dtype=self.dtype
+        )
+        y = nn.relu(norm(name="bn1")(x, train))
+        if x.shape[-1] != self.channels:
+            x = conv((1, 1), strides=self.stride, padding=0, name="shortcut")(y)
+        y = conv((3, 3), strides=self.stride, padding=1, name="conv1")(y)
+        y = nn.relu(norm(name="bn2")(y, train))
+        y = nn.Dropout(self.dropout, deterministic=not train)(y)
+        return x + conv((3, 3), padding=1, name="conv2")(y)
+
+
+class WideResNet(nn.Module):
+    """WRN-depth-width: images [B, H, W, C] -> logits [B, classes].
+
+    `dropout`: share of activations that is dropped, 0.3 for CIFAR in the paper (section 3.3).
+    `gamma`: initial scale of the batch norms, "uniform" as in the released code, or "ones".
+    `bn_group_size`: examples that share batch statistics; None is the whole batch.
+    `unroll`: keeps long stages as separate blocks, where they are one `lax.scan` otherwise.
+    """
+
+    num_classes: int
+    depth: int = 28
+    width: int = 10
+    dropout: float = 0.0
+    gamma: str = "uniform"
+    bn_group_size: int | None = None
+    unroll: bool = False
+    dtype: str = "float32"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.depth < 10 or (self.depth - 4) % 6:
+            raise errors.UserError(
+                f"wide_resnet: depth {self.depth} is not 6N + 4; the paper has 16, 22, 28, 40 and 52"
+            )
+        if self.width < 1:
+            raise errors.UserError(f"wide_resnet: width {self.width} is less than 1")
+        if not 0 <= self.dropout < 1:
+            raise errors.UserError(f"wide_resnet: dropout {self.dropout} is not in [0, 1)")
+        if self.gamma not in GAMMA:
+            raise errors.unknown("gamma of wide_resnet", self.gamma, GAMMA)
+
+    @nn.compact
+    def __call__(self, images: Array, train: bool = False) -> Array:
+        x = layers.Conv(
+            16,
+            (3, 3),
+            padding=1,
+            use_bias=False,
+            kernel_init=layers.he_fan_in,
+            dtype=self.dtype,
+            name="conv1",
+        )(images)
+        k = self.width
+        for group, channels, stride in [
+            ("conv2", 16 * k, 1),
+            ("conv3", 32 * k, 2),
+            ("conv4", 64 * k, 2),
+        ]:
+            block = functools.partial(
+                WideBasic,
+                channels=channels,
+                dropout=self.dropout,
+                gamma=self.gamma,
+                bn_group_size=self.bn_group_size,
+                dtype=self.dtype,
+            )
+            x = layers.Stage(block, (self.depth - 4) // 6, stride, self.unroll, name=group)(
+                x, train
+            )
+        norm = layers.BatchNorm(
+            self.bn_group_size, scale_init=GAMMA[self.gamma], dtype=self.dtype, name="bn"
+        )
+        x = nn.relu(norm(x, train)).mean((1, 2)).astype(jnp.float32)
+        return nn.Dense(self.num_classes, kernel_init=layers.torch_linear, name="fc")(x)

@@ -1,0 +1,1 @@
+"""Training: state, losses, schedules, optimizers, steps, evaluation, and the loop."""

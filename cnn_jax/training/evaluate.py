@@ -1,0 +1,32 @@
+"""Errors over a whole split, every example counted once."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+
+from cnn_jax.data.batches import evaluation_batches
+from cnn_jax.data.dataset import Split
+from cnn_jax.data.preprocess import Preprocessing
+from cnn_jax.training import compiler, parallel, steps
+
+
+def make_evaluate(
+    model: nn.Module, split: Split, preprocessing: Preprocessing, batch_size: int
+) -> Callable[[Any], dict[str, float]]:
+    """`evaluate(variables)`: mean loss, top-1 and top-5 error (0-1) of the single central view."""
+    mesh = parallel.mesh_for(batch_size)
+    whole = parallel.replicated(mesh)
+    data = parallel.put(steps.ResidentData(split.images, split.labels, preprocessing), whole)
+    batches = evaluation_batches(len(split.labels), batch_size)
+    indices, weights = parallel.put(batches, parallel.by_batch(mesh))
+    eval_steps = compiler.jit(steps.make_eval_steps(steps.make_eval_step(model)))
+
+    def evaluate(variables):
+        sums = {k: float(v) for k, v in eval_steps(variables, data, indices, weights).items()}
+        count = sums.pop("count")
+        assert count == len(split.labels), f"counted {count} of {len(split.labels)} examples"
+        return {name: float(np.float64(value) / count) for name, value in sums.items()}
+
+    return evaluate

@@ -1,0 +1,32 @@
+"""Losses and errors, one value per example."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+Array = jax.Array
+
+
+def create(*, label_smoothing: float) -> Callable[[Array, Array], Array]:
+    """Cross entropy [B] of logits [B, classes] and labels [B].
+
+    `label_smoothing` is the share of the target that goes to all classes alike (arXiv:1512.00567,
+    section 7).
+    """
+
+    def cross_entropy(logits: Array, labels: Array) -> Array:
+        targets = jax.nn.one_hot(labels, logits.shape[-1])
+        return optax.softmax_cross_entropy(logits, optax.smooth_labels(targets, label_smoothing))
+
+    return cross_entropy
+
+
+def errors(logits: Array, labels: Array) -> dict[str, Array]:
+    """Top-1 and top-5 errors, 0 or 1 for each example [B]; of two equal logits the first wins."""
+    own = jnp.take_along_axis(logits, labels[:, None], axis=-1)
+    earlier = jnp.arange(logits.shape[-1]) < labels[:, None]
+    # What is not a number counts as above: a network that diverged is not right.
+    rank = ((logits > own) | ((logits == own) & earlier) | jnp.isnan(logits)).sum(-1)
+    return {"top1_error": (rank >= 1) * 1.0, "top5_error": (rank >= 5) * 1.0}

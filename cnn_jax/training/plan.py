@@ -1,0 +1,78 @@
+"""When things happen in a run, in steps."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ml_collections import ConfigDict
+
+from cnn_jax import config as configs
+from cnn_jax.errors import UserError
+from cnn_jax.training.durations import to_steps
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All numbers are steps, but for the batch size; `splits` are those of each evaluation."""
+
+    batch_size: int
+    steps_per_epoch: int
+    total_steps: int
+    checkpoint_every: int
+    steps_per_dispatch: int
+    evaluate_every: int
+    splits: tuple[str, ...]
+
+    @classmethod
+    def create(cls, config: ConfigDict, train_size: int) -> "Plan":
+        """Reads the groups `training` and `evaluation`, for a training split of `train_size`."""
+
+        def plan(batch_size, duration, checkpoint_every, steps_per_dispatch, evaluation):
+            if not 1 <= batch_size <= train_size:
+                raise UserError(
+                    f"training.batch_size is {batch_size}: with {train_size:,} training images it "
+                    f"must be between 1 and {train_size:,}"
+                )
+            epoch = train_size // batch_size
+            return cls(
+                batch_size=batch_size,
+                steps_per_epoch=epoch,
+                total_steps=at_least_one("training.duration", duration, epoch),
+                checkpoint_every=at_least_one("training.checkpoint_every", checkpoint_every, epoch),
+                steps_per_dispatch=max(steps_per_dispatch, 1),
+                evaluate_every=at_least_one("evaluation.every", evaluation.every, epoch),
+                splits=tuple(evaluation.splits),
+            )
+
+        return configs.call(plan, "training", config.training, evaluation=config.evaluation)
+
+    def is_due(self, every: int, step: int) -> bool:
+        """Every so often, and at the end."""
+        return step % every == 0 or step == self.total_steps
+
+    def dispatches(self, step: int) -> Iterator[tuple[int, int]]:
+        """(first step, number of steps) of each program from `step` on; none reaches past a stop.
+
+        The cuts depend on the plan alone, so that a run which goes on uses the same programs.
+        """
+        periods = (self.evaluate_every, self.checkpoint_every)
+        while step < self.total_steps:
+            begin = max(step // p * p for p in periods)
+            end = min(self.total_steps, *(step // p * p + p for p in periods))
+            size = dispatch_size(end - begin, self.steps_per_dispatch)
+            count = min(size - (step - begin) % size, end - step)
+            yield step, count
+            step += count
+
+
+def at_least_one(field: str, duration: str, steps_per_epoch: int) -> int:
+    """The steps of a duration that cannot be zero."""
+    count = to_steps(duration, steps_per_epoch)
+    if count < 1:
+        raise UserError(f"{field} is {duration!r}, which is no step at all")
+    return count
+
+
+def dispatch_size(stretch: int, limit: int) -> int:
+    """At most `limit` steps; if possible a divisor of `stretch`, so that one program fits it all."""
+    divisors = [n for n in range(max(limit // 2, 1), limit + 1) if stretch % n == 0]
+    return min(stretch, max(divisors, default=limit))

@@ -1,0 +1,53 @@
+"""The quickstart: a small Wide ResNet on scikit-learn's handwritten digits.
+
+Paper      none; the network is Zagoruyko & Komodakis (2016), arXiv:1605.07146, WRN-10-2
+Command    python launch.py
+Hardware   any; two CPU cores do
+"""
+
+from ml_collections import ConfigDict
+
+VARIANTS = {"recipe": ("quickstart",)}
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """The recipe; it has no variants."""
+    return ConfigDict(
+        {
+            "seed": 0,
+            "model": {"name": "wide_resnet", "depth": 10, "width": 2, "gamma": "ones"},
+            "data": {
+                "name": "digits",
+                "path": None,
+                "image_size": None,
+                "validation_size": 0,
+                "split_seed": 0,
+            },
+            "preprocessing": {"mean": "pixel", "deviation": "scalar", "whitening": "none"},
+            "augmentation": {"crop_padding": 1, "crop_fill": "zero", "flip": False},
+            "loss": {"label_smoothing": 0.1},
+            "optimizer": {
+                "name": "momentum",
+                "momentum": 0.9,
+                "nesterov": True,
+                "weight_decay": 5e-4,
+                "decay": "kernels",
+                "rate_inside": False,
+            },
+            "learning_rate": {
+                "schedule": "cosine",
+                "rate": 0.1,
+                "final_rate": 0.0,
+                "warmup": "2 epochs",
+                "warmup_shape": "linear",
+                "warmup_rate": 0.0,
+            },
+            "training": {
+                "duration": "40 epochs",
+                "batch_size": 64,
+                "checkpoint_every": "5 epochs",
+                "steps_per_dispatch": 20,
+            },
+            "evaluation": {"every": "1 epoch", "splits": ["validation"], "batch_size": 180},
+        }
+    )
