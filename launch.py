@@ -1,14 +1,234 @@
-"""The command line: parses, then calls one function."""
+"""The command line. It parses, then calls one function; `python launch.py --help` tells the commands."""
 
+import argparse
 import sys
 from pathlib import Path
-import cnn_jax
-from cnn_jax.training.train import train
+
 from rich.console import Console
-from cnn_jax.training import compiler
+from rich.table import Table
+
+from cnn_jax import errors
 from cnn_jax.errors import UserError
-compiler.enable_cache()
-try:
-    train(cnn_jax.load_config(sys.argv[1], sys.argv[3:]), Path(sys.argv[2]), Console())
-except UserError as e:
-    print("error:", e, file=sys.stderr); sys.exit(e.exit_code)
+
+HERE = Path(__file__).parent
+QUICKSTART = "experiments/quickstart.py"
+USAGE = """\
+usage: python launch.py [COMMAND] [ARGUMENTS]
+
+Without arguments: trains the quickstart, on embedded data, in about a minute.
+
+  train     train a network, or go on with a run that was stopped
+            [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--workdir=DIR]
+  eval      errors of a run's checkpoint over a whole split
+            RUN [--split=test] [--step=last|best|N] [--data=PATH]
+  predict   what a run sees in images
+            RUN IMAGE ... [--step=last|best|N] [--top=3]
+  summary   layers, shapes, parameters and multiply-adds of a network
+            [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--image=HxWxC]
+  list      the networks, data sets and experiments there are
+
+  python launch.py COMMAND --help     tells more of one of them
+
+examples:
+  python launch.py train --config=experiments/resnet/cifar10.py:20,fast --config.data.path=CIFAR
+  python launch.py train --config.model.width=4 --workdir=runs/wider
+  python launch.py eval runs/quickstart --step=best
+
+Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 diverged, 75 stopped by a signal after saving.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line."""
+
+    def error(self, message: str):
+        raise UserError(f"{message}; `python launch.py {self.prog} --help` shows how", 2)
+
+
+def parser_for(command: str) -> Parser:
+    """The arguments of one command."""
+    parser = Parser(command, description=COMMANDS[command].__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    if command in ("train", "summary"):
+        add("--config", default=QUICKSTART, metavar="FILE[:variant]", help="the experiment")
+        add("--config.FIELD", dest="_", metavar="VALUE", help="changes a field: --config.seed=1")
+    if command == "train":
+        add("--workdir", type=Path, metavar="DIR", help="the run; default runs/EXPERIMENT-VARIANT")
+    if command == "summary":
+        add("--image", metavar="HxWxC", help="the size of the input; default that of the data set")
+    if command in ("eval", "predict"):
+        add("run", type=Path, metavar="RUN", help="the directory of a run")
+        add("--step", default="last", help="last, best (lowest validation error), or a number")
+    if command == "eval":
+        add("--split", default="test", help="train, validation or test")
+        add("--data", metavar="PATH", help="where the data is now; default where it was")
+    if command == "predict":
+        add("images", type=Path, nargs="+", metavar="IMAGE", help="PNG or JPEG files")
+        add("--top", type=int, default=3, metavar="K", help="how many classes to show")
+    return parser
+
+
+def parse(arguments: list[str]) -> tuple[str, argparse.Namespace]:
+    """The command and its arguments; `overrides` are the `--config.field=value`."""
+    if arguments and not arguments[0].startswith("-"):
+        command, *arguments = arguments
+    else:
+        command = "train"
+    if command not in COMMANDS:
+        raise errors.unknown("command", command, COMMANDS)
+    overrides, rest = [], []
+    for argument in arguments:
+        is_override = argument.startswith("--config.") and command in ("train", "summary")
+        (overrides if is_override else rest).append(argument)
+    parser = parser_for(command)
+    parsed, unknown = parser.parse_known_args(rest)
+    if unknown:
+        known = [flag for action in parser._actions for flag in action.option_strings]
+        raise errors.unknown(f"argument of {command}", unknown[0], known)
+    parsed.overrides = [override.removeprefix("--config.") for override in overrides]
+    return command, parsed
+
+
+def load(arguments: argparse.Namespace):
+    """The config that the arguments name; experiments are found from anywhere."""
+    import cnn_jax
+
+    file, _, _ = arguments.config.partition(":")
+    here = "" if Path(file).exists() or not (HERE / file).exists() else f"{HERE}/"
+    return cnn_jax.load_config(here + arguments.config, arguments.overrides)
+
+
+def train(arguments: argparse.Namespace, console: Console) -> None:
+    """Trains a network, or goes on with a run that was stopped."""
+    from cnn_jax.training import compiler
+    from cnn_jax.training.train import train
+
+    config = load(arguments)
+    name = arguments.config.removeprefix("experiments/").replace(".py", "")
+    workdir = arguments.workdir or Path("runs") / "".join(c if c.isalnum() else "-" for c in name)
+    compiler.enable_cache()
+    train(config, workdir, console)
+    console.print(
+        f"the run is in {workdir}, its curves in {workdir}/curves.png; go on with\n"
+        f"  python launch.py eval {workdir}\n"
+        f"  python launch.py predict {workdir} IMAGE.png\n"
+        f"  python -c \"import cnn_jax; print(cnn_jax.load_run('{workdir}').history)\"\n"
+        f"  tensorboard --logdir={workdir.parent}    (after pip install tensorboard)",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def evaluate(arguments: argparse.Namespace, console: Console) -> None:
+    """Errors of a run's checkpoint over a whole split, every example counted once."""
+    import cnn_jax
+    from cnn_jax.training import compiler
+    from cnn_jax.training.evaluate import evaluate_run
+    from cnn_jax.training.progress import summary_table
+
+    compiler.enable_cache()
+    run = cnn_jax.load_run(arguments.run)
+    step = run.find_step(arguments.step)
+    numbers = evaluate_run(run, step, arguments.split, arguments.data)
+    console.print(f"{arguments.run}, step {step:,}, single central view", highlight=False)
+    console.print(summary_table({arguments.split: numbers}))
+
+
+def predict(arguments: argparse.Namespace, console: Console) -> None:
+    """Shows the likeliest classes of images."""
+    import numpy as np
+
+    import cnn_jax
+    from cnn_jax.data.folder import decode
+
+    run = cnn_jax.load_run(arguments.run)
+    height, width, channels = run.image_shape
+    mode = "L" if channels == 1 else "RGB"
+    images = [decode(file, (height, width), mode) for file in arguments.images]
+    table = Table("image", *(f"{i + 1}." for i in range(arguments.top)))
+    for file, row in zip(
+        arguments.images, run.predict(np.stack(images), arguments.step), strict=True
+    ):
+        best = np.argsort(-row, kind="stable")[: arguments.top]
+        table.add_row(str(file), *(f"{run.class_names[i]} {row[i]:.1%}" for i in best))
+    console.print(table)
+
+
+def summary(arguments: argparse.Namespace, console: Console) -> None:
+    """Layers, shapes, parameters and multiply-adds of a network, at batch 1."""
+    from cnn_jax import config as configs
+    from cnn_jax import data, models
+    from cnn_jax.analysis.summary import layers_of
+
+    config = load(arguments)
+    dataset = configs.call(data.load, "data", config.data)
+    model = configs.call(models.create, "model", config.model, num_classes=len(dataset.class_names))
+    shape = dataset.image_shape
+    if arguments.image:
+        try:
+            shape = tuple(map(int, arguments.image.split("x")))
+            _height, _width, _channels = shape
+        except ValueError:
+            raise UserError(f"--image={arguments.image}: write HxWxC, such as 32x32x3", 2) from None
+    table = Table("layer", "kind", "output", "kernel", "parameters", "multiply-adds")
+    rows = layers_of(model, shape)
+    for row in rows:
+        sizes = ["x".join(map(str, s)) for s in (row.output_shape, row.kernel_shape)]
+        table.add_row(row.name, row.kind, *sizes, f"{row.parameters:,}", f"{row.multiply_adds:,}")
+    parameters, multiply_adds = (sum(r[i] for r in rows) for i in (4, 5))
+    table.add_section()
+    table.add_row("total", "", "", "", f"{parameters:,}", f"{multiply_adds:,}")
+    console.print(table)
+
+
+def list_all(arguments: argparse.Namespace, console: Console) -> None:
+    """The networks, data sets and experiments there are."""
+    del arguments
+    from cnn_jax import config as configs
+    from cnn_jax import data, models
+
+    table = Table("network", "options")
+    for name in models.names():
+        options = models.options(name).items()
+        table.add_row(name, ", ".join(f"{option}={value!r}" for option, value in options))
+    console.print(table)
+    console.print("data sets:", ", ".join(data.names()), highlight=False)
+    table = Table("experiment", "what", "variants")
+    for file in sorted((HERE / "experiments").rglob("*.py")):
+        if "def get_config" not in file.read_text():
+            continue
+        module = configs.load_experiment(file)
+        words = ["|".join(words) for words in module.VARIANTS.values() if len(words) > 1]
+        title = module.__doc__.strip().splitlines()[0]
+        table.add_row(str(file.relative_to(HERE)), title, ", ".join(words))
+    console.print(table)
+
+
+COMMANDS = {
+    "train": train,
+    "eval": evaluate,
+    "predict": predict,
+    "summary": summary,
+    "list": list_all,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Runs a command; returns the exit code."""
+    if arguments[:1] in (["--help"], ["-h"], ["help"]):
+        print(USAGE, end="")
+        return 0
+    try:
+        command, parsed = parse(arguments)
+        COMMANDS[command](parsed, Console())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

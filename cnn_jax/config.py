@@ -146,13 +146,8 @@ def call(function: Callable, group_name: str, group: ConfigDict, **others: Any) 
     return function(**others, **arguments)
 
 
-def write_json(config: ConfigDict, path: Path) -> None:
-    """Writes the config as JSON."""
-    path.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
-
-
 def read_json(path: Path) -> ConfigDict:
-    """Reads what `write_json` wrote, locked."""
+    """Reads a `config.json`, locked."""
     return ConfigDict(json.loads(path.read_text())).lock()
 
 

@@ -27,7 +27,9 @@ def create(*, crop_padding: int, crop_fill: str, flip: bool) -> Callable:
     if crop_fill not in FILLS:
         raise errors.unknown("augmentation.crop_fill", crop_fill, FILLS)
     if crop_padding < 0:
-        raise errors.UserError(f"augmentation.crop_padding is {crop_padding}: it cannot be negative")
+        raise errors.UserError(
+            f"augmentation.crop_padding is {crop_padding}: it cannot be negative"
+        )
 
     def draw(key: jax.Array, example: jax.Array):
         crop_key, flip_key = jax.random.split(jax.random.fold_in(key, example))

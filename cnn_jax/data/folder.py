@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cnn_jax.data.dataset import Dataset, Split
 from cnn_jax.errors import UserError
@@ -38,11 +38,13 @@ def load(path: Path | None, image_size: int | None) -> Dataset:
     cache = cache_folder() / f"{fingerprint(path, files, image_size)}.npz"
     images = read_cache(cache)
     if images is None:
-        images = decode_all(files, image_size)
+        size = None if image_size is None else (image_size, image_size)
+        images = decode_all(files, size)
         write_cache(cache, images)
+    label = {name: i for i, name in enumerate(class_names)}
     splits = {}
     for name, members in files.items():
-        labels = np.array([class_names.index(file.parent.name) for file in members], np.int32)
+        labels = np.array([label[file.parent.name] for file in members], np.int32)
         splits[name] = Split(images[name], labels)
     return Dataset(class_names, splits)
 
@@ -61,7 +63,8 @@ def find_images(root: Path) -> tuple[tuple[str, ...], dict[str, list[Path]]]:
             raise UserError(f"folder: {root / split} has classes that 'train' lacks: {extra}")
         files[split] = []
         for name in class_names:
-            members = sorted(f for f in found[name].iterdir() if f.suffix.lower() in SUFFIXES) if name in found else []
+            inside = found[name].iterdir() if name in found else ()
+            members = sorted(file for file in inside if file.suffix.lower() in SUFFIXES)
             if not members:
                 raise UserError(
                     f"folder: class {name!r} has no images in {root / split}; "
@@ -75,11 +78,11 @@ def find_images(root: Path) -> tuple[tuple[str, ...], dict[str, list[Path]]]:
     return class_names, files
 
 
-def decode_all(files: dict[str, list[Path]], image_size: int | None) -> dict[str, np.ndarray]:
+def decode_all(files: dict[str, list[Path]], size: tuple[int, int] | None) -> dict[str, np.ndarray]:
     """Decodes every file, in threads: uint8 [N, H, W, C] for each split."""
     members = [file for split in files.values() for file in split]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        arrays = list(pool.map(lambda file: decode(file, image_size), members))
+        arrays = list(pool.map(lambda file: decode(file, size), members))
     for file, array in zip(members, arrays, strict=True):
         if array.shape[:2] != arrays[0].shape[:2]:
             raise UserError(
@@ -92,19 +95,19 @@ def decode_all(files: dict[str, list[Path]], image_size: int | None) -> dict[str
     return {name: np.stack([next(arrays) for _ in split]) for name, split in files.items()}
 
 
-def decode(file: Path, image_size: int | None) -> np.ndarray:
-    """One image as uint8 [H, W, 1 or 3]; with `image_size`, shorter side resized, centre cropped."""
+def decode(file: Path, size: tuple[int, int] | None, mode: str | None = None) -> np.ndarray:
+    """One image as uint8 [H, W, 1 or 3].
+
+    `size` (height, width): resized to cover it, and centre cropped. `mode` is Pillow's "L" or "RGB";
+    None keeps grey images grey.
+    """
     try:
         with Image.open(file) as opened:
-            image = opened.convert("L" if opened.mode in ("1", "L") else "RGB")
+            image = opened.convert(mode or ("L" if opened.mode in ("1", "L") else "RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"folder: cannot decode {file} ({error}); replace or remove it") from None
-    if image_size is not None and image.size != (image_size, image_size):
-        scale = image_size / min(image.size)
-        width, height = (max(image_size, round(side * scale)) for side in image.size)
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-        left, top = (width - image_size) // 2, (height - image_size) // 2
-        image = image.crop((left, top, left + image_size, top + image_size))
+        raise UserError(f"cannot decode the image {file} ({error}); replace or remove it") from None
+    if size is not None:
+        image = ImageOps.fit(image, size[::-1], Image.Resampling.BILINEAR)
     array = np.asarray(image)
     return array if array.ndim == 3 else array[..., None]
 

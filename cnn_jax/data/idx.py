@@ -57,4 +57,6 @@ def read(path: Path) -> np.ndarray:
             raise ValueError("not an IDX file of bytes")
         return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
     except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
-        raise UserError(f"fashion_mnist: cannot read {path} ({error}); get the file again") from None
+        raise UserError(
+            f"fashion_mnist: cannot read {path} ({error}); get the file again"
+        ) from None

@@ -36,9 +36,7 @@ def supported(backend: str, once: bool) -> dict:
 
 def jit(function: Callable, *, once: bool = False, **arguments) -> Callable:
     """`jax.jit` with the options of this backend; `once`: for a program that runs one time."""
-    return jax.jit(
-        function, compiler_options=supported(jax.default_backend(), once), **arguments
-    )
+    return jax.jit(function, compiler_options=supported(jax.default_backend(), once), **arguments)
 
 
 def enable_cache() -> None:

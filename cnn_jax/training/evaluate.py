@@ -4,11 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+import jax
 import numpy as np
 
+from cnn_jax import config as configs
+from cnn_jax import data, errors
 from cnn_jax.data.batches import evaluation_batches
 from cnn_jax.data.dataset import Split
 from cnn_jax.data.preprocess import Preprocessing
+from cnn_jax.runs import Run
 from cnn_jax.training import compiler, parallel, steps
 
 
@@ -18,15 +22,28 @@ def make_evaluate(
     """`evaluate(variables)`: mean loss, top-1 and top-5 error (0-1) of the single central view."""
     mesh = parallel.mesh_for(batch_size)
     whole = parallel.replicated(mesh)
-    data = parallel.put(steps.ResidentData(split.images, split.labels, preprocessing), whole)
+    resident = jax.device_put(steps.ResidentData(*split, preprocessing), whole)
     batches = evaluation_batches(len(split.labels), batch_size)
-    indices, weights = parallel.put(batches, parallel.by_batch(mesh))
+    indices, weights = jax.device_put(batches, parallel.by_batch(mesh))
     eval_steps = compiler.jit(steps.make_eval_steps(steps.make_eval_step(model)))
 
     def evaluate(variables):
-        sums = {k: float(v) for k, v in eval_steps(variables, data, indices, weights).items()}
+        sums = {k: float(v) for k, v in eval_steps(variables, resident, indices, weights).items()}
         count = sums.pop("count")
         assert count == len(split.labels), f"counted {count} of {len(split.labels)} examples"
         return {name: float(np.float64(value) / count) for name, value in sums.items()}
 
     return evaluate
+
+
+def evaluate_run(run: Run, step: int, split: str, path: str | None) -> dict[str, float]:
+    """Evaluates a checkpoint of a run; `path` is where the data is, None where it was in training."""
+    config = run.config.copy_and_resolve_references()
+    if path is not None:
+        config.data.path = path
+    dataset = configs.call(data.load, "data", config.data)
+    if split not in dataset.splits:
+        raise errors.unknown(f"split of {config.data.name}", split, dataset.splits)
+    images = dataset.splits[split]
+    evaluate = make_evaluate(run.model, images, run.preprocessing, config.evaluation.batch_size)
+    return evaluate(run.variables(step))

@@ -1,7 +1,5 @@
 """One mesh over all devices: the batch is split, everything else is on each of them."""
 
-from typing import Any
-
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -29,8 +27,3 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def by_batch(mesh: Mesh) -> NamedSharding:
     """[steps, batch, ...], split along the batch."""
     return NamedSharding(mesh, PartitionSpec(None, "data"))
-
-
-def put(tree: Any, sharding: NamedSharding) -> Any:
-    """Places a tree of arrays."""
-    return jax.device_put(tree, sharding)

@@ -34,6 +34,7 @@ class Program:
 
     model: nn.Module
     class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
     preprocessing: preprocess.Preprocessing
     plan: Plan
     learning_rate: Callable[[int], Any]
@@ -91,6 +92,7 @@ def build(config: ConfigDict) -> Program:
     return Program(
         model=model,
         class_names=dataset.class_names,
+        image_shape=dataset.image_shape,
         preprocessing=preprocessing,
         plan=plan,
         learning_rate=learning_rate,

@@ -26,7 +26,9 @@ class TrainingProgress:
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("training", total=total_steps, completed=first_step, text="")
+        self._task = self._bar.add_task(
+            "training", total=total_steps, completed=first_step, text=""
+        )
 
     def __enter__(self) -> "TrainingProgress":
         self._bar.start()
@@ -64,5 +66,7 @@ def summary_table(summary: dict[str, dict[str, float]]) -> Table:
     table = Table("split", "loss", "top-1 error", "top-5 error", "accuracy")
     for split, values in summary.items():
         top1, top5 = values["top1_error"], values["top5_error"]
-        table.add_row(split, f"{values['loss']:.4f}", f"{top1:.2%}", f"{top5:.2%}", f"{1 - top1:.2%}")
+        table.add_row(
+            split, f"{values['loss']:.4f}", f"{top1:.2%}", f"{top5:.2%}", f"{1 - top1:.2%}"
+        )
     return table

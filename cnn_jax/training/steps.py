@@ -102,7 +102,9 @@ def make_eval_steps(eval_step: Callable) -> Callable:
     def eval_steps(variables: Any, data: ResidentData, indices: Array, weights: Array):
         def add(sums, xs):
             index, weight = xs
-            return jax.tree.map(jnp.add, sums, eval_step(variables, data.batch(index), weight)), None
+            return jax.tree.map(
+                jnp.add, sums, eval_step(variables, data.batch(index), weight)
+            ), None
 
         names = ("loss", "top1_error", "top5_error", "count")
         return jax.lax.scan(add, dict.fromkeys(names, jnp.float32(0)), (indices, weights))[0]

@@ -15,9 +15,9 @@ from cnn_jax.runs.metrics import Metrics
 from cnn_jax.training.interruption import Interruption
 from cnn_jax.training.program import Program, build
 from cnn_jax.training.progress import TrainingProgress, summary_table
-from cnn_jax.training.recorder import Recorder
+from cnn_jax.training.recorder import DIVERGED, Recorder
 
-DIVERGED, PREEMPTED = 3, 75  # exit codes of launch.py
+PREEMPTED = 75  # exit code of launch.py
 
 
 def train(config: ConfigDict, workdir: Path, console: Console) -> None:
@@ -33,7 +33,8 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> None:
             console.print(f"{workdir} is a finished run, and is not run again", highlight=False)
         else:
             program = build(config)
-            write_whole(workdir / "classes.json", json.dumps(program.class_names) + "\n")
+            about_data = {"class_names": program.class_names, "image_shape": program.image_shape}
+            write_whole(workdir / "dataset.json", json.dumps(about_data) + "\n")
             preprocess.save(program.preprocessing, workdir / "preprocessing.npz")
             run(program, directory, console)
             curves.draw(load_run(workdir).history, workdir / "curves.png", str(workdir))
@@ -73,7 +74,8 @@ def run(program: Program, directory: RunDirectory, console: Console) -> None:
                 if interruption.requested and step < plan.total_steps:
                     raise stopped(interruption.requested, step, plan.total_steps)
     except UserError as error:
-        directory.set_status({DIVERGED: "diverged", PREEMPTED: "preempted"}[error.exit_code])
+        names = {DIVERGED: "diverged", PREEMPTED: "preempted"}
+        directory.set_status(names.get(error.exit_code, "failed"), message=str(error))
         raise
     finally:
         metrics.close()

@@ -1,0 +1,1 @@
+"""What can be said of networks and of runs."""

@@ -1,0 +1,56 @@
+"""Layer by layer: output shapes, parameters and multiply-adds, counted without any arithmetic."""
+
+import math
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cnn_jax.models import layers
+
+
+class Layer(NamedTuple):
+    name: str  # path in the network, "conv2/block1/conv1"
+    kind: str
+    output_shape: tuple[int, ...]  # without the batch: [H, W, C] or [C]
+    kernel_shape: tuple[int, ...]  # [height, width, in / groups, out], [in, out], or empty
+    parameters: int
+    multiply_adds: int
+
+
+def layers_of(model: nn.Module, image_shape: tuple[int, int, int]) -> list[Layer]:
+    """Every layer with parameters, in order, for one image [H, W, C].
+
+    Multiply-adds are those of convolutions and linear layers (what the papers call FLOPs), with the
+    taps that fall on padding, without biases and batch norm.
+    """
+    found: list[Layer] = []
+
+    def note(call, arguments, keywords, context):
+        output = call(*arguments, **keywords)
+        module = context.module
+        if context.method_name == "__call__" and isinstance(
+            module, nn.Conv | nn.Dense | layers.BatchNorm
+        ):
+            params = module.variables["params"]
+            kernel = params["kernel"].shape if "kernel" in params else ()
+            positions = math.prod(output.shape[1:-1])
+            found.append(
+                Layer(
+                    name="/".join(module.path),
+                    kind=type(module).__name__,
+                    output_shape=output.shape[1:],
+                    kernel_shape=kernel,
+                    parameters=sum(math.prod(p.shape) for p in jax.tree.leaves(params)),
+                    multiply_adds=positions * math.prod(kernel) if kernel else 0,
+                )
+            )
+        return output
+
+    if hasattr(model, "unroll"):
+        model = model.clone(unroll=True)
+    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    with nn.intercept_methods(note):
+        jax.eval_shape(model.init, jax.random.key(0), image)
+    return found

@@ -1,0 +1,149 @@
+"""Checkpoints by Orbax: the latest two and the best one, written while training goes on."""
+
+import shutil
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
+
+from cnn_jax.errors import UserError
+
+BEST = "validation_top1_error"
+
+
+class Checkpoints:
+    """Saves and restores a tree of arrays under its step."""
+
+    def __init__(self, directory: Path, keep_best: bool):
+        """`keep_best`: also keeps the one of the lowest validation error."""
+        logging.set_verbosity(logging.ERROR)  # Orbax tells much
+        self.directory = directory.absolute()
+        self._keep_best = keep_best
+        self._manager = self._open()
+
+    def _open(self) -> ocp.CheckpointManager:
+        policies = [preserve.LatestN(2)]
+        best = {}
+        if self._keep_best:
+            # Both are needed: without best_fn Orbax writes no metrics, and after a restart it would
+            # delete the best; without the policy it would keep the best and delete the latest.
+            policies.append(preserve.BestN(get_metric_fn=best_value, reverse=True, n=1))
+            best = {"best_fn": best_value, "best_mode": "min"}
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=preserve.AnyPreservationPolicy(policies),
+            step_format_fixed_length=8,
+            cleanup_tmp_directories=True,
+            **best,
+        )
+        return ocp.CheckpointManager(self.directory, options=options)
+
+    def save(self, step: int, state: Any, seconds: float, validation_error: float | None) -> None:
+        """Starts to write; training may go on, and donate `state`, at once."""
+        if step in self._manager.all_steps():
+            return
+        about = {"seconds": seconds, "checksum": checksum(state), BEST: validation_error}
+        metrics = {BEST: float("inf") if validation_error is None else validation_error}
+        self._manager.save(
+            step,
+            metrics=metrics if self._keep_best else None,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about)
+            ),
+        )
+
+    def restore_latest(self, template: Any) -> tuple[Any, dict] | None:
+        """The newest undamaged state and what was saved about it; None where there is none.
+
+        `template` is a tree of `jax.ShapeDtypeStruct` with shardings. A damaged checkpoint is moved to
+        `damaged/` with a warning, and the one before it is taken.
+        """
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            arguments = ocp.args.Composite(
+                state=ocp.args.StandardRestore(template), about=ocp.args.JsonRestore()
+            )
+            try:
+                restored = self._manager.restore(step, args=arguments)
+                if checksum(restored.state) != restored.about["checksum"]:
+                    raise ValueError("its checksum is wrong")
+                return restored.state, restored.about
+            except Exception as error:  # tensorstore and Orbax raise all kinds
+                self._set_aside(step, error)
+        return None
+
+    def _set_aside(self, step: int, error: Exception) -> None:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        warnings.warn(
+            f"checkpoint {step} is damaged ({reason}); going back to the one before", stacklevel=3
+        )
+        self._manager.close()
+        damaged = self.directory.parent / "damaged"
+        damaged.mkdir(exist_ok=True)
+        shutil.rmtree(damaged / f"{step:08d}", ignore_errors=True)
+        shutil.move(self.directory / f"{step:08d}", damaged / f"{step:08d}")
+        self._manager = self._open()
+
+    def close(self) -> None:
+        """Waits for what is being written."""
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+
+def best_value(metrics: dict) -> float:
+    """What the best checkpoint has least of."""
+    return metrics[BEST]
+
+
+def checksum(tree: Any) -> int:
+    """CRC-32 of the bytes of all leaves, in the order of the tree."""
+    value = 0
+    for leaf in jax.tree.leaves(tree):
+        value = zlib.crc32(np.ascontiguousarray(jax.device_get(leaf)), value)
+    return value
+
+
+def saved_steps(directory: Path) -> list[int]:
+    """The steps of the finished checkpoints in a directory, ascending."""
+    if not directory.is_dir():
+        return []
+    return sorted(int(d.name) for d in directory.iterdir() if d.name.isdigit())
+
+
+def best_step(directory: Path) -> int | None:
+    """The step of the lowest validation error; None where no checkpoint has one."""
+    scored = {}
+    for step in saved_steps(directory):
+        about = read_item(directory / f"{step:08d}", "about", ocp.JsonCheckpointHandler())
+        if about[BEST] is not None:
+            scored[step] = about[BEST]
+    return min(scored, key=lambda step: (scored[step], step)) if scored else None
+
+
+def read_item(step_directory: Path, item: str, handler: ocp.CheckpointHandler) -> Any:
+    """One small item of a checkpoint."""
+    with ocp.Checkpointer(handler) as checkpointer:
+        return checkpointer.restore((step_directory / item).absolute())
+
+
+def load_arrays(directory: Path, step: int, keys: tuple[str, ...]) -> dict[str, Any]:
+    """Parts of a saved state as NumPy arrays, on any machine and without the network's code."""
+    logging.set_verbosity(logging.ERROR)
+    path = (directory / f"{step:08d}" / "state").absolute()
+    try:
+        with ocp.PyTreeCheckpointer() as checkpointer:
+            saved = checkpointer.metadata(path).item_metadata.tree
+            part = {key: saved[key] for key in keys if key in saved}
+            arguments = ocp.args.PyTreeRestore(
+                item=jax.tree.map(lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype), part),
+                restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), part),
+                partial_restore=True,
+            )
+            return checkpointer.restore(path, args=arguments)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise UserError(f"cannot read the checkpoint {path.parent} ({reason})") from None

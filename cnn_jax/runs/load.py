@@ -1,0 +1,155 @@
+"""A run, read back: in a notebook, on any machine, whatever devices it was trained on."""
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from ml_collections import ConfigDict
+
+from cnn_jax import config as configs
+from cnn_jax.errors import UserError
+from cnn_jax.runs import metrics
+from cnn_jax.runs.directory import read_status
+
+
+class Run:
+    """What a run directory tells. Nothing is read, and no device touched, before it is asked for."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        if not (self.path / "config.json").is_file():
+            found = sorted(str(p.parent) for p in self.path.glob("*/config.json"))
+            hint = f"; it holds the runs {', '.join(found)}" if found else ""
+            raise UserError(f"{path} is not a run: it has no config.json{hint}")
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {self.status})"
+
+    @functools.cached_property
+    def config(self) -> ConfigDict:
+        """The locked config that it was started with."""
+        return configs.read_json(self.path / "config.json")
+
+    @property
+    def status(self) -> str:
+        """"running" (or killed), "done", "diverged", "preempted" or "failed"."""
+        return read_status(self.path)["status"]
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """A row per line of `metrics.jsonl`: step, epoch, split, loss, top1_error, ... (errors 0-1)."""
+        return pd.DataFrame(metrics.read(self.path))
+
+    @property
+    def summary(self) -> dict[str, dict[str, float]]:
+        """The last numbers of each split: `summary["test"]["top1_error"]`."""
+        return {line.pop("split"): line for line in metrics.read(self.path)}
+
+    @functools.cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the logits."""
+        return tuple(self._dataset["class_names"])
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the images that it was trained on."""
+        return tuple(self._dataset["image_shape"])
+
+    @functools.cached_property
+    def _dataset(self) -> dict[str, Any]:
+        return json.loads((self.path / "dataset.json").read_text())
+
+    @functools.cached_property
+    def model(self) -> Any:
+        """The Linen module."""
+        from cnn_jax import models
+
+        return configs.call(
+            models.create, "model", self.config.model, num_classes=len(self.class_names)
+        )
+
+    @functools.cached_property
+    def preprocessing(self) -> Any:
+        """From uint8 images to what the network was trained on."""
+        from cnn_jax.data import preprocess
+
+        return preprocess.load(self.path / "preprocessing.npz")
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps of its checkpoints."""
+        from cnn_jax.runs import checkpoints
+
+        return checkpoints.saved_steps(self.path / "checkpoints")
+
+    def find_step(self, step: int | str) -> int:
+        """The checkpoint that "best" (lowest validation error), "last" or a number means."""
+        from cnn_jax.runs import checkpoints
+
+        if not self.steps:
+            raise UserError(f"{self.path} has no checkpoint yet")
+        if step == "last":
+            return self.steps[-1]
+        if step == "best":
+            found = checkpoints.best_step(self.path / "checkpoints")
+            if found is None:
+                raise UserError(f"{self.path} has no validation split to choose by; take 'last'")
+            return found
+        if not str(step).isdigit() or int(step) not in self.steps:
+            have = ", ".join(map(str, self.steps))
+            raise UserError(f"{self.path} has no checkpoint {step!r}; it has best, last, {have}")
+        return int(step)
+
+    def variables(self, step: int | str = "last") -> dict[str, Any]:
+        """`{"params", "batch_stats"}` as NumPy arrays; `step` is "best", "last" or a number."""
+        from cnn_jax.runs import checkpoints
+
+        found = self.find_step(step)
+        directory = self.path / "checkpoints"
+        return checkpoints.load_arrays(directory, found, ("params", "batch_stats"))
+
+    def predict(self, images: np.ndarray, step: int | str = "last") -> np.ndarray:
+        """Probabilities [B, classes] of uint8 images [B, H, W, C], preprocessed as in training."""
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.ndim != 4:
+            raise UserError(
+                f"predict takes uint8 images [B, H, W, C], not {images.dtype} {list(images.shape)}"
+            )
+        variables = self.variables(step)
+        parts = [images[i : i + 256] for i in range(0, len(images), 256)]
+        return np.concatenate([self._probabilities(variables, part) for part in parts])
+
+    @functools.cached_property
+    def _probabilities(self) -> Any:
+        import jax
+
+        def probabilities(variables, images):
+            logits = self.model.apply(variables, self.preprocessing(images), train=False)
+            return jax.nn.softmax(logits)
+
+        return jax.jit(probabilities)
+
+
+def load_run(path: str | Path) -> Run:
+    """Opens the run in a directory; raises `UserError` where there is none."""
+    return Run(path)
+
+
+def load_runs(root: str | Path) -> pd.DataFrame:
+    """A row for each run below `root`: path, status, its settings, and its last numbers.
+
+    Columns of settings are named like fields ("model.depth"), numbers like "test.top1_error".
+    """
+    rows = []
+    for file in sorted(Path(root).rglob("config.json")):
+        run = Run(file.parent)
+        numbers = configs.flatten(run.summary)
+        rows.append(
+            {"path": str(run.path), "status": run.status}
+            | configs.flatten(run.config.to_dict())
+            | numbers
+        )
+    return pd.DataFrame(rows)

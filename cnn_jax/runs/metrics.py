@@ -1,0 +1,53 @@
+"""`metrics.jsonl`, the truth about a run, and its mirror for TensorBoard."""
+
+import json
+import time
+from pathlib import Path
+
+from tensorboardX import SummaryWriter
+
+from cnn_jax.runs.directory import write_whole
+
+
+class Metrics:
+    """Appends one JSON line at a time."""
+
+    def __init__(self, directory: Path, last_step: int, seconds: float):
+        """Opens the file and drops the lines after `last_step`, which the run will write again.
+
+        `seconds` is what the run had taken at that step.
+        """
+        self.path = directory / "metrics.jsonl"
+        lines = [line for line in read(directory) if line["step"] <= last_step]
+        write_whole(self.path, "".join(json.dumps(line) + "\n" for line in lines))
+        self._start = time.monotonic() - seconds
+        self._file = open(self.path, "a")
+        self._events = SummaryWriter(str(directory / "tensorboard"), purge_step=last_step + 1)
+
+    @property
+    def seconds(self) -> float:
+        """What the run has taken so far, in all its parts."""
+        return time.monotonic() - self._start
+
+    def write(self, step: int, split: str, **values: float) -> None:
+        """One line, on disk before this returns."""
+        line = {"step": step, "split": split, **values, "seconds": round(self.seconds, 3)}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            if name != "epoch":
+                self._events.add_scalar(f"{split}/{name}", value, step)
+
+    def close(self) -> None:
+        """Flushes both."""
+        self._file.close()
+        self._events.close()
+
+
+def read(directory: Path) -> list[dict]:
+    """The lines of `metrics.jsonl`; a last one that a kill cut short is left out."""
+    path = directory / "metrics.jsonl"
+    if not path.exists():
+        return []
+    lines = path.read_text().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
