@@ -1,4 +1,4 @@
-"""The command line. It parses, then calls one function; `python launch.py --help` tells the commands."""
+"""The command line: parses, then calls one function. `python launch.py --help` tells more."""
 
 import argparse
 import sys

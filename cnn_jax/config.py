@@ -68,7 +68,7 @@ def load_experiment(path: Path) -> ModuleType:
 
 
 def choose(variant: str, choices: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """Reads a variant, words with commas between, one at most of each group; the first is the default.
+    """Reads a variant: words with commas between, at most one of each group, the first by default.
 
     >>> choose("56,fast", {"depth": ("20", "56"), "recipe": ("paper", "fast")})
     {'depth': '56', 'recipe': 'fast'}

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """`launch.py` prints it as `error: ...` and leaves with `exit_code`; a notebook shows it as it is."""
+    """`launch.py` prints it as `error: ...` and leaves with `exit_code`."""
 
     def __init__(self, message: str, exit_code: int = 1):
         super().__init__(message)

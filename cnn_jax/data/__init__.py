@@ -1,6 +1,7 @@
 """Data sets: `load(name, path=..., ...)` gives the splits, as uint8 images in memory.
 
-To add one: a function `load(path, image_size) -> Dataset` in a file of its own, and a line in `SOURCES`.
+To add one: a function `load(path, image_size) -> Dataset` in a file of its own, and a line in
+`SOURCES`.
 """
 
 from pathlib import Path

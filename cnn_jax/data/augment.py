@@ -18,7 +18,7 @@ def create(*, crop_padding: int, crop_fill: str, flip: bool) -> Callable:
 
     Args:
       crop_padding: pixels added on each side before a crop of the original size; 0 crops nothing.
-      crop_fill: the margin is "zero", or "reflect": mirrored without repeating the edge (Wide ResNet).
+      crop_fill: the margin is "zero", or "reflect", mirrored without repeating the edge.
       flip: every second image is mirrored, left to right.
 
     `key` is the key of the step, `images` float [B, H, W, C], `index` int32 [B] the number of each
@@ -56,7 +56,7 @@ def create(*, crop_padding: int, crop_fill: str, flip: bool) -> Callable:
 
 
 def take(images: jax.Array, where: jax.Array, axis: int, fill: str) -> jax.Array:
-    """Rows (axis 1) or columns (axis 2) of each image; `where` [B, n] may lie outside by the margin."""
+    """Rows (axis 1) or columns (axis 2) of each image; `where` [B, n] may lie outside."""
     size = images.shape[axis]
     inside = (where >= 0) & (where < size)
     mirrored = jnp.where(where < 0, -where, 2 * (size - 1) - where)

@@ -30,8 +30,8 @@ def load_cifar100(path: Path | None, image_size: int | None) -> Dataset:
 def load(name: str, path: Path | None, image_size: int | None) -> Dataset:
     """Reads the data set from what is at `path`.
 
-    That is the published archive (`cifar-10-binary.tar.gz`), a folder that has it, or the image folder
-    `{train,test}/<class>/*.png`.
+    That is the published archive (`cifar-10-binary.tar.gz`), a folder that has it, or the image
+    folder `{train,test}/<class>/*.png`.
     """
     archive = f"{name[:5]}-{name[5:]}-binary.tar.gz"
     if path is not None and (path / "train").is_dir():

@@ -25,7 +25,7 @@ class Dataset:
 
 
 def stratified(labels: np.ndarray, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two disjoint sorted index arrays, the second of `size` examples with each class by its share."""
+    """Two disjoint index arrays, the second of `size` examples with each class by its share."""
     from sklearn.model_selection import train_test_split
 
     rest, held = train_test_split(

@@ -1,7 +1,8 @@
-"""The embedded data set: scikit-learn's 1,797 real handwritten digits, 8x8 pixels in 17 shades of grey.
+"""The embedded data set: 1,797 real handwritten digits, 8x8 pixels in 17 shades of grey.
 
-They come with scikit-learn (the test part of the UCI "Optical Recognition of Handwritten Digits" set),
-so nothing is downloaded. The split is fixed and stratified: 1,257 train, 180 validation, 360 test.
+They come with scikit-learn (the test part of the UCI set "Optical Recognition of Handwritten
+Digits"), so nothing is downloaded. The split is fixed and stratified: 1,257 train, 180 validation,
+360 test.
 """
 
 from pathlib import Path

@@ -1,8 +1,8 @@
 """A folder of images as a data set: `root/{train,validation,test}/<class>/*.png|jpg`.
 
-The first read decodes every file and keeps the result as one array file in the user's cache folder
-(`$CNN_JAX_CACHE`, else `~/.cache/cnn_jax`), under a fingerprint of the names, sizes and times of all
-files; a folder that has changed is read anew.
+The first read decodes every file and keeps the result as one array file in the user's cache
+folder (`$CNN_JAX_CACHE`, else `~/.cache/cnn_jax`), under a fingerprint of the names, sizes and
+times of all files; a folder that has changed is read anew.
 """
 
 import hashlib
@@ -98,8 +98,8 @@ def decode_all(files: dict[str, list[Path]], size: tuple[int, int] | None) -> di
 def decode(file: Path, size: tuple[int, int] | None, mode: str | None = None) -> np.ndarray:
     """One image as uint8 [H, W, 1 or 3].
 
-    `size` (height, width): resized to cover it, and centre cropped. `mode` is Pillow's "L" or "RGB";
-    None keeps grey images grey.
+    `size` (height, width): resized to cover it, and centre cropped. `mode`: Pillow's "L" or
+    "RGB"; None keeps grey images grey.
     """
     try:
         with Image.open(file) as opened:

@@ -50,7 +50,8 @@ def find(folder: Path, name: str) -> Path:
 def read(path: Path) -> np.ndarray:
     """Reads one IDX file of bytes: a magic number, the shape (big-endian), then the values."""
     try:
-        data = gzip.open(path).read() if path.suffix == ".gz" else path.read_bytes()
+        data = path.read_bytes()
+        data = gzip.decompress(data) if path.suffix == ".gz" else data
         dimensions = data[3]
         shape = tuple(np.frombuffer(data, ">i4", dimensions, 4))
         if data[:3] != b"\x00\x00\x08":

@@ -1,8 +1,8 @@
 """From uint8 to what the network sees: statistics of the training images, subtracted and divided.
 
-He et al. (2016) subtract the mean of every pixel; fb.resnet.torch and Wide ResNet use the mean and the
-deviation of every channel; stochastic depth the mean of every pixel and one deviation for all; the
-tables 2-4 of Wide ResNet are on ZCA-whitened images.
+He et al. (2016) subtract the mean of every pixel; fb.resnet.torch and Wide ResNet use the mean and
+the deviation of every channel; stochastic depth the mean of every pixel and one deviation for all;
+the tables 2-4 of Wide ResNet are on ZCA-whitened images.
 """
 
 from pathlib import Path

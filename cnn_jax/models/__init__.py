@@ -1,4 +1,4 @@
-"""The networks, one file per paper: `create(name, num_classes=..., **options)` gives a Linen module."""
+"""The networks, one file per paper: `create(name, num_classes=..., **options)` makes one."""
 
 import dataclasses
 from typing import Any
@@ -26,10 +26,10 @@ def options(name: str) -> dict[str, Any]:
 
 
 def create(name: str, *, num_classes: int, **settings: Any) -> nn.Module:
-    """A network: `model.apply(variables, images, train=False)`, images [B, H, W, C] -> [B, classes].
+    """A network: `model.apply(variables, images, train=False)`, [B, H, W, C] -> [B, classes].
 
-    Raises `UserError` for a family or an option that does not exist, with the list of right ones, and
-    for a value that the network cannot take.
+    Raises `UserError` for a family or an option that does not exist, with the list of right ones,
+    and for a value that the network cannot take.
     """
     known = options(name)
     for setting in settings:

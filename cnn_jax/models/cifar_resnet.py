@@ -18,7 +18,7 @@ Array = jax.Array
 
 
 def shortcut_a(x: Array, channels: int, stride: int) -> Array:
-    """Option A: every stride-th pixel, the additional channels zero; no parameters (section 3.3)."""
+    """Option A (section 3.3): every stride-th pixel, additional channels zero; no parameters."""
     return jnp.pad(x[:, ::stride, ::stride], ((0, 0),) * 3 + ((0, channels - x.shape[-1]),))
 
 

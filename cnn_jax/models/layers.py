@@ -1,4 +1,4 @@
-"""What two or more networks share: the one convolution, the one batch norm, repeated blocks, initialisers."""
+"""What networks share: the one convolution, the one batch norm, repeated blocks, initialisers."""
 
 import functools
 from collections.abc import Callable
@@ -31,9 +31,9 @@ def conv_general_dilated(
     """`lax.conv_general_dilated`, with gradients that stay fast inside a loop on CPU.
 
     Accelerators get the plain `lax` convolution, whose gradients their libraries recognise. XLA:CPU
-    runs a convolution in a loop body (`lax.scan`) by a naive kernel unless it is in canonical layout,
-    and JAX's own gradients are not: jax-ml/jax#12868. There the gradients are written out below.
-    Grouped and dilated convolutions always take the plain path.
+    runs a convolution in a loop body (`lax.scan`) by a naive kernel unless it is in canonical
+    layout, and JAX's own gradients are not: jax-ml/jax#12868. There the gradients are written out
+    below. Grouped and dilated convolutions always take the plain path.
     """
     plain = functools.partial(
         lax.conv_general_dilated,
@@ -104,7 +104,7 @@ Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)
 
 
 def _sums(x: Array, y: Array) -> tuple[Array, Array]:
-    """Sums over the rows of `y` and of `x * y`, [groups, rows, channels] -> two [groups, channels]."""
+    """Sums over the rows of `y` and of `x * y`: [groups, rows, channels] -> [groups, channels]."""
     if jax.default_backend() != "cpu":
         return y.sum(1), (x * y).sum(1)
     # A product with ones is faster than XLA:CPU's reduction.
@@ -151,9 +151,9 @@ _normalise.defvjp(_normalise_forward, _normalise_backward)
 class BatchNorm(nn.Module):
     """Batch normalisation of images [B, H, W, C] (Ioffe & Szegedy 2015), statistics in float32.
 
-    `group_size` examples share their statistics, `None` is the whole batch; the running averages are
-    over the groups. As in Torch and Caffe, `momentum` is the share of the old average (PyTorch writes
-    1 - momentum), and the running variance is the unbiased one.
+    `group_size` examples share their statistics, `None` is the whole batch; the running averages
+    are over the groups. As in Torch and Caffe, `momentum` is the share of the old average (PyTorch
+    writes 1 - momentum), and the running variance is the unbiased one.
     """
 
     group_size: int | None = None
@@ -195,9 +195,9 @@ class BatchNorm(nn.Module):
 class Stage(nn.Module):
     """`count` blocks one after the other; `block(stride=..., name=...)` makes one.
 
-    The first has the stride, the others are equal to each other. Eight or more equal ones become one
-    `lax.scan`, so that a stage of 200 compiles like a stage of one: variables in `block1` and, stacked
-    along a leading axis, in `blocks`. Fewer, or with `unroll`, stand in `block1`, `block2`, ...
+    The first has the stride, the others are equal to each other. Eight or more equal ones become
+    one `lax.scan`, so that a stage of 200 compiles like a stage of one: variables in `block1` and,
+    stacked along a leading axis, in `blocks`. Fewer, or with `unroll`, stand in `block2`, ...
     """
 
     block: Callable[..., nn.Module]

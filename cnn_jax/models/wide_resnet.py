@@ -82,7 +82,7 @@ class WideResNet(nn.Module):
         super().__post_init__()
         if self.depth < 10 or (self.depth - 4) % 6:
             raise errors.UserError(
-                f"wide_resnet: depth {self.depth} is not 6N + 4; the paper has 16, 22, 28, 40 and 52"
+                f"wide_resnet: depth {self.depth} is not 6N + 4, as 16, 22, 28 or 40"
             )
         if self.width < 1:
             raise errors.UserError(f"wide_resnet: width {self.width} is less than 1")

@@ -60,8 +60,8 @@ class Checkpoints:
     def restore_latest(self, template: Any) -> tuple[Any, dict] | None:
         """The newest undamaged state and what was saved about it; None where there is none.
 
-        `template` is a tree of `jax.ShapeDtypeStruct` with shardings. A damaged checkpoint is moved to
-        `damaged/` with a warning, and the one before it is taken.
+        `template` is a tree of `jax.ShapeDtypeStruct` with shardings. A damaged checkpoint is moved
+        to `damaged/` with a warning, and the one before it is taken.
         """
         for step in sorted(self._manager.all_steps(), reverse=True):
             arguments = ocp.args.Composite(

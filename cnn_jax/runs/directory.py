@@ -1,4 +1,4 @@
-"""The directory of a run: `config.json`, `environment.json`, `status.json` and what stands beside them."""
+"""The directory of a run: `config.json`, `environment.json`, `status.json` and the rest."""
 
 import fcntl
 import json
@@ -28,11 +28,12 @@ class RunDirectory:
             config, with the difference.
         """
         self.path = path
-        if path.is_dir() and not (path / "config.json").exists() and set(os.listdir(path)) - {".lock"}:
+        is_run = (path / "config.json").exists()
+        if path.is_dir() and not is_run and set(os.listdir(path)) - {".lock"}:
             raise UserError(f"{path} has files that are not a run's; choose another --workdir")
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(path / ".lock", "w")
+            self._lock = (path / ".lock").open("w")  # held while the run is open
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"another process is training in {path}") from None
@@ -41,7 +42,7 @@ class RunDirectory:
                 f"cannot write the run directory {path} ({error.strerror}); "
                 "choose another with --workdir=DIR"
             ) from None
-        if (path / "config.json").exists():
+        if is_run:
             if lines := configs.difference(configs.read_json(path / "config.json"), config):
                 raise UserError(
                     f"{path} has a run with another config; choose another --workdir. "
@@ -57,7 +58,7 @@ class RunDirectory:
 
     @property
     def status(self) -> str:
-        """"new", "running" (or killed), "done", "diverged" or "preempted"."""
+        """ "new", "running" (or killed), "done", "diverged" or "preempted"."""
         return read_status(self.path)["status"]
 
     def set_status(self, status: str, **facts) -> None:

@@ -16,7 +16,7 @@ from cnn_jax.runs.directory import read_status
 
 
 class Run:
-    """What a run directory tells. Nothing is read, and no device touched, before it is asked for."""
+    """What a run directory tells; nothing is read, no device touched, before it is asked for."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -35,12 +35,12 @@ class Run:
 
     @property
     def status(self) -> str:
-        """"running" (or killed), "done", "diverged", "preempted" or "failed"."""
+        """ "running" (or killed), "done", "diverged", "preempted" or "failed"."""
         return read_status(self.path)["status"]
 
     @property
     def history(self) -> pd.DataFrame:
-        """A row per line of `metrics.jsonl`: step, epoch, split, loss, top1_error, ... (errors 0-1)."""
+        """A row per line of `metrics.jsonl`: step, epoch, split, loss, top1_error (0-1), ..."""
         return pd.DataFrame(metrics.read(self.path))
 
     @property

@@ -21,7 +21,7 @@ class Metrics:
         lines = [line for line in read(directory) if line["step"] <= last_step]
         write_whole(self.path, "".join(json.dumps(line) + "\n" for line in lines))
         self._start = time.monotonic() - seconds
-        self._file = open(self.path, "a")
+        self._file = self.path.open("a")
         self._events = SummaryWriter(str(directory / "tensorboard"), purge_step=last_step + 1)
 
     @property

@@ -40,7 +40,7 @@ def jit(function: Callable, *, once: bool = False, **arguments) -> Callable:
 
 
 def enable_cache() -> None:
-    """Keeps compiled programs in `$CNN_JAX_CACHE`, else `~/.cache/cnn_jax`, unless JAX is told where."""
+    """Keeps compiled programs in `$CNN_JAX_CACHE`, else `~/.cache/cnn_jax`, or where JAX says."""
     if jax.config.jax_compilation_cache_dir:
         return
     base = os.environ.get("CNN_JAX_CACHE") or Path.home() / ".cache" / "cnn_jax"

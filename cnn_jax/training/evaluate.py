@@ -37,7 +37,7 @@ def make_evaluate(
 
 
 def evaluate_run(run: Run, step: int, split: str, path: str | None) -> dict[str, float]:
-    """Evaluates a checkpoint of a run; `path` is where the data is, None where it was in training."""
+    """Evaluates a checkpoint of a run; `path` is where the data is now, None where it was."""
     config = run.config.copy_and_resolve_references()
     if path is not None:
         config.data.path = path

@@ -73,6 +73,6 @@ def at_least_one(field: str, duration: str, steps_per_epoch: int) -> int:
 
 
 def dispatch_size(stretch: int, limit: int) -> int:
-    """At most `limit` steps; if possible a divisor of `stretch`, so that one program fits it all."""
+    """At most `limit` steps; if possible a divisor of `stretch`, so that one program fits all."""
     divisors = [n for n in range(max(limit // 2, 1), limit + 1) if stretch % n == 0]
     return min(stretch, max(divisors, default=limit))

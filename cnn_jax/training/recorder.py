@@ -23,7 +23,7 @@ class Recorder:
         self._train_error = float("nan")
 
     def training(self, first_step: int, values: dict[str, jax.Array]) -> None:
-        """Takes the metrics [K] of a program that was started, and writes those of the one before."""
+        """Takes the metrics [K] of a program just started, and writes those of the one before."""
         self._write_pending()
         self._pending = (first_step, values)
 

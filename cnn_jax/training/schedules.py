@@ -25,8 +25,8 @@ def create(
     Args:
       schedule: "step" or "cosine"; `options` are the arguments of that function below.
       warmup: how long the warm-up takes, "0 steps" for none; the schedule runs on underneath.
-      warmup_shape: "constant" stays at `warmup_rate` (He et al. 2016, ResNet-110: 0.01 for about 400
-        steps), "linear" rises from it to the schedule.
+      warmup_shape: "constant" stays at `warmup_rate` (He et al. 2016, ResNet-110: 0.01 for about
+        400 steps), "linear" rises from it to the schedule.
       duration: of the whole training.
     """
     if schedule not in SCHEDULES:

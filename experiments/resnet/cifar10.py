@@ -4,12 +4,12 @@ Command    python launch.py train --config=experiments/resnet/cifar10.py:20 --co
            CIFAR: the folder of cifar-10-binary.tar.gz, or a folder {train,test}/<class>/*.png
 Variants   depth 20 (default), 32, 44, 56, 110, 1202; `plain` removes the shortcuts;
            `fast` is a short recipe for small budgets, as in `cifar10.py:20,fast`
-Expected   test error at the last step, paper's Table 6: 8.75, 7.51, 7.17, 6.97, 6.61 +- 0.16 (mean of
-           five; best 6.43) and 7.93 %; a run of 20 to 56 layers within 0.5 counts as reproduced.
-           `20,fast`: 12 % +- 1
-Hardware   64,000 steps of ResNet-20 take about 6 hours on two CPU cores; `20,fast` half an hour
-Not as in  the paper: a network of 110 layers warms up for 400 steps ("about 400 iterations"), not until
-the paper  its training error is below 80 %; for 1202 layers the paper does not say, it gets the same
+Expected   test error at the last step, Table 6: 8.75, 7.51, 7.17, 6.97, 6.61 +- 0.16 (mean of five;
+           best 6.43) and 7.93 %; within 0.5 counts as reproduced. `20,fast`: see the README
+Hardware   two CPU cores take half an hour for `20,fast`, and about seven hours for 64,000 steps of
+           ResNet-20 (from its images per second); deeper networks want an accelerator
+Departures 110 layers warm up for 400 steps (the paper: until the training error is below 80 %,
+           "about 400 iterations"), and 1202 do the same (the paper does not say)
 """
 
 from ml_collections import ConfigDict
