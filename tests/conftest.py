@@ -1,0 +1,50 @@
+"""What several tests share: a recipe of seconds, and the real data where there is some."""
+
+import os
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import cnn_jax
+from cnn_jax.training.train import train
+
+ROOT = Path(__file__).parent.parent
+
+# WRN-10-1 on the digits, in the middle of an epoch after every tenth of 19 steps.
+TINY = [
+    "model.width=1",
+    "training.duration=3 epochs",
+    "training.steps_per_dispatch=10",
+    "training.checkpoint_every=1 epoch",
+    "learning_rate.warmup=0 epochs",
+]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Nothing of the user's cache is read or written, unless the caller names one."""
+    os.environ.setdefault("CNN_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def tiny_config():
+    """The quickstart's recipe, small."""
+    return cnn_jax.load_config(str(ROOT / "experiments/quickstart.py"), TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_config, tmp_path_factory):
+    """The directory of a finished run of it; tests that change it take a copy."""
+    workdir = tmp_path_factory.mktemp("runs") / "tiny"
+    train(tiny_config, workdir, Console(quiet=True))
+    return workdir
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of real data sets, `$CNN_JAX_TEST_DATA` or ../shared/data."""
+    folder = Path(os.environ.get("CNN_JAX_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; name its folder in CNN_JAX_TEST_DATA")
+    return folder

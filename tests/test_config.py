@@ -1,0 +1,119 @@
+"""Configs are found, changed and checked; a mistake is told in a line that lists what is right."""
+
+import pytest
+
+import cnn_jax
+from cnn_jax import config as configs
+from cnn_jax.errors import UserError
+from tests.conftest import ROOT
+
+QUICKSTART = str(ROOT / "experiments/quickstart.py")
+CIFAR10 = str(ROOT / "experiments/resnet/cifar10.py")
+EXPERIMENTS = [
+    file
+    for file in sorted((ROOT / "experiments").rglob("*.py"))
+    if "get_config" in file.read_text()
+]
+
+
+@pytest.mark.parametrize(
+    "override,field,value",
+    [
+        ("model.width=4", "model.width", 4),
+        ("learning_rate.rate=1", "learning_rate.rate", 1.0),
+        ("model.dropout=3e-1", "model.dropout", 0.3),
+        ("augmentation.flip=true", "augmentation.flip", True),
+        ("data.name=folder", "data.name", "folder"),
+        ("data.path=some/where", "data.path", "some/where"),
+        ("data.image_size=32", "data.image_size", 32),
+        ("training.duration=5 epochs", "training.duration", "5 epochs"),
+        ("evaluation.splits=['test']", "evaluation.splits", ["test"]),
+        ("model.bn_group_size=32", "model.bn_group_size", 32),
+    ],
+)
+def test_an_override_sets_a_field_in_its_own_type(override, field, value):
+    config = configs.flatten(cnn_jax.load_config(QUICKSTART, [override]).to_dict())
+    assert config[field] == value and type(config[field]) is type(value)
+
+
+@pytest.mark.parametrize(
+    "override,message",
+    [
+        ("model.widht=4", "unknown config field 'model.widht' .did you mean 'model.width'.*seed"),
+        ("widht=4", "unknown config field 'widht'"),
+        ("model=4", "unknown config field 'model'"),
+        ("model.width=wide", "model.width takes int, not 'wide'"),
+        ("model.width", "write field=value"),
+        ("model.name=resnext", "unknown network 'resnext'.*choose from: .*wide_resnet"),
+    ],
+)
+def test_a_wrong_override_is_told(override, message):
+    with pytest.raises(UserError, match=message) as caught:
+        cnn_jax.load_config(QUICKSTART, [override])
+    assert caught.value.exit_code == 2 and "\n" not in str(caught.value)
+
+
+def test_another_network_starts_from_its_own_defaults():
+    config = cnn_jax.load_config(QUICKSTART, ["model.depth=32", "model.name=cifar_resnet"])
+    assert config.model.name == "cifar_resnet" and config.model.depth == 32
+    assert config.model.residual is True and "width" not in config.model
+
+
+def test_every_option_of_the_network_stands_in_the_config():
+    assert cnn_jax.load_config(QUICKSTART).model.unroll is False
+
+
+def test_a_config_is_locked():
+    with pytest.raises(AttributeError):
+        cnn_jax.load_config(QUICKSTART).model.layers = 3
+
+
+def test_a_variant_is_words_of_different_groups():
+    config = cnn_jax.load_config(f"{CIFAR10}:plain,56,fast")
+    assert (config.model.depth, config.model.residual) == (56, False)
+    assert config.training.duration == "10 epochs"
+
+
+@pytest.mark.parametrize(
+    "variant,message",
+    [("57", "unknown variant '57'.*20, 32, 44"), ("20,56", "'20' and '56' exclude each other")],
+)
+def test_a_wrong_variant_is_told(variant, message):
+    with pytest.raises(UserError, match=message):
+        cnn_jax.load_config(f"{CIFAR10}:{variant}")
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda f: f.stem)
+def test_every_variant_of_every_experiment_loads_and_states_its_command(file):
+    module = configs.load_experiment(file)
+    assert "Command    python launch.py" in module.__doc__
+    for words in module.VARIANTS.values():
+        for word in words:
+            cnn_jax.load_config(f"{file}:{word}")
+
+
+def test_a_missing_experiment_file_is_told(tmp_path):
+    with pytest.raises(UserError, match="no experiment file .*launch.py list"):
+        cnn_jax.load_config(str(tmp_path / "x.py"))
+
+
+def test_a_mistake_in_an_experiment_file_is_told_with_its_line(tmp_path):
+    (tmp_path / "x.py").write_text("a = 1\nb = a.c\n")
+    with pytest.raises(UserError, match="x.py, line 2: AttributeError"):
+        cnn_jax.load_config(str(tmp_path / "x.py"))
+
+
+def test_a_field_too_many_or_too_few_in_a_group_is_told():
+    def function(*, rate, momentum, size):
+        return rate, momentum, size
+
+    group = configs.ConfigDict({"rate": 1, "momentun": 2})
+    with pytest.raises(UserError, match="config.optimizer 'momentun' .did you mean 'momentum'"):
+        configs.call(function, "optimizer", group, size=3)
+    with pytest.raises(UserError, match="config.optimizer lacks the field 'momentum'"):
+        configs.call(function, "optimizer", configs.ConfigDict({"rate": 1}), size=3)
+
+
+def test_the_difference_of_two_configs_is_told_field_by_field():
+    old, new = (cnn_jax.load_config(QUICKSTART, [f"seed={seed}"]) for seed in (0, 1))
+    assert configs.difference(old, new) == ["seed: 0 there, 1 here"]

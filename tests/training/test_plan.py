@@ -1,0 +1,51 @@
+"""Programs of several steps end where something is due, wherever the run goes on from."""
+
+import dataclasses
+
+import pytest
+
+from cnn_jax.errors import UserError
+from cnn_jax.training.plan import Plan, dispatch_size
+
+PLAN = Plan(
+    batch_size=128,
+    steps_per_epoch=351,
+    total_steps=1000,
+    checkpoint_every=500,
+    steps_per_dispatch=10,
+    evaluate_every=351,
+    splits=("test",),
+)
+
+
+def test_programs_cover_every_step_once():
+    steps = [step for first, n in PLAN.dispatches(0) for step in range(first, first + n)]
+    assert steps == list(range(1000))
+
+
+def test_no_program_reaches_past_an_evaluation_or_a_checkpoint():
+    ends = {first + count for first, count in PLAN.dispatches(0)}
+    assert {351, 500, 702, 1000} <= ends
+    assert max(count for _, count in PLAN.dispatches(0)) <= 10
+
+
+def test_a_run_that_goes_on_uses_the_same_programs():
+    whole = list(PLAN.dispatches(0))
+    for i, (step, _) in enumerate(whole):
+        assert list(PLAN.dispatches(step)) == whole[i:]
+
+
+def test_the_size_is_a_divisor_of_the_stretch_where_there_is_one():
+    assert [dispatch_size(n, 10) for n in (390, 351, 20, 7, 389)] == [10, 9, 10, 7, 10]
+
+
+def test_a_batch_larger_than_the_data_is_refused(tiny_config):
+    config = tiny_config.copy_and_resolve_references()
+    config.training.batch_size = 2000
+    with pytest.raises(UserError, match="between 1 and 1,257"):
+        Plan.create(config, 1257)
+
+
+def test_the_last_step_is_always_due():
+    assert PLAN.is_due(351, 1000) and not PLAN.is_due(351, 999)
+    assert dataclasses.replace(PLAN, total_steps=999).is_due(500, 999)

@@ -1,0 +1,79 @@
+"""A step learns, several in one program are the same steps, evaluation counts each example once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from cnn_jax.data import Split, preprocess
+from cnn_jax.training import evaluate, losses, program, steps
+
+
+@pytest.fixture(scope="module")
+def built(tiny_config):
+    return program.build(tiny_config)
+
+
+def test_ten_steps_in_one_program_are_ten_steps_one_by_one(built):
+    together, values = built.run_steps(built.create_state(), 0, 10)
+    one, alone = built.create_state(), []
+    for step in range(10):
+        one, value = built.run_steps(one, step, 1)
+        alone.append(float(value["loss"][0]))
+    np.testing.assert_allclose(values["loss"], alone, rtol=1e-4)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4),
+        together.params,
+        one.params,
+    )
+    assert int(together.step) == int(one.step) == 10
+
+
+def test_fifty_steps_learn_the_training_images(built):
+    _, values = built.run_steps(built.create_state(), 0, 50)
+    assert values["top1_error"][:5].mean() > 0.5 > values["top1_error"][-5:].mean()
+
+
+def test_batch_statistics_move_in_training(built):
+    before = built.create_state()
+    after, _ = built.run_steps(built.create_state(), 0, 1)
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), before.batch_stats, after.batch_stats)
+    assert all(jax.tree.leaves(moved))
+
+
+def test_another_seed_starts_from_other_values(tiny_config):
+    values = []
+    for seed in (0, 1):
+        config = tiny_config.copy_and_resolve_references()
+        config.seed = seed
+        values.append(program.build(config).create_state().params["conv1"]["kernel"])
+    assert (values[0] != values[1]).all()
+
+
+@pytest.mark.parametrize("batch_size", [7, 50, 64])
+def test_evaluation_counts_every_example_once(built, batch_size):
+    rng = np.random.default_rng(0)
+    split = Split(rng.integers(0, 256, (50, 8, 8, 1), np.uint8), np.arange(50, dtype=np.int32) % 10)
+    fitted = preprocess.fit(split, mean="pixel", deviation="scalar", whitening="none")
+    variables = built.create_state().variables
+    logits = built.model.apply(variables, fitted(split.images), train=False)
+    numbers = evaluate.make_evaluate(built.model, split, fitted, batch_size)(variables)
+    loss = losses.create(label_smoothing=0.0)(logits, jnp.asarray(split.labels))
+    assert numbers["loss"] == pytest.approx(float(loss.mean()), rel=1e-4)
+    wrong = (np.asarray(logits).argmax(1) != split.labels).mean()
+    assert numbers["top1_error"] == pytest.approx(wrong, abs=1e-6)
+
+
+def test_the_step_is_pure(built):
+    state = built.create_state()
+    batch = steps.Batch(jnp.ones((4, 8, 8, 1)), jnp.arange(4), jnp.arange(4))
+    train_step = steps.make_train_step(
+        built.model,
+        optax.sgd(0.1),
+        losses.create(label_smoothing=0.0),
+        lambda key, images, index: images,
+        seed=0,
+    )
+    first, second = jax.jit(train_step)(state, batch), jax.jit(train_step)(state, batch)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b), first, second)
