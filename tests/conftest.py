@@ -7,15 +7,16 @@ import pytest
 from rich.console import Console
 
 import cnn_jax
+from cnn_jax.training import compiler
 from cnn_jax.training.train import train
 
 ROOT = Path(__file__).parent.parent
 
-# WRN-10-1 on the digits, in the middle of an epoch after every tenth of 19 steps.
+# WRN-10-1 on the digits: an epoch has 19 steps, in programs of 5, 5, 5 and 4.
 TINY = [
     "model.width=1",
     "training.duration=3 epochs",
-    "training.steps_per_dispatch=10",
+    "training.steps_per_dispatch=5",
     "training.checkpoint_every=1 epoch",
     "learning_rate.warmup=0 epochs",
 ]
@@ -25,6 +26,7 @@ TINY = [
 def own_cache(tmp_path_factory):
     """Nothing of the user's cache is read or written, unless the caller names one."""
     os.environ.setdefault("CNN_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+    compiler.enable_cache()
 
 
 @pytest.fixture(scope="session")

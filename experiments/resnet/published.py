@@ -7,7 +7,7 @@ TABLE_6_MEAN = {110: (6.61, 0.16)}
 # Table 6: parameters as printed, in millions.
 TABLE_6_PARAMETERS = {20: 0.27, 32: 0.46, 44: 0.66, 56: 0.85, 110: 1.7, 1202: 19.4}
 
-# Counted from the layers of section 4.2, option A, 10 classes: parameters, multiply-adds in millions.
+# Counted from the layers of section 4.2, option A, 10 classes: parameters, 1e6 multiply-adds.
 CIFAR10_EXACT = {
     20: (269_722, 40.6),
     32: (464_154, 68.9),

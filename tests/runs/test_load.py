@@ -26,7 +26,8 @@ def test_the_history_has_a_row_per_line_with_errors_from_0_to_1(run):
     assert (history.top1_error.between(0, 1)).all()
     assert history[history.split == "validation"].step.tolist() == [19, 38, 57]
     assert history[history.split == "test"].step.tolist() == [57]
-    assert history[history.split == "train"].step.tolist() == [10, 19, 29, 38, 48, 57]
+    steps = history[history.split == "train"].step.tolist()
+    assert steps == [5, 10, 15, 19, 24, 29, 34, 38, 43, 48, 53, 57]
 
 
 def test_the_summary_is_the_last_row_of_each_split(run):

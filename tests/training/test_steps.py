@@ -8,6 +8,7 @@ import pytest
 
 from cnn_jax.data import Split, preprocess
 from cnn_jax.training import evaluate, losses, program, steps
+from cnn_jax.training.state import create_state
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_evaluation_counts_every_example_once(built, batch_size):
 
 
 def test_the_step_is_pure(built):
-    state = built.create_state()
+    state = create_state(built.model, optax.sgd(0.1), (8, 8, 1), seed=0)
     batch = steps.Batch(jnp.ones((4, 8, 8, 1)), jnp.arange(4), jnp.arange(4))
     train_step = steps.make_train_step(
         built.model,
