@@ -48,6 +48,17 @@ class Run:
         """The last numbers of each split: `summary["test"]["top1_error"]`."""
         return {line.pop("split"): line for line in metrics.read(self.path)}
 
+    def record(self) -> dict[str, Any]:
+        """The run as one small JSON value, for `experiments/results/`: the curve by evaluations."""
+        rows = [line for line in metrics.read(self.path) if line["split"] != "train"]
+        return {
+            "config": self.config.to_dict(),
+            "environment": json.loads((self.path / "environment.json").read_text()),
+            "status": self.status,
+            "summary": self.summary,
+            "evaluations": rows,
+        }
+
     @functools.cached_property
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes, in the order of the logits."""

@@ -20,10 +20,10 @@ def make_evaluate(
     model: nn.Module, split: Split, preprocessing: Preprocessing, batch_size: int
 ) -> Callable[[Any], dict[str, float]]:
     """`evaluate(variables)`: mean loss, top-1 and top-5 error (0-1) of the single central view."""
-    mesh = parallel.mesh_for(batch_size)
-    whole = parallel.replicated(mesh)
-    resident = jax.device_put(steps.ResidentData(*split, preprocessing), whole)
-    batches = evaluation_batches(len(split.labels), batch_size)
+    mesh = parallel.data_mesh()
+    resident = steps.ResidentData(*split, preprocessing)
+    resident = jax.device_put(resident, parallel.replicated(mesh))
+    batches = evaluation_batches(len(split.labels), parallel.rounded_up(batch_size, mesh))
     indices, weights = jax.device_put(batches, parallel.by_batch(mesh))
     eval_steps = compiler.jit(steps.make_eval_steps(steps.make_eval_step(model)))
 

@@ -6,17 +6,25 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from cnn_jax.errors import UserError
 
 
-def mesh_for(batch_size: int) -> Mesh:
-    """All devices on one axis, "data"; `batch_size` must divide by their number."""
-    devices = jax.devices()
-    if batch_size % len(devices):
-        near = [n for n in range(batch_size, 0, -1) if n % len(devices) == 0][:1]
-        above = batch_size + len(devices) - batch_size % len(devices)
-        fitting = " or ".join(str(n) for n in [*near, above])
+def data_mesh() -> Mesh:
+    """All devices on one axis, "data"."""
+    return Mesh(jax.devices(), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def rounded_up(batch_size: int, mesh: Mesh) -> int:
+    """The next batch size that divides by the number of devices."""
+    return -(-batch_size // mesh.size) * mesh.size
+
+
+def check_batch(batch_size: int, mesh: Mesh) -> None:
+    """Raises `UserError` where a training batch does not divide by the number of devices."""
+    if batch_size % mesh.size:
+        above = rounded_up(batch_size, mesh)
+        fitting = " or ".join(str(n) for n in (above - mesh.size, above) if n)
         raise UserError(
-            f"a batch of {batch_size} does not divide by {len(devices)} devices: take {fitting}"
+            f"training.batch_size {batch_size} does not divide by {mesh.size} devices: "
+            f"take {fitting}"
         )
-    return Mesh(devices, ("data",), axis_types=(jax.sharding.AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -77,7 +77,8 @@ def build(config: ConfigDict) -> Program:
         seed=config.seed,
     )
 
-    mesh = parallel.mesh_for(plan.batch_size)
+    mesh = parallel.data_mesh()
+    parallel.check_batch(plan.batch_size, mesh)
     whole, by_batch = parallel.replicated(mesh), parallel.by_batch(mesh)
     resident = jax.device_put(steps.ResidentData(*train, preprocessing), whole)
     train_steps = compiler.jit(steps.make_train_steps(train_step), donate_argnums=0)
