@@ -25,6 +25,8 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
             RUN IMAGE ... [--step=last|best|N] [--top=3]
   summary   layers, shapes, parameters and multiply-adds of a network
             [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--image=HxWxC]
+  convert   weights of a torchvision or timm network to Flax, or back
+            NAME FILE --out=FILE [--check]
   list      the networks, data sets and experiments there are
 
   python launch.py COMMAND --help     tells more of one of them
@@ -65,6 +67,11 @@ def parser_for(command: str) -> Parser:
     if command == "predict":
         add("images", type=Path, nargs="+", metavar="IMAGE", help="PNG or JPEG files")
         add("--top", type=int, default=3, metavar="K", help="how many classes to show")
+    if command == "convert":
+        add("name", metavar="NAME", help="torchvision's name of the network, such as resnet50")
+        add("file", type=Path, metavar="FILE", help=".pth, or .safetensors of either kind")
+        add("--out", type=Path, required=True, metavar="FILE", help="the file to write")
+        add("--check", action="store_true", help="compare each layer with torchvision's network")
     return parser
 
 
@@ -181,6 +188,27 @@ def summary(arguments: argparse.Namespace, console: Console) -> None:
     console.print(table)
 
 
+def convert(arguments: argparse.Namespace, console: Console) -> None:
+    """Weights of a torchvision or timm network to Flax variables, or back."""
+    import numpy as np
+
+    from cnn_jax.interop import compare
+    from cnn_jax.interop import convert as converter
+
+    done, state = converter.convert(arguments.name, arguments.file, arguments.out)
+    console.print(f"{arguments.out}: {done} of {arguments.name}", highlight=False, soft_wrap=True)
+    if not arguments.check:
+        return
+    images = np.random.default_rng(0).standard_normal((2, 224, 224, 3), np.float32)
+    rows = compare.layer_differences(arguments.name, state, images)
+    table = Table("layer", "in PyTorch", "largest difference", "relative")
+    for row in rows:
+        table.add_row(row.layer, row.torch_layer, f"{row.largest:.2e}", f"{row.relative:.2e}")
+    console.print(table)
+    first = next((row.layer for row in rows if row.relative > 1e-4), None)
+    console.print(f"first layer that diverges by more than 1e-4: {first or 'none'}")
+
+
 def list_all(arguments: argparse.Namespace, console: Console) -> None:
     """The networks, data sets and experiments there are."""
     del arguments
@@ -209,6 +237,7 @@ COMMANDS = {
     "eval": evaluate,
     "predict": predict,
     "summary": summary,
+    "convert": convert,
     "list": list_all,
 }
 

@@ -14,6 +14,8 @@ def draw(history: pd.DataFrame, path: Path, title: str) -> None:
     axes = figure.subplots(1, 2)
     for split, colour in COLOURS.items():
         rows = history[history.split == split]
+        if rows.empty:
+            continue
         marker = "o" if len(rows) == 1 else None
         axes[0].plot(rows.epoch, rows.loss, color=colour, label=split, marker=marker)
         axes[1].plot(rows.epoch, rows.top1_error * 100, color=colour, label=split, marker=marker)

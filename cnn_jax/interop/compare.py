@@ -1,0 +1,92 @@
+"""Layer by layer against PyTorch: where does a converted network first differ?"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from cnn_jax.errors import UserError
+from cnn_jax.interop import torchvision
+from cnn_jax.models import layers
+
+
+class Difference(NamedTuple):
+    layer: str  # path here
+    torch_layer: str  # prefix there
+    largest: float  # absolute difference of the outputs
+    relative: float  # the same, divided by the largest output
+
+
+def layer_differences(
+    name: str, state_dict: Mapping[str, Any], images: np.ndarray
+) -> list[Difference]:
+    """Runs both networks on `images`, float32 [B, H, W, 3], and compares the output of each layer.
+
+    Convolutions, batch norms and linear layers, in the order in which they are computed, in
+    evaluation. Raises `UserError` where torchvision cannot be imported.
+    """
+    state = torchvision.as_torchvision(state_dict)
+    model = torchvision.module(name, torchvision.number_of_classes(state))
+    options = {"unroll": True} if hasattr(model, "unroll") else {}
+    model = model.clone(**options)
+    variables = torchvision.to_flax(name, state, **options)
+    theirs = _torch_outputs(name, state, images)
+    prefixes = torchvision.layer_names(name, model)
+    found = []
+    for path, output in _flax_outputs(model, variables, images):
+        expected = theirs[prefixes[path]]
+        if expected.ndim == 4:
+            expected = expected.transpose(0, 2, 3, 1)
+        largest = float(np.abs(output - expected).max())
+        relative = largest / max(float(np.abs(expected).max()), 1e-30)
+        found.append(Difference(path, prefixes[path], largest, relative))
+    return found
+
+
+def _flax_outputs(model: nn.Module, variables: Any, images: np.ndarray):
+    """(path, output) of each layer, in order."""
+    kinds = (nn.Conv, nn.Dense, layers.BatchNorm)
+    order: list[str] = []
+
+    def is_layer(module: nn.Module, method: str) -> bool:
+        if not isinstance(module, kinds) or method != "__call__":
+            return False
+        order.append("/".join(module.path))
+        return True
+
+    def run(variables, images):
+        return model.apply(variables, images, train=False, capture_intermediates=is_layer)[1]
+
+    seen = jax.jit(run)(variables, images)["intermediates"]
+    for path in dict.fromkeys(order):
+        node = seen
+        for part in path.split("/"):
+            node = node[part]
+        yield path, np.asarray(node["__call__"][0])
+
+
+def _torch_outputs(name: str, state: Mapping[str, np.ndarray], images: np.ndarray) -> dict:
+    """Prefix -> output of each module of torchvision's network."""
+    try:
+        import torch
+        import torchvision as reference
+    except (ImportError, RuntimeError) as error:
+        raise UserError(f"--check needs PyTorch and torchvision ({error})") from None
+    classes = torchvision.number_of_classes(state)
+    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    network = reference.models.get_model(name, weights=None, num_classes=classes, **options)
+    tensors = {key: torch.from_numpy(np.array(value)) for key, value in state.items()}
+    network.load_state_dict(tensors, strict=False)  # auxiliary heads may be missing
+    network.eval()
+    outputs = {}
+    for prefix, part in network.named_modules():
+        part.register_forward_hook(
+            lambda _module, _inputs, output, prefix=prefix: outputs.__setitem__(
+                prefix, output.detach().numpy() if hasattr(output, "detach") else None
+            )
+        )
+    with torch.no_grad():
+        network(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()))
+    return outputs

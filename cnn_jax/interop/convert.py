@@ -1,0 +1,46 @@
+"""Files of weights, from PyTorch to Flax and back; the content of the file says which way."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cnn_jax.errors import UserError
+from cnn_jax.interop import torchvision, weights
+
+
+def convert(name: str, source: Path, target: Path) -> tuple[str, dict[str, np.ndarray]]:
+    """Converts the weights of torchvision's network `name`.
+
+    A state dict (`.pth`, `.safetensors`) becomes Flax variables in a `.safetensors` file, and such
+    a file a state dict (`.safetensors`, or `.pth` with PyTorch). Returns what was done, and the
+    state dict. Raises `UserError` for files and weights that are something else, before `target`
+    is touched.
+    """
+    content = torchvision.read(source)
+    if any(key.startswith("params/") for key in content):
+        state = torchvision.to_torch(name, weights.load(source))
+        write_state_dict(target, state)
+        return f"{len(state)} arrays of a state dict", state
+    if target.suffix != ".safetensors":
+        raise UserError(f"Flax variables are written as .safetensors, not as {target.name}", 2)
+    state = torchvision.as_torchvision(content)
+    variables = torchvision.to_flax(name, state)
+    classes = torchvision.number_of_classes(state)
+    weights.save(target, variables, {"torchvision": name, "num_classes": classes})
+    return "Flax variables", state
+
+
+def write_state_dict(target: Path, state: dict[str, np.ndarray]) -> None:
+    """Writes a state dict as `.safetensors` or `.pth`."""
+    if target.suffix == ".safetensors":
+        from safetensors.numpy import save_file
+
+        save_file(state, target)
+    elif target.suffix in (".pth", ".pt"):
+        try:
+            import torch
+        except ImportError:
+            raise UserError(f"writing {target} needs PyTorch; write .safetensors") from None
+        torch.save({key: torch.from_numpy(np.array(a)) for key, a in state.items()}, target)
+    else:
+        raise UserError(f"a state dict is written as .safetensors or .pth, not {target.name}", 2)

@@ -1,0 +1,260 @@
+"""Weights of torchvision's (and timm's) networks: to Flax variables, and back.
+
+A layer has the same content in both, in another order of axes: kernels are [height, width, in, out]
+here and [out, in, height, width] there, those of linear layers [in, out] and [out, in]. A linear
+layer that follows a flattened map also has its inputs in another order.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import flax.traverse_util
+import jax
+import numpy as np
+
+from cnn_jax import errors
+from cnn_jax.errors import UserError
+from cnn_jax.interop import (
+    names_alexnet,
+    names_googlenet,
+    names_inception_v3,
+    names_resnet,
+    names_squeezenet,
+    names_vgg,
+)
+
+FAMILIES = (
+    names_alexnet,
+    names_googlenet,
+    names_inception_v3,
+    names_resnet,
+    names_squeezenet,
+    names_vgg,
+)
+# The last layer, by which a state dict tells its number of classes; the first that it has.
+HEADS = ("fc.weight", "classifier.6.weight", "classifier.1.weight", "head.fc.weight")
+BATCH_NORM = {"scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+# timm's VGG has its linear layers as convolutions over the last map, under other names.
+TIMM_VGG = {
+    "classifier.0": "pre_logits.fc1",
+    "classifier.3": "pre_logits.fc2",
+    "classifier.6": "head.fc",
+}
+
+
+class Entry(NamedTuple):
+    """One array in both worlds."""
+
+    path: tuple[str, ...]  # ("params", "conv2", "block1", "conv1", "kernel")
+    place: int | None  # in the stack of a scanned stage
+    key: str  # "layer1.0.conv1.weight"
+    shape: tuple[int, ...]  # here, without the stack
+    flattened: tuple[int, int, int] | None  # the map [C, H, W] that a linear layer follows
+
+    @property
+    def torch_shape(self) -> tuple[int, ...]:
+        """The shape there."""
+        return self.to_torch(np.empty(self.shape, np.bool_)).shape
+
+    def to_torch(self, array: np.ndarray) -> np.ndarray:
+        """From our order of axes to Torch's."""
+        if self.path[-1] != "kernel":
+            return array
+        if array.ndim == 4:
+            return array.transpose(3, 2, 0, 1)
+        if self.flattened:
+            c, h, w = self.flattened
+            array = array.reshape(h, w, c, -1).transpose(2, 0, 1, 3).reshape(array.shape)
+        return array.T
+
+    def to_flax(self, array: np.ndarray) -> np.ndarray:
+        """From Torch's order of axes to ours."""
+        if self.path[-1] != "kernel":
+            return array
+        if array.ndim == 4:
+            return array.transpose(2, 3, 1, 0)
+        array = array.T
+        if self.flattened:
+            c, h, w = self.flattened
+            array = array.reshape(c, h, w, -1).transpose(1, 2, 0, 3).reshape(array.shape)
+        return array
+
+
+def names() -> list[str]:
+    """torchvision's names of the networks that are known here."""
+    return sorted(name for family in FAMILIES for name in family.NAMES)
+
+
+def module(name: str, num_classes: int = 1000, **options: Any) -> nn.Module:
+    """Our network for torchvision's name, such as "resnet50"; `options` are fields to change.
+
+    timm's networks of the same names are the same. Raises `UserError` for any other name.
+    """
+    return _family(name).torch_module(name, num_classes).clone(**options)
+
+
+def to_flax(name: str, state_dict: Mapping[str, Any], **options: Any) -> dict[str, Any]:
+    """Variables {"params", "batch_stats"} (NumPy) from a state dict of torchvision or timm.
+
+    They are for `module(name, num_classes, **options)`, where the number of classes is that of the
+    state dict; without auxiliary heads there, there are none here. Raises `UserError` that names
+    the keys that are missing or unknown, or have the wrong shape.
+    """
+    state = as_torchvision(state_dict)
+    entries = _entries(name, module(name, number_of_classes(state), **options))
+    if not any(key.lower().startswith("aux") for key in state):
+        entries = [entry for entry in entries if not entry.key.lower().startswith("aux")]
+    _check(name, state, entries)
+    flat: dict[tuple[str, ...], Any] = {}
+    for entry in entries:
+        array = np.ascontiguousarray(entry.to_flax(state[entry.key]))
+        if entry.place is None:
+            flat[entry.path] = array
+        else:
+            flat.setdefault(entry.path, []).append(array)
+    stacked = {path: np.stack(a) if isinstance(a, list) else a for path, a in flat.items()}
+    return flax.traverse_util.unflatten_dict(stacked)
+
+
+def to_torch(name: str, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """A state dict (NumPy arrays by torchvision's keys) from variables of `module(name)`.
+
+    Raises `UserError` that names what is missing, unknown or of another shape.
+    """
+    flat = flax.traverse_util.flatten_dict(jax.tree.map(np.asarray, dict(variables)))
+    family = _family(name)
+    entries = _entries(name, family.torch_module(name, _classes(flat)))
+    if not any("aux" in part.lower() for path in flat for part in path):
+        entries = [entry for entry in entries if not entry.key.lower().startswith("aux")]
+    unknown = set(flat) - {entry.path for entry in entries}
+    missing = {entry.path for entry in entries} - set(flat)
+    if unknown or missing:
+        raise UserError(
+            f"these are not variables of {name}: {_some('missing', map('/'.join, missing))}"
+            f"{_some('unknown', map('/'.join, unknown))}"
+        )
+    state = {}
+    for entry in entries:
+        array = flat[entry.path] if entry.place is None else flat[entry.path][entry.place]
+        if array.shape != entry.shape:
+            raise UserError(f"{'/'.join(entry.path)} of {name} is {entry.shape}, not {array.shape}")
+        state[entry.key] = np.ascontiguousarray(entry.to_torch(array))
+        if entry.key.endswith(".running_var"):
+            state[entry.key.replace("running_var", "num_batches_tracked")] = np.int64(0)
+    return state
+
+
+def read(path: str | Path) -> dict[str, np.ndarray]:
+    """The state dict in a `.safetensors` file, or (with PyTorch, weights only) in a `.pth` file."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.numpy import load_file
+
+            return load_file(path)
+        import torch
+
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except ImportError:
+        raise UserError(f"reading {path} needs PyTorch: pip install torch") from None
+    except Exception as error:  # both libraries raise all kinds for files that are something else
+        reason = str(error).strip().splitlines()[0][:200]
+        raise UserError(f"{path} is no file of weights ({reason})") from None
+    state = state.get("state_dict", state) if isinstance(state, Mapping) else state
+    if not isinstance(state, Mapping) or not all(hasattr(v, "numpy") for v in state.values()):
+        raise UserError(f"{path} has no state dict, that is arrays by name")
+    return {key: value.numpy() for key, value in state.items()}
+
+
+def layer_names(name: str, model: nn.Module) -> dict[str, str | list[str]]:
+    """Path of each layer here -> its prefix there; a list for the stack of a scanned stage."""
+    return _family(name).torch_names(model)
+
+
+def _family(name: str) -> Any:
+    for family in FAMILIES:
+        if name in family.NAMES:
+            return family
+    raise errors.unknown("torchvision network", name, names())
+
+
+def _entries(name: str, model: nn.Module) -> list[Entry]:
+    family = _family(name)
+    flattened = dict([family.flatten_shape(model)]) if hasattr(family, "flatten_shape") else {}
+    side = getattr(family, "INPUT_SIZE", 224)
+    image = jax.ShapeDtypeStruct((1, side, side, 3), np.float32)
+    shapes = flax.traverse_util.flatten_dict(jax.eval_shape(model.init, jax.random.key(0), image))
+    prefixes = family.torch_names(model)
+    entries = []
+    for path, leaf in shapes.items():
+        layer = "/".join(path[1:-1])
+        is_norm = ("batch_stats", *path[1:-1], "mean") in shapes
+        kind = BATCH_NORM[path[-1]] if is_norm else {"kernel": "weight"}.get(path[-1], path[-1])
+        found = prefixes[layer]
+        if isinstance(found, str):
+            entries.append(Entry(path, None, f"{found}.{kind}", leaf.shape, flattened.get(layer)))
+        else:
+            entries += [
+                Entry(path, place, f"{prefix}.{kind}", leaf.shape[1:], None)
+                for place, prefix in enumerate(found)
+            ]
+    return entries
+
+
+def number_of_classes(state: Mapping[str, Any]) -> int:
+    """Rows of the last layer in a state dict."""
+    head = next((key for key in HEADS if key in state), None)
+    return len(state[head]) if head else 1000
+
+
+def as_torchvision(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """NumPy arrays by torchvision's keys, from its own, timm's or a `DataParallel` state dict."""
+    state = {key: np.asarray(value) for key, value in state_dict.items()}
+    state = {key.removeprefix("module."): value for key, value in state.items()}
+    if "pre_logits.fc1.weight" not in state:
+        return state
+    renamed = {}
+    for key, value in state.items():
+        prefix, _, kind = key.rpartition(".")
+        ours = {theirs: its for its, theirs in TIMM_VGG.items()}.get(prefix)
+        if ours and value.ndim == 4:
+            value = value.reshape(len(value), -1)
+        renamed[f"{ours}.{kind}" if ours else key] = value
+    return renamed
+
+
+def _classes(flat: Mapping[tuple[str, ...], np.ndarray]) -> int:
+    """The number of classes of variables: the size of the last bias."""
+    for head in ("fc", "linear", "fc8", "conv10"):
+        if ("params", head, "bias") in flat:
+            return len(flat["params", head, "bias"])
+    return 1000
+
+
+def _check(name: str, state: Mapping[str, np.ndarray], entries: list[Entry]) -> None:
+    expected = {entry.key: entry.torch_shape for entry in entries}
+    missing = set(expected) - set(state)
+    unknown = {key for key in set(state) - set(expected) if not key.endswith("num_batches_tracked")}
+    wrong = [
+        f"{key} {list(state[key].shape)}, not {list(shape)}"
+        for key, shape in expected.items()
+        if key in state and state[key].shape != shape
+    ]
+    if missing or unknown or wrong:
+        raise UserError(
+            f"these are not weights of {name}: {_some('missing', missing)}"
+            f"{_some('unknown', unknown)}{_some('of another shape', wrong)}"
+        )
+
+
+def _some(what: str, found: Any) -> str:
+    """The first few of them, and how many more."""
+    found = sorted(found)
+    if not found:
+        return ""
+    more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+    return f"{what}: {', '.join(found[:4])}{more}. "
