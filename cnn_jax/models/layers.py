@@ -6,6 +6,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from cnn_jax import errors
@@ -246,6 +247,34 @@ def local_response_norm(x: Array, size: int, alpha: float, beta: float, k: float
     # Shifted slices become one fused loop; a window over the innermost axis does not.
     total = sum(squares[..., i : i + channels] for i in range(size))
     return (x32 * (k + alpha / size * total) ** -beta).astype(x.dtype)
+
+
+def adaptive_avg_pool(x: Array, side: int) -> Array:
+    """Means over `side` x `side` parts that cover the map, [B, H, W, C] -> [B, side, side, C].
+
+    As in torchvision: part i begins at floor(i H / side) and ends before ceil((i + 1) H / side), so
+    that parts overlap where H is no multiple of `side`, and repeat pixels where H is smaller.
+    """
+    if x.shape[1:3] == (side, side):
+        return x
+
+    def shares(size: int) -> np.ndarray:
+        part, pixel = np.arange(side)[:, None], np.arange(size)
+        inside = (pixel >= part * size // side) & (pixel < -((part + 1) * size // -side))
+        return inside / inside.sum(1, keepdims=True)
+
+    rows, columns = (jnp.asarray(shares(size), x.dtype) for size in x.shape[1:3])
+    return jnp.einsum("ih,bhwc,jw->bijc", rows, x, columns, precision="highest")
+
+
+def require_size(network: str, images: Array, smallest: int) -> None:
+    """Raises `UserError` where images [B, H, W, C] are smaller than the network can take."""
+    height, width = images.shape[1:3]
+    if min(height, width) < smallest:
+        raise errors.UserError(
+            f"{network}: images of {height}x{width} are too small; the smallest are "
+            f"{smallest}x{smallest}"
+        )
 
 
 # --- repeated blocks ---------------------------------------------------------------------------
