@@ -6,10 +6,19 @@ from typing import Any
 import flax.linen as nn
 
 from cnn_jax import errors
+from cnn_jax.models.alexnet import AlexNet
 from cnn_jax.models.cifar_resnet import CifarResNet
+from cnn_jax.models.squeezenet import SqueezeNet
+from cnn_jax.models.vgg import VGG
 from cnn_jax.models.wide_resnet import WideResNet
 
-FAMILIES = {"cifar_resnet": CifarResNet, "wide_resnet": WideResNet}
+FAMILIES = {
+    "alexnet": AlexNet,
+    "cifar_resnet": CifarResNet,
+    "squeezenet": SqueezeNet,
+    "vgg": VGG,
+    "wide_resnet": WideResNet,
+}
 
 
 def names() -> list[str]:

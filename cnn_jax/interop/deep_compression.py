@@ -1,0 +1,138 @@
+"""The compressed SqueezeNet as its authors published it (Han et al. 2016, arXiv:1510.00149).
+
+github.com/songhan/SqueezeNet-Deep-Compression, `compressed_SqueezeNet.net`, little-endian:
+
+    26 x uint32          stored entries of conv1, fire2 (squeeze 1x1, expand 1x1, expand 3x3), ...,
+                         fire9, conv10; then for each of these convolutions
+    256 x float32        codebook; entry 0 is 0, the pruned weights
+    out x float32        biases
+    entries x uint8      codes
+    entries x 4 bits     gaps, two to a byte, the low half first
+
+The position of entry i in the flattened kernel [out, in, height, width] is the sum of gap + 1 over
+the entries up to i, less 1. An entry of code 0 only fills a gap of more than 15.
+"""
+
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from cnn_jax import models
+from cnn_jax.errors import UserError
+
+CODEBOOK = 256
+
+
+class _Reader:
+    """Takes arrays from the bytes of a file, one after the other."""
+
+    def __init__(self, data: bytes):
+        self._data = data
+        self._offset = 0
+
+    def take(self, dtype: str, count: int) -> np.ndarray:
+        values = np.frombuffer(self._data, dtype, count, self._offset)
+        self._offset += values.nbytes
+        return values
+
+
+class _Layer(NamedTuple):
+    path: tuple[str, ...]  # ("fire2", "squeeze1x1")
+    kernel_shape: tuple[int, ...]  # [height, width, in, out]
+
+
+def read(path: str | PathLike) -> dict:
+    """Variables {"params": ...} (float32, NumPy) from the authors' file.
+
+    They are for `create("squeezenet", num_classes=1000, version="1.0", conv10_padding=1)`, whose
+    images are 227x227, channels in the order BGR, values 0-255 less (104, 117, 123).
+
+    Raises `UserError` for a file that is not complete, has bytes left over or is something else.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror})") from None
+    layers = _layers()
+    entries = _entries(path, data, layers)
+    reader = _Reader(data)
+    reader.take("<u4", len(layers))
+    params: dict = {}
+    for layer, count in zip(layers, entries, strict=True):
+        module = params
+        for name in layer.path:
+            module = module.setdefault(name, {})
+        module.update(_decode(path, reader, layer, count))
+    return {"params": params}
+
+
+def _layers() -> list[_Layer]:
+    """The convolutions of SqueezeNet 1.0 in the order of the file."""
+    model = models.create("squeezenet", num_classes=1000, version="1.0", conv10_padding=1)
+    image = jax.ShapeDtypeStruct((1, 227, 227, 3), np.float32)
+    params = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
+    fire = ("squeeze1x1", "expand1x1", "expand3x3")
+    paths = [("conv1",), *((name, conv) for name in model.fires() for conv in fire), ("conv10",)]
+    kernels = []
+    for path in paths:
+        module = params
+        for name in path:
+            module = module[name]
+        kernels.append(module["kernel"].shape)
+    return [_Layer(*layer) for layer in zip(paths, kernels, strict=True)]
+
+
+def _entries(path, data: bytes, layers: list[_Layer]) -> list[int]:
+    """Stored entries of each layer; the file has exactly the size that they ask for."""
+    header = 4 * len(layers)
+    if len(data) < header:
+        raise UserError(
+            f"{path} has {len(data)} bytes, less than the header of a compressed SqueezeNet "
+            f"({header} bytes); get the file again"
+        )
+    entries = np.frombuffer(data, "<u4", len(layers)).tolist()
+    expected = header
+    for layer, count in zip(layers, entries, strict=True):
+        # Every entry has a position of its own, so there are never more of them than weights.
+        if not 1 <= count <= np.prod(layer.kernel_shape):
+            raise UserError(
+                f"{path} is not a compressed SqueezeNet 1.0: its header gives {count} entries for "
+                f"the {np.prod(layer.kernel_shape)} weights of {'/'.join(layer.path)}"
+            )
+        expected += 4 * (CODEBOOK + layer.kernel_shape[-1]) + count + (count + 1) // 2
+    if len(data) != expected:
+        state = "is truncated" if len(data) < expected else "has bytes left over"
+        raise UserError(
+            f"{path} {state}: {len(data)} bytes, where its header asks for {expected}; "
+            "get the file again"
+        )
+    return entries
+
+
+def _decode(path, reader: _Reader, layer: _Layer, count: int) -> dict[str, np.ndarray]:
+    """Kernel [height, width, in, out] and bias [out] of one convolution."""
+    name = "/".join(layer.path)
+    height, width, inputs, outputs = layer.kernel_shape
+    codebook = reader.take("<f4", CODEBOOK)
+    bias = reader.take("<f4", outputs)
+    codes = reader.take("u1", count)
+    packed = reader.take("u1", (count + 1) // 2)
+    if codebook[0] != 0 or not (np.isfinite(codebook).all() and np.isfinite(bias).all()):
+        raise UserError(
+            f"{path} is damaged: the codebook of {name} does not begin with 0, or a value of it or "
+            "of the biases is not finite"
+        )
+    gaps = np.stack([packed & 15, packed >> 4], axis=-1).reshape(-1)[:count]
+    positions = np.cumsum(gaps.astype(np.int64) + 1) - 1
+    kernel = np.zeros(height * width * inputs * outputs, np.float32)
+    if positions[-1] >= kernel.size:
+        raise UserError(
+            f"{path} is damaged: position {positions[-1]} in {name}, which has {kernel.size} "
+            "weights"
+        )
+    kernel[positions] = codebook[codes]
+    kernel = kernel.reshape(outputs, inputs, height, width).transpose(2, 3, 1, 0)
+    return {"kernel": np.ascontiguousarray(kernel), "bias": bias.astype(np.float32)}

@@ -1,0 +1,45 @@
+"""VGG's layers beside torchvision's: vgg11, vgg13, vgg16 and vgg19, with and without `_bn`."""
+
+import flax.linen as nn
+
+from cnn_jax import models
+from cnn_jax.models import vgg
+
+
+def torch_module(name: str, num_classes: int = 1000) -> nn.Module | None:
+    """The module for a torchvision name, None for a name of another family."""
+    depths = {f"vgg{depth}": depth for depth in vgg.CONVOLUTIONS}
+    plain = name.removesuffix("_bn")
+    if plain not in depths:
+        return None
+    return models.create(
+        "vgg",
+        num_classes=num_classes,
+        depth=depths[plain],
+        batch_norm=plain != name,
+        weight_init="torchvision",
+    )
+
+
+def torch_names(module: vgg.VGG) -> dict[str, str]:
+    """Path of each layer -> prefix of the same layer in torchvision's state_dict."""
+    names = {}
+    position = 0
+    for group, count in enumerate(vgg.CONVOLUTIONS[module.depth], 1):
+        for i in range(1, count + 1):
+            names[f"conv{group}_{i}"] = f"features.{position}"
+            if module.batch_norm:
+                position += 1
+                names[f"bn{group}_{i}"] = f"features.{position}"
+            position += 2  # the ReLU follows
+        position += 1  # max-pooling
+    return names | {"fc6": "classifier.0", "fc7": "classifier.3", "fc8": "classifier.6"}
+
+
+def flatten_shape(module: vgg.VGG) -> tuple[str, tuple[int, int, int]]:
+    """The linear layer that follows the flattening, and the map [C, H, W] as Torch flattens it.
+
+    Ours is flattened as [H, W, C].
+    """
+    del module
+    return "fc6", (vgg.CHANNELS[-1], vgg.POOLED, vgg.POOLED)

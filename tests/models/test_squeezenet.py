@@ -1,0 +1,299 @@
+import itertools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cnn_jax import errors, models
+from cnn_jax.analysis.summary import layers_of
+from cnn_jax.interop import names_squeezenet
+from cnn_jax.models import squeezenet
+from experiments.squeezenet import published
+
+
+def parameters(image_size=64, **options):
+    model = models.create("squeezenet", num_classes=1000, **options)
+    return sum(layer.parameters for layer in layers_of(model, (image_size, image_size, 3)))
+
+
+def filled(model, image_size):
+    """Variables of normal kernels, which is quicker than `model.init`, and two images."""
+    images = jax.ShapeDtypeStruct((2, image_size, image_size, 3), jnp.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+    generator = np.random.default_rng(0)
+
+    def fill(leaf):
+        if len(leaf.shape) == 1:
+            return np.zeros(leaf.shape, np.float32)
+        scale = (2 / np.prod(leaf.shape[:-1])) ** 0.5
+        return scale * generator.standard_normal(leaf.shape, np.float32)
+
+    variables = {"params": jax.tree.map(fill, shapes["params"])}
+    return variables, generator.standard_normal(images.shape, np.float32)
+
+
+def drawn(model, image_size):
+    """Initial kernel and bias of every layer by name, without running the network."""
+    found = {}
+
+    def note(call, arguments, keywords, context):
+        output = call(*arguments, **keywords)
+        if isinstance(context.module, nn.Conv | nn.Dense):
+            shapes = jax.tree.map(jnp.shape, dict(context.module.variables["params"]))
+            found["/".join(context.module.path)] = (context.module, shapes)
+        return output
+
+    images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    with nn.intercept_methods(note):
+        jax.eval_shape(model.init, jax.random.key(0), images)
+    key = jax.random.key(0)
+    return {
+        name: (
+            np.asarray(layer.kernel_init(key, shapes["kernel"], jnp.float32)),
+            np.asarray(layer.bias_init(key, shapes["bias"], jnp.float32)),
+        )
+        for name, (layer, shapes) in found.items()
+    }
+
+
+def modules(model, image_size):
+    """Name -> (shape of the input, of the output) of the layers at the top."""
+    shapes = {}
+
+    def note(call, arguments, keywords, context):
+        output = call(*arguments, **keywords)
+        if len(context.module.path) == 1:
+            shapes[context.module.path[0]] = (arguments[0].shape[1:], output.shape[1:])
+        return output
+
+    images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    with nn.intercept_methods(note):
+        jax.eval_shape(model.init, jax.random.key(0), images)
+    return shapes
+
+
+def test_table_1_parameters_of_every_layer():
+    model = models.create("squeezenet", num_classes=1000)
+    layers = layers_of(model, (227, 227, 3))
+    ours = {
+        name: sum(layer.parameters for layer in group)
+        for name, group in itertools.groupby(layers, lambda layer: layer.name.split("/")[0])
+    }
+    assert ours == {n: row["parameters"] for n, row in published.TABLE_1.items() if n in ours}
+    assert sum(ours.values()) == published.TABLE_1_PARAMETERS
+    assert f"{sum(ours.values()) * 4 / 2**20:.1f}" == str(published.TABLE_3["none"]["megabytes"])
+
+
+def test_table_1_output_of_every_layer():
+    shapes = modules(models.create("squeezenet", num_classes=1000), 227)
+    after = {"maxpool1": "fire2", "maxpool4": "fire5", "maxpool8": "fire9"}
+    ours = {
+        name: shapes[after[name]][0] if name in after else shapes[name][1]
+        for name in published.TABLE_1
+    }
+    assert ours == {name: row["output"] for name, row in published.TABLE_1.items()}
+
+
+@pytest.mark.parametrize("name", published.TORCHVISION)
+def test_parameters_and_multiply_adds_are_torchvisions(name):
+    layers = layers_of(names_squeezenet.torch_module(name), (224, 224, 3))
+    row = published.TORCHVISION[name]
+    assert sum(layer.parameters for layer in layers) == row["parameters"]
+    assert round(sum(layer.multiply_adds for layer in layers) / 1e9, 3) == row["multiply_adds"]
+
+
+def test_operations_of_the_readme_are_those_of_version_1_0_with_padded_conv10_at_227():
+    model = models.create("squeezenet", num_classes=1000, conv10_padding=1)
+    multiply_adds = sum(layer.multiply_adds for layer in layers_of(model, (227, 227, 3)))
+    assert round(2 * multiply_adds / 1e9, 2) == published.README["1.0"]["gigaflops"]
+
+
+def test_version_1_1_pools_after_conv1_fire3_and_fire5():
+    shapes = modules(models.create("squeezenet", num_classes=1000, version="1.1"), 227)
+    assert shapes["conv1"][1] == (113, 113, 64)
+    assert [shapes[f"fire{i}"][0][0] for i in range(2, 10)] == [56, 56, 28, 28, 14, 14, 14, 14]
+
+
+@pytest.mark.parametrize(
+    ("squeeze_ratio", "pct_3x3", "count"),
+    [
+        (0.125, 0.5, 1_248_424),
+        (0.25, 0.5, 1_967_080),
+        (0.375, 0.5, 2_685_736),
+        (0.75, 0.5, 4_841_704),
+        (1.0, 0.5, 6_279_016),
+        (0.5, 0.01, 1_478_248),
+        (0.5, 0.12, 1_908_328),
+        (0.5, 0.25, 2_421_352),
+        (0.5, 0.5, 3_404_392),
+        (0.5, 0.75, 4_387_432),
+        (0.5, 0.99, 5_330_536),
+    ],
+)
+def test_figure_3_design_space_parameters(squeeze_ratio, pct_3x3, count):
+    assert parameters(squeeze_ratio=squeeze_ratio, pct_3x3=pct_3x3) == count
+
+
+@pytest.mark.parametrize("ratio", [r for r in published.FIGURE_3A if r != 1.0])
+def test_figure_3a_sizes_in_megabytes(ratio):
+    megabytes = parameters(squeeze_ratio=ratio) * 4 / 2**20
+    assert megabytes == pytest.approx(published.FIGURE_3A[ratio]["megabytes"], rel=0.04)
+
+
+def test_the_defaults_are_squeezenets_metaparameters():
+    defaults = models.options("squeezenet")
+    assert {name: defaults[name] for name in published.METAPARAMETERS} == published.METAPARAMETERS
+
+
+def test_bypass_simple_adds_no_parameters_and_complex_four_convolutions():
+    assert parameters(bypass="simple") == published.TABLE_1_PARAMETERS
+    assert parameters(bypass="complex") == 1_589_672
+    model = models.create("squeezenet", num_classes=1000, bypass="complex")
+    names = [layer.name for layer in layers_of(model, (64, 64, 3)) if "bypass" in layer.name]
+    assert names == [f"fire{i}/bypass" for i in (2, 4, 6, 8)]
+
+
+@pytest.mark.parametrize(
+    ("bypass", "relu", "channels", "expected"),
+    [
+        ("none", False, 8, "nothing"),
+        ("simple", False, 8, "input"),
+        ("simple", False, 6, "nothing"),
+        ("complex", False, 8, "input"),
+        ("complex", False, 6, "convolution"),
+        ("complex", True, 6, "rectified convolution"),
+    ],
+)
+def test_a_fire_module_of_zeros_gives_its_bypass_unrectified(bypass, relu, channels, expected):
+    fire = squeezenet.Fire(squeezenet.FireSizes(2, 4, 4), bypass, relu, "caffe", "float32")
+    x = jax.random.normal(jax.random.key(1), (1, 5, 5, channels))
+    params = fire.init(jax.random.key(0), x)["params"]
+    for name in ("expand1x1", "expand3x3"):
+        params[name] = jax.tree.map(jnp.zeros_like, params[name])
+    y = fire.apply({"params": params}, x)
+    assert ("bypass" in params) == ("convolution" in expected)
+    projected = x @ params["bypass"]["kernel"][0, 0] if "bypass" in params else x
+    bypasses = {
+        "nothing": jnp.zeros_like(y),
+        "input": x,
+        "convolution": projected,
+        "rectified convolution": nn.relu(projected),
+    }
+    np.testing.assert_allclose(y, bypasses[expected], rtol=1e-5, atol=1e-6)
+
+
+def test_expand1x1_comes_before_expand3x3():
+    fire = squeezenet.Fire(squeezenet.FireSizes(2, 3, 5), "none", False, "caffe", "float32")
+    x = jnp.ones((1, 4, 4, 6))
+    params = fire.init(jax.random.key(0), x)["params"]
+    params["expand1x1"]["bias"] = jnp.full(3, 10.0)
+    params["expand3x3"] = jax.tree.map(jnp.zeros_like, params["expand3x3"])
+    y = fire.apply({"params": params}, x)
+    assert (y[..., :3] > 5).all()
+    assert (y[..., 3:] == 0).all()
+
+
+def test_conv10_padding_averages_over_a_border_of_rectified_biases():
+    model = models.create("squeezenet", num_classes=10)
+    variables, images = filled(model, 67)
+    bias = jnp.linspace(-1, 1, 10)
+    variables["params"]["conv10"]["bias"] = bias
+    logits = jax.jit(model.apply)(variables, images)
+    padded = jax.jit(model.clone(conv10_padding=1).apply)(variables, images)
+    np.testing.assert_allclose(padded, (9 * logits + 16 * nn.relu(bias)) / 25, rtol=1e-5)
+    shapes = modules(models.create("squeezenet", num_classes=1000, conv10_padding=1), 227)
+    assert shapes["conv10"][1] == (15, 15, 1000)
+
+
+@pytest.mark.parametrize(("weight_init", "variance"), [("caffe", 1), ("torchvision", 2)])
+def test_initial_weights_are_uniform_and_those_of_conv10_normal(weight_init, variance):
+    layers = drawn(models.create("squeezenet", num_classes=1000, weight_init=weight_init), 32)
+    conv10, _ = layers["conv10"]
+    assert conv10.std() == pytest.approx(0.01, rel=0.03)
+    assert np.abs(conv10).max() > 0.03
+    assert len(layers) == 26
+    for name, (kernel, bias) in layers.items():
+        assert not bias.any()
+        if name != "conv10":
+            bound = (3 * variance / np.prod(kernel.shape[:3])) ** 0.5
+            assert kernel.std() == pytest.approx(bound / 3**0.5, rel=0.05), name
+            assert 0.98 * bound < np.abs(kernel).max() <= bound, name
+
+
+def test_logits_are_rectified_averages_in_float32():
+    model = models.create("squeezenet", num_classes=10, dtype="bfloat16")
+    variables, images = filled(model, 32)
+    logits = jax.jit(model.apply)(variables, images)
+    assert logits.shape == (2, 10)
+    assert logits.dtype == jnp.float32
+    assert (logits >= 0).all() and (logits > 0).any()
+
+
+def test_dropout_acts_in_training_only():
+    model = models.create("squeezenet", num_classes=10)
+    variables, images = filled(model, 32)
+
+    @jax.jit
+    def logits(seed):
+        return model.apply(variables, images, train=True, rngs={"dropout": jax.random.key(seed)})
+
+    without = jax.jit(model.clone(dropout=0.0).apply, static_argnames="train")
+    assert not np.allclose(logits(0), logits(1))
+    np.testing.assert_allclose(
+        without(variables, images, train=True), jax.jit(model.apply)(variables, images), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "smallest"),
+    [({}, 21), ({"version": "1.1"}, 17), ({"small_input": True}, 8)],
+)
+def test_the_smallest_image_leaves_one_pixel_and_a_smaller_one_is_refused(options, smallest):
+    model = models.create("squeezenet", num_classes=10, **options)
+    assert modules(model, smallest)["conv10"][1] == (1, 1, 10)
+    with pytest.raises(errors.UserError, match=f"the smallest are {smallest}x{smallest}"):
+        modules(model, smallest - 1)
+
+
+def test_small_input_keeps_the_size_in_conv1():
+    shapes = modules(models.create("squeezenet", num_classes=10, small_input=True), 32)
+    assert shapes["conv1"][1] == (32, 32, 96)
+    assert shapes["conv10"][1] == (4, 4, 10)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"version": "1"}, "unknown version of squeezenet '1'.*choose from: 1.0, 1.1"),
+        ({"bypass": "simpel"}, "did you mean 'simple'"),
+        ({"weight_init": "he"}, "choose from: caffe, torchvision"),
+        ({"dropout": 1.0}, r"dropout 1.0 is not in \[0, 1\)"),
+        ({"conv10_padding": -1}, "conv10_padding -1 is negative"),
+        ({"bypass_relu": True}, "bypass_relu goes with bypass='complex'"),
+        ({"freq": 0}, "freq 0 is less than 1"),
+        ({"pct_3x3": 1.0}, "leave fire2 with"),
+        ({"squeeze_ratio": 0.0}, "leave fire2 with"),
+        ({"sr": 0.5}, "unknown option of squeezenet"),
+    ],
+)
+def test_a_wrong_option_is_refused_with_the_right_ones(options, message):
+    with pytest.raises(errors.UserError, match=message):
+        models.create("squeezenet", num_classes=10, **options)
+
+
+@pytest.mark.parametrize("name", published.TORCHVISION)
+def test_every_layer_has_a_torchvision_name_of_its_own(name):
+    model = names_squeezenet.torch_module(name)
+    names = names_squeezenet.torch_names(model)
+    assert list(names) == [layer.name for layer in layers_of(model, (64, 64, 3))]
+    assert len(set(names.values())) == len(names)
+
+
+def test_torch_names_count_the_pooling_layers():
+    names = names_squeezenet.torch_names(names_squeezenet.torch_module("squeezenet1_1"))
+    assert names["fire3/expand3x3"] == "features.4.expand3x3"
+    assert names["fire4/squeeze1x1"] == "features.6.squeeze"
+    assert names["fire9/expand1x1"] == "features.12.expand1x1"
+    assert names_squeezenet.torch_module("resnet50") is None
