@@ -153,19 +153,22 @@ class BatchNorm(nn.Module):
 
     `group_size` examples share their statistics, `None` is the whole batch; the running averages are
     over the groups. As in Torch and Caffe, `momentum` is the share of the old average (PyTorch writes
-    1 - momentum), and the running variance is the unbiased one.
+    1 - momentum), and the running variance is the unbiased one. `use_scale=False` leaves out gamma.
     """
 
     group_size: int | None = None
     momentum: float = 0.9
     epsilon: float = 1e-5
     scale_init: Callable = nn.initializers.ones
+    use_scale: bool = True
     dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
         channels = x.shape[-1]
-        scale = self.param("scale", self.scale_init, (channels,), jnp.float32)
+        scale = jnp.ones((channels,), jnp.float32)
+        if self.use_scale:
+            scale = self.param("scale", self.scale_init, (channels,), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
         mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
         var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
@@ -187,6 +190,62 @@ class BatchNorm(nn.Module):
             mean.value = m * mean.value + (1 - m) * means.mean(0)
             var.value = m * var.value + (1 - m) * unbiased.mean(0)
         return y.reshape(x.shape).astype(self.dtype)
+
+
+# --- pooling and response normalisation --------------------------------------------------------
+
+
+def max_pool(x: Array, window: int, stride: int, padding: int, ceil: bool = False) -> Array:
+    """Maxima over square windows, [B, H, W, C] -> [B, H', W', C]; padding never wins.
+
+    `ceil` is Caffe's rule: H' = ceil((H + 2 padding - window) / stride) + 1; the last window may
+    hang over the border, and is dropped where it would start in the padding. Otherwise H' is
+    rounded down.
+    """
+
+    def pads(size: int) -> tuple[int, int]:
+        if not ceil:
+            return padding, padding
+        last = -((size + 2 * padding - window) // -stride) * stride - padding  # where it starts
+        if last >= size:
+            last -= stride
+        return padding, max(padding, last + window - size)
+
+    return nn.max_pool(
+        x,
+        window_shape=(window, window),
+        strides=(stride, stride),
+        padding=(pads(x.shape[1]), pads(x.shape[2])),
+    )
+
+
+def avg_pool(x: Array, window: int, stride: int, padding: int, count_include_pad: bool) -> Array:
+    """Means over square windows, [B, H, W, C] -> [B, H', W', C], H' rounded down.
+
+    At the border the sum is divided by the whole window where `count_include_pad` (torchvision), by
+    the pixels inside the image where not (TensorFlow).
+    """
+    return nn.avg_pool(
+        x,
+        window_shape=(window, window),
+        strides=(stride, stride),
+        padding=((padding, padding), (padding, padding)),
+        count_include_pad=count_include_pad,
+    )
+
+
+def local_response_norm(x: Array, size: int, alpha: float, beta: float, k: float) -> Array:
+    """x / (k + alpha / size * sum x^2)^beta, the sum over `size` channels around each one.
+
+    As in Caffe and Torch. Krizhevsky et al. (2012), section 3.3, have no division by `size`: their
+    alpha of 1e-4 is 5e-4 here. Computed in float32.
+    """
+    channels = x.shape[-1]
+    x32 = x.astype(jnp.float32)
+    squares = jnp.pad(x32**2, ((0, 0),) * (x.ndim - 1) + ((size // 2, (size - 1) // 2),))
+    # Shifted slices become one fused loop; a window over the innermost axis does not.
+    total = sum(squares[..., i : i + channels] for i in range(size))
+    return (x32 * (k + alpha / size * total) ** -beta).astype(x.dtype)
 
 
 # --- repeated blocks ---------------------------------------------------------------------------
