@@ -7,9 +7,16 @@ import flax.linen as nn
 
 from cnn_jax import errors
 from cnn_jax.models.cifar_resnet import CifarResNet
+from cnn_jax.models.googlenet import GoogLeNet
+from cnn_jax.models.inception_v3 import InceptionV3
 from cnn_jax.models.wide_resnet import WideResNet
 
-FAMILIES = {"cifar_resnet": CifarResNet, "wide_resnet": WideResNet}
+FAMILIES = {
+    "cifar_resnet": CifarResNet,
+    "googlenet": GoogLeNet,
+    "inception_v3": InceptionV3,
+    "wide_resnet": WideResNet,
+}
 
 
 def names() -> list[str]:
