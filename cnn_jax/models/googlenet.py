@@ -94,7 +94,7 @@ class AuxiliaryClassifier(nn.Module):
             x = layers.avg_pool(x, window=5, stride=3, padding=0, count_include_pad=True)
         if x.shape[1:3] != (4, 4):
             raise errors.UserError(
-                "googlenet: in training the auxiliary classifiers need images of 209 to 256 pixels "
+                "googlenet: in training the auxiliary classifiers need images of 223 to 270 pixels "
                 'on each side; choose such a size, auxiliary=False, or variant="torchvision"'
             )
         x = self.conv(128, (1, 1), name="conv")(x, train)
