@@ -167,18 +167,16 @@ class GoogLeNet(nn.Module):
     def _layers(self) -> tuple[functools.partial, functools.partial]:
         """The convolution unit and the linear layer of the variant."""
         if self.variant == "paper":
+            norm = None
             init = {"kernel_init": xavier, "bias_init": nn.initializers.constant(0.2)}
-            return functools.partial(ConvUnit, dtype=self.dtype, **init), functools.partial(
-                nn.Dense, **init
+        else:
+            norm = functools.partial(
+                layers.BatchNorm, self.bn_group_size, epsilon=0.001, dtype=self.dtype
             )
-        # torchvision truncates at +-2, which is 200 deviations.
-        init = {"kernel_init": nn.initializers.normal(0.01)}
-        norm = functools.partial(
-            layers.BatchNorm, self.bn_group_size, epsilon=0.001, dtype=self.dtype
-        )
-        return functools.partial(ConvUnit, norm=norm, dtype=self.dtype, **init), functools.partial(
-            nn.Dense, **init
-        )
+            # torchvision truncates at +-2, which is 200 deviations.
+            init = {"kernel_init": nn.initializers.normal(0.01)}
+        conv = functools.partial(ConvUnit, norm=norm, dtype=self.dtype, **init)
+        return conv, functools.partial(nn.Dense, **init)
 
     def _auxiliary(self, x: Array, train: bool, conv, dense, place: str) -> None:
         if not self.auxiliary or not (train or self.is_initializing()):

@@ -1,7 +1,6 @@
-"""GoogLeNet against Table 1 and torchvision's counts; Caffe's pooling and normalisation."""
+"""GoogLeNet against Table 1 and torchvision's counts."""
 
 import functools
-import itertools
 
 import flax.linen as nn
 import jax
@@ -230,40 +229,3 @@ def test_adaptive_mean_takes_the_windows_of_torch():
     rows = googlenet.adaptive_mean(x, 4)[0, :, 0, 0]
     np.testing.assert_allclose(rows, [1.5, 4.5, 8.5, 11.5])  # rows 0-3, 3-6, 7-10, 10-13
     np.testing.assert_array_equal(googlenet.adaptive_mean(x[:, :4], 4), x[:, :4])
-
-
-@pytest.mark.parametrize(
-    ("size", "window", "stride", "padding", "ceil", "output"),
-    [
-        (111, 3, 2, 0, True, 55),  # SqueezeNet v1.0 on 227
-        (109, 3, 2, 0, True, 54),
-        (54, 3, 2, 0, True, 27),
-        (54, 3, 2, 0, False, 26),
-        (112, 3, 2, 0, True, 56),  # GoogLeNet
-        (4, 2, 2, 1, True, 3),
-        (5, 2, 2, 1, True, 3),  # a fourth window would start in the padding
-    ],
-)
-def test_max_pool_gives_caffes_output_sizes(size, window, stride, padding, ceil, output):
-    pooled = layers.max_pool(jnp.zeros((1, size, size, 1)), window, stride, padding, ceil)
-    assert pooled.shape == (1, output, output, 1)
-
-
-def test_max_pool_takes_the_maxima_of_the_windows_inside_the_image():
-    x = np.random.default_rng(0).normal(size=(8, 11)) - 5
-    for window, stride, padding, ceil in itertools.product([2, 3], [1, 2], [0, 1], [False, True]):
-        pooled = layers.max_pool(jnp.asarray(x)[None, :, :, None], window, stride, padding, ceil)
-        for i, j in np.ndindex(pooled.shape[1:3]):
-            top, left = i * stride - padding, j * stride - padding
-            part = x[max(top, 0) : top + window, max(left, 0) : left + window]
-            assert float(pooled[0, i, j, 0]) == pytest.approx(part.max())
-
-
-def test_response_normalisation_sums_the_squares_of_the_neighbouring_channels():
-    x = np.random.default_rng(0).normal(size=(2, 3, 3, 7)) * 10
-    expected = np.empty_like(x)
-    for c in range(7):
-        total = (x[..., max(c - 2, 0) : c + 3] ** 2).sum(-1)
-        expected[..., c] = x[..., c] / (2 + 0.01 / 5 * total) ** 0.75
-    y = layers.local_response_norm(jnp.asarray(x, jnp.float32), 5, 0.01, 0.75, 2.0)
-    np.testing.assert_allclose(y, expected, rtol=1e-5)
