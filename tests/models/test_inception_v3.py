@@ -14,8 +14,7 @@ from cnn_jax.interop import names_inception_v3
 from cnn_jax.models import inception_blocks, layers
 from experiments.inception_v3 import published
 
-# What remains of a deviation when a normal distribution is cut at two deviations.
-CUT = 0.8796
+CUT = 0.8796  # deviation of a standard normal distribution that is cut at +-2
 
 
 @functools.cache
@@ -163,15 +162,11 @@ def test_7x7_stem_meets_the_same_grid_and_is_cheaper():
 
 
 def test_bn_auxiliary_is_the_batch_norm_of_the_fully_connected_layer_only():
-    def norms(choice):
-        head = auxiliary(counted(auxiliary=choice))
-        return [layer.name for layer in head if layer.kind == "BatchNorm"]
-
-    assert norms("plain") == ["AuxLogits/Conv2d_1b_1x1/bn"]
-    assert norms("bn") == ["AuxLogits/Conv2d_1b_1x1/bn", "AuxLogits/Conv2d_2a_5x5/bn"]
-    # A bias of 768 stands in for a beta of 768.
     plain, bn = (auxiliary(counted(auxiliary=choice)) for choice in ["plain", "bn"])
-    assert parameters(plain) == parameters(bn)
+    norms = [[layer.name for layer in head if layer.kind == "BatchNorm"] for head in [plain, bn]]
+    assert norms[0] == ["AuxLogits/Conv2d_1b_1x1/bn"]
+    assert norms[1] == ["AuxLogits/Conv2d_1b_1x1/bn", "AuxLogits/Conv2d_2a_5x5/bn"]
+    assert parameters(plain) == parameters(bn)  # a bias of 768 for a beta of 768
 
 
 def test_without_auxiliary_head_only_the_head_is_missing():
