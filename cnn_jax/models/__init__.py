@@ -8,6 +8,9 @@ import flax.linen as nn
 from cnn_jax import errors
 from cnn_jax.models.alexnet import AlexNet
 from cnn_jax.models.cifar_resnet import CifarResNet
+from cnn_jax.models.googlenet import GoogLeNet
+from cnn_jax.models.inception_v3 import InceptionV3
+from cnn_jax.models.resnet import ResNet
 from cnn_jax.models.squeezenet import SqueezeNet
 from cnn_jax.models.vgg import VGG
 from cnn_jax.models.wide_resnet import WideResNet
@@ -15,6 +18,9 @@ from cnn_jax.models.wide_resnet import WideResNet
 FAMILIES = {
     "alexnet": AlexNet,
     "cifar_resnet": CifarResNet,
+    "googlenet": GoogLeNet,
+    "inception_v3": InceptionV3,
+    "resnet": ResNet,
     "squeezenet": SqueezeNet,
     "vgg": VGG,
     "wide_resnet": WideResNet,

@@ -1,0 +1,52 @@
+"""Names of torchvision's `googlenet` for the layers of `GoogLeNet`."""
+
+import flax.linen as nn
+
+from cnn_jax import errors
+from cnn_jax.models.googlenet import TABLE_1, GoogLeNet
+
+STEM = {"conv1": "conv1", "conv2_reduce": "conv2", "conv2": "conv3"}
+BRANCHES = {
+    "1x1": "branch1",
+    "3x3_reduce": "branch2.0",
+    "3x3": "branch2.1",
+    "5x5_reduce": "branch3.0",
+    "5x5": "branch3.1",
+    "pool_proj": "branch4.1",
+}
+AUXILIARY = {"auxiliary_4a": "aux1", "auxiliary_4d": "aux2"}
+
+
+def torch_module(name: str, num_classes: int = 1000) -> nn.Module | None:
+    """The network that torchvision calls `name`; None where the name is of another family.
+
+    torchvision's weights have auxiliary classifiers that were never trained.
+    """
+    if name != "googlenet":
+        return None
+    return GoogLeNet(num_classes, variant="torchvision", dropout=0.2)
+
+
+def torch_names(module: GoogLeNet) -> dict[str, str]:
+    """Path of each convolution, batch norm and linear layer -> its prefix in torchvision's weights.
+
+    Raises `UserError` for the paper's network, which torchvision does not have.
+    """
+    if module.variant != "torchvision":
+        raise errors.UserError(
+            f'googlenet: variant {module.variant!r} is not in torchvision; choose "torchvision"'
+        )
+    units = dict(STEM)
+    for block in TABLE_1:
+        prefix = block.replace("inception_", "inception")
+        units |= {f"{block}/{ours}": f"{prefix}.{its}" for ours, its in BRANCHES.items()}
+    names = {"linear": "fc"}
+    if module.auxiliary:
+        for ours, its in AUXILIARY.items():
+            units[f"{ours}/conv"] = f"{its}.conv"
+            names[f"{ours}/fc"] = f"{its}.fc1"
+            names[f"{ours}/classifier"] = f"{its}.fc2"
+    for ours, its in units.items():
+        names[f"{ours}/conv"] = f"{its}.conv"
+        names[f"{ours}/bn"] = f"{its}.bn"
+    return names

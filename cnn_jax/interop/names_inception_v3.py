@@ -1,0 +1,89 @@
+"""Names of torchvision's `inception_v3` for the layers of `InceptionV3`."""
+
+import flax.linen as nn
+
+from cnn_jax import errors
+from cnn_jax.models.inception_blocks import named_steps
+from cnn_jax.models.inception_v3 import InceptionV3, architecture
+
+STEM = {
+    "Conv2d_1a": "Conv2d_1a_3x3",
+    "Conv2d_2a": "Conv2d_2a_3x3",
+    "Conv2d_2b": "Conv2d_2b_3x3",
+    "Conv2d_3b": "Conv2d_3b_1x1",
+    "Conv2d_4a": "Conv2d_4a_3x3",
+}
+
+# Of every kind of module: the convolutions of its branches, in order.
+_35 = "branch1x1 branch5x5_1 branch5x5_2 branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3 branch_pool"
+_17 = (
+    "branch1x1 branch7x7_1 branch7x7_2 branch7x7_3 branch7x7dbl_1 branch7x7dbl_2 branch7x7dbl_3 "
+    "branch7x7dbl_4 branch7x7dbl_5 branch_pool"
+)
+_8 = (
+    "branch1x1 branch3x3_1 branch3x3_2a branch3x3_2b branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3a "
+    "branch3x3dbl_3b branch_pool"
+)
+_TO_17 = "branch3x3 branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3"
+_TO_8 = "branch3x3_1 branch3x3_2 branch7x7x3_1 branch7x7x3_2 branch7x7x3_3 branch7x7x3_4"
+MODULES = {
+    **dict.fromkeys(["Mixed_5b", "Mixed_5c", "Mixed_5d"], _35),
+    "Mixed_6a": _TO_17,
+    **dict.fromkeys(["Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"], _17),
+    "Mixed_7a": _TO_8,
+    **dict.fromkeys(["Mixed_7b", "Mixed_7c"], _8),
+}
+
+AUXILIARY = {"Conv2d_1b_1x1": "conv0", "Conv2d_2a_5x5": "conv1"}
+
+
+def torch_module(name: str, num_classes: int = 1000) -> nn.Module | None:
+    """The network that torchvision calls `name`; None where the name is of another family."""
+    if name != "inception_v3":
+        return None
+    return InceptionV3(
+        num_classes, bn_scale=True, bn_momentum=0.9, count_include_pad=True, dropout=0.5
+    )
+
+
+def torch_names(module: InceptionV3) -> dict[str, str]:
+    """Path of each convolution, batch norm and linear layer -> its prefix in torchvision's weights.
+
+    Raises `UserError` for options that torchvision's network does not have.
+    """
+    if (
+        module.layout != "released"
+        or not module.factorised_stem
+        or module.receptive_field != 299
+        or module.auxiliary == "plain"
+    ):
+        raise errors.UserError(
+            "inception_v3: torchvision has the released layout only, with factorised_stem, "
+            'receptive_field=299 and auxiliary "bn" or "none"'
+        )
+    units = dict(STEM)
+    for name, content in architecture("released", True, 299).items():
+        if name in MODULES:
+            units |= zip(_convolutions(name, content), _prefixes(name), strict=True)
+    names = {"fc": "fc"}
+    if module.auxiliary == "bn":
+        units |= {f"AuxLogits/{ours}": f"AuxLogits.{its}" for ours, its in AUXILIARY.items()}
+        names["AuxLogits/fc"] = "AuxLogits.fc"
+    for ours, its in units.items():
+        names[f"{ours}/conv"] = f"{its}.conv"
+        names[f"{ours}/bn"] = f"{its}.bn"
+    return names
+
+
+def _convolutions(module: str, branches: tuple) -> list[str]:
+    return [
+        f"{module}/Branch_{i}/{name}"
+        for i, branch in enumerate(branches)
+        for place in named_steps(branch)
+        for name, _ in place
+        if name.startswith("Conv2d")
+    ]
+
+
+def _prefixes(module: str) -> list[str]:
+    return [f"{module}.{unit}" for unit in MODULES[module].split()]
