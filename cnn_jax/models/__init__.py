@@ -7,9 +7,10 @@ import flax.linen as nn
 
 from cnn_jax import errors
 from cnn_jax.models.cifar_resnet import CifarResNet
+from cnn_jax.models.resnet import ResNet
 from cnn_jax.models.wide_resnet import WideResNet
 
-FAMILIES = {"cifar_resnet": CifarResNet, "wide_resnet": WideResNet}
+FAMILIES = {"cifar_resnet": CifarResNet, "resnet": ResNet, "wide_resnet": WideResNet}
 
 
 def names() -> list[str]:

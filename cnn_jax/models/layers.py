@@ -195,36 +195,45 @@ class BatchNorm(nn.Module):
 class Stage(nn.Module):
     """`count` blocks one after the other; `block(stride=..., name=...)` makes one.
 
-    The first has the stride, the others are equal to each other. Eight or more equal ones become one
-    `lax.scan`, so that a stage of 200 compiles like a stage of one: variables in `block1` and, stacked
-    along a leading axis, in `blocks`. Fewer, or with `unroll`, stand in `block1`, `block2`, ...
+    The first has the stride, the others are equal to each other. Eight or more equal ones become
+    one `lax.scan`, so that a stage of 200 compiles like a stage of one: variables in `block1` and,
+    stacked along a leading axis, in `blocks`. Fewer, or with `unroll`, stand in `block1`, `block2`,
+    ... `first_block` makes the first one where it differs by more than its stride. Of `per_block`
+    [count, ...] each block gets its own entry, as a third argument.
     """
 
     block: Callable[..., nn.Module]
     count: int
     stride: int
     unroll: bool
+    first_block: Callable[..., nn.Module] | None = None
 
     @nn.compact
-    def __call__(self, x: Array, train: bool) -> Array:
-        x = self.block(stride=self.stride, name="block1")(x, train)
+    def __call__(self, x: Array, train: bool, per_block: Array | None = None) -> Array:
+        entries = () if per_block is None else (per_block,)
+        first_block = self.first_block or self.block
+        first = first_block(stride=self.stride, name="block1")
+        x = first(x, train, *(entry[0] for entry in entries))
         if self.unroll or self.count < 9:
             for i in range(2, self.count + 1):
-                x = self.block(stride=1, name=f"block{i}")(x, train)
+                block = self.block(stride=1, name=f"block{i}")
+                x = block(x, train, *(entry[i - 1] for entry in entries))
             return x
         scan = nn.scan(
-            lambda block, carry, _: (block(carry, train), None),
+            lambda block, carry, own: (block(carry, train, *own), None),
             variable_axes={"params": 0, "batch_stats": 0},
             split_rngs={"params": True, "dropout": True},
             length=self.count - 1,
         )
-        return scan(self.block(stride=1, name="blocks"), x, None)[0]
+        blocks = self.block(stride=1, name="blocks")
+        return scan(blocks, x, tuple(entry[1:] for entry in entries))[0]
 
 
 # --- initialisers ------------------------------------------------------------------------------
 
 # He et al. (2015), arXiv:1502.01852: a normal distribution of variance 2 / fan.
 he_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 def torch_linear(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
