@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 
 from cnn_jax import errors
-from cnn_jax.models import layers
+from cnn_jax.models import layers, pooling
 
 Array = jax.Array
 
@@ -106,7 +106,7 @@ class AlexNet(nn.Module):
         x = self._conv("conv3", x, c3, kernel=3, padding=1)
         x = self._conv("conv4", x, c4, kernel=3, padding=1, split=True)
         x = self._conv("conv5", x, c5, kernel=3, padding=1, split=True)
-        x = layers.adaptive_avg_pool(self._pool(x), POOLED)
+        x = pooling.adaptive_avg_pool(self._pool(x), POOLED)
         x = x.reshape(x.shape[0], -1)
         for name in ("fc6", "fc7"):
             if variant.dropout_first:
@@ -159,10 +159,10 @@ class AlexNet(nn.Module):
         variant = VARIANTS[self.variant]
         if variant.lrn_alpha is None:
             return x
-        return layers.local_response_norm(
+        return pooling.local_response_norm(
             x, size=5, alpha=variant.lrn_alpha, beta=0.75, k=variant.lrn_k
         )
 
     def _pool(self, x: Array) -> Array:
         ceil = VARIANTS[self.variant].ceil
-        return layers.max_pool(x, window=3, stride=2, padding=0, ceil=ceil)
+        return pooling.max_pool(x, window=3, stride=2, padding=0, ceil=ceil)

@@ -3,6 +3,9 @@
 output map size |  32x32  |  16x16  |  8x8
 number of layers|  1+2n   |   2n    |   2n       depth = 6n + 2
 filters         |   16    |   32    |   64
+
+With bottlenecks of 1x1, 3x3, 1x1 (arXiv:1603.05027): depth = 9n + 2, out come 64, 128, 256 filters.
+Also the ablations of that paper's Tables 1 and 2, and stochastic depth (arXiv:1603.09382).
 """
 
 import functools
@@ -10,51 +13,37 @@ import functools
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from cnn_jax import errors
-from cnn_jax.models import layers
+from cnn_jax.models import layers, residual_units
 
 Array = jax.Array
 
-
-def shortcut_a(x: Array, channels: int, stride: int) -> Array:
-    """Option A (section 3.3): every stride-th pixel, additional channels zero; no parameters."""
-    return jnp.pad(x[:, ::stride, ::stride], ((0, 0),) * 3 + ((0, channels - x.shape[-1]),))
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions, Figure 2; without the shortcut where `residual` is False."""
-
-    channels: int
-    stride: int
-    residual: bool
-    bn_group_size: int | None
-    dtype: str
-
-    @nn.compact
-    def __call__(self, x: Array, train: bool) -> Array:
-        conv = functools.partial(
-            layers.Conv,
-            self.channels,
-            (3, 3),
-            padding=1,
-            use_bias=False,
-            kernel_init=layers.he_fan_in,
-            dtype=self.dtype,
-        )
-        norm = functools.partial(layers.BatchNorm, self.bn_group_size, dtype=self.dtype)
-        y = conv(strides=self.stride, name="conv1")(x)
-        y = nn.relu(norm(name="bn1")(y, train))
-        y = conv(name="conv2")(y)
-        y = norm(name="bn2")(y, train)
-        if self.residual:
-            y = y + shortcut_a(x, self.channels, self.stride)
-        return nn.relu(y)
+STAGES = [("conv2", 16, 1), ("conv3", 32, 2), ("conv4", 64, 2)]
+# Options without a meaning in a plain network.
+OF_SHORTCUTS = ("order", "shortcut", "shortcut_scale", "residual_scale", "gating")
+OF_SHORTCUTS += ("shortcut_dropout", "death_rate")
 
 
 class CifarResNet(nn.Module):
     """ResNet-20 to -1202 and their plain counterparts: images [B, H, W, C] -> logits [B, classes].
 
+    `residual`: False leaves the shortcuts out.
+    `block`: "basic" (depth 6n + 2), "bottleneck" (9n + 2: 164, 1001) or "single" (3n + 2), which
+        has a shortcut round each convolution (arXiv:1603.05027, Table 3, one-layer skip).
+    `order`: of batch norm and ReLU, the rows of arXiv:1603.05027, Table 2: "original", "BN after
+        addition", "ReLU before addition", "ReLU-only pre-activation", "full pre-activation".
+    `shortcut`: where dimensions change, "A" (zeros), "B" (projection) or "average" (A with average
+        pooling, arXiv:1603.09382); "C" projects everywhere, Table 1's "1x1 conv shortcut". None is
+        the papers' choice, A, and B for bottlenecks.
+    `shortcut_scale`, `residual_scale`: Table 1's constant scaling, of the shortcut and of F.
+    `gating`: "exclusive" or "shortcut-only", by a 1x1 convolution with initial bias `gate_bias`.
+    `shortcut_dropout`: share of the shortcut that is dropped, Table 1's dropout shortcut.
+    `death_rate`: stochastic depth, 1 - p_L of its linear decay: unit l of L is left out of a step
+        with probability death_rate * l / L (arXiv:1603.09382: 0.5). Takes the "dropout" rng.
+    `init_fan`: "in" or "out", of He's initialisation; "out" as in the released Torch code, which
+        leaves the last layer at Torch's default. The paper does not say which.
     `bn_group_size`: examples that share batch statistics; None is the whole batch.
     `unroll`: keeps long stages as separate blocks, where they are one `lax.scan` otherwise.
     """
@@ -62,39 +51,97 @@ class CifarResNet(nn.Module):
     num_classes: int
     depth: int = 20
     residual: bool = True
+    block: str = "basic"
+    order: str = "original"
+    shortcut: str | None = None
+    shortcut_scale: float = 1.0
+    residual_scale: float = 1.0
+    gating: str = "none"
+    gate_bias: float = 0.0
+    shortcut_dropout: float = 0.0
+    death_rate: float = 0.0
+    init_fan: str = "in"
     bn_group_size: int | None = None
     unroll: bool = False
     dtype: str = "float32"
 
     def __post_init__(self):
         super().__post_init__()
-        if self.depth < 8 or (self.depth - 2) % 6:
+        residual_units.check(
+            "cifar_resnet",
+            [
+                ("block", self.block, residual_units.BLOCKS),
+                ("order", self.order, residual_units.ORDERS),
+                ("shortcut", self.shortcut or "A", residual_units.SHORTCUTS),
+                ("gating", self.gating, residual_units.GATINGS),
+                ("init_fan", self.init_fan, residual_units.CONV_INITS),
+            ],
+        )
+        step = 3 * len(residual_units.BLOCKS[self.block])
+        if self.depth < step + 2 or (self.depth - 2) % step:
+            known = {6: "20, 32, 44, 56, 110 and 1202", 9: "164 and 1001", 3: "110"}[step]
             raise errors.UserError(
-                f"cifar_resnet: depth {self.depth} is not 6n + 2; "
-                "the paper has 20, 32, 44, 56, 110 and 1202"
+                f"cifar_resnet: depth {self.depth} is not {step}n + 2, as {self.block} blocks "
+                f"need; the papers have {known}"
             )
+        for name in ("shortcut_dropout", "death_rate"):
+            if not 0 <= getattr(self, name) < 1:
+                raise errors.UserError(
+                    f"cifar_resnet: {name} {getattr(self, name)} is not in [0, 1)"
+                )
+        for name in OF_SHORTCUTS:
+            if not self.residual and getattr(self, name) != getattr(CifarResNet, name):
+                raise errors.UserError(
+                    f"cifar_resnet: a plain network (residual=False) has no {name}; leave it out"
+                )
 
     @nn.compact
     def __call__(self, images: Array, train: bool = False) -> Array:
-        n = (self.depth - 2) // 6
+        norm = functools.partial(layers.BatchNorm, self.bn_group_size, dtype=self.dtype)
         x = layers.Conv(
             16,
             (3, 3),
             padding=1,
             use_bias=False,
-            kernel_init=layers.he_fan_in,
+            kernel_init=residual_units.CONV_INITS[self.init_fan],
             dtype=self.dtype,
             name="conv1",
         )(images)
-        x = nn.relu(layers.BatchNorm(self.bn_group_size, dtype=self.dtype, name="bn1")(x, train))
-        for stage, channels, stride in [("conv2", 16, 1), ("conv3", 32, 2), ("conv4", 64, 2)]:
-            block = functools.partial(
-                BasicBlock,
-                channels=channels,
-                residual=self.residual,
-                bn_group_size=self.bn_group_size,
-                dtype=self.dtype,
+        # The first activation of a pre-activated network, too: before the split of its first unit.
+        x = nn.relu(norm(name="bn1")(x, train))
+        count = (self.depth - 2) // (3 * len(residual_units.BLOCKS[self.block]))
+        survival = 1 - self.death_rate * np.arange(1, 3 * count + 1) / (3 * count)
+        for i, (stage, channels, stride) in enumerate(STAGES):
+            unit = self._unit(channels)
+            first_unit = functools.partial(unit, activated=True) if i == 0 else unit
+            x = layers.Stage(unit, count, stride, self.unroll, first_unit, name=stage)(
+                x,
+                train,
+                jnp.float32(survival[i * count : (i + 1) * count]) if self.death_rate else None,
             )
-            x = layers.Stage(block, n, stride, self.unroll, name=stage)(x, train)
+        # And the last one, after the last addition.
+        head = residual_units.ORDERS[self.order].before
+        x = residual_units.activate(x, head, functools.partial(norm, name="bn"), train)
         x = x.mean((1, 2)).astype(jnp.float32)
-        return nn.Dense(self.num_classes, kernel_init=layers.he_fan_in, name="fc")(x)
+        fc_init = residual_units.FC_INITS[self.init_fan]
+        return nn.Dense(self.num_classes, kernel_init=fc_init, name="fc")(x)
+
+    def _unit(self, channels):
+        bottleneck = self.block == "bottleneck"
+        return functools.partial(
+            residual_units.ResidualUnit,
+            kernels=residual_units.BLOCKS[self.block],
+            inner=channels,
+            channels=4 * channels if bottleneck else channels,
+            residual=self.residual,
+            order=self.order,
+            shortcut=self.shortcut or ("B" if bottleneck else "A"),
+            gating=self.gating,
+            gate_bias=self.gate_bias,
+            shortcut_scale=self.shortcut_scale,
+            residual_scale=self.residual_scale,
+            shortcut_dropout=self.shortcut_dropout,
+            init_fan=self.init_fan,
+            bn_group_size=self.bn_group_size,
+            dtype=self.dtype,
+        )

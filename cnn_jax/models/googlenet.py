@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from cnn_jax import errors
-from cnn_jax.models import layers
+from cnn_jax.models import layers, pooling
 from cnn_jax.models.inception_blocks import ConvUnit
 
 Array = jax.Array
@@ -58,7 +58,7 @@ class Inception(nn.Module):
         branch_1x1 = conv(n1, 1, "1x1", x)
         branch_3x3 = conv(n3, 3, "3x3", conv(n3_reduce, 1, "3x3_reduce", x))
         branch_5x5 = conv(n5, self.size_5x5, "5x5", conv(n5_reduce, 1, "5x5_reduce", x))
-        pooled = layers.max_pool(x, window=3, stride=1, padding=1)
+        pooled = pooling.max_pool(x, window=3, stride=1, padding=1)
         branch_pool = conv(pool_proj, 1, "pool_proj", pooled)
         return jnp.concatenate([branch_1x1, branch_3x3, branch_5x5, branch_pool], -1)
 
@@ -91,7 +91,7 @@ class AuxiliaryClassifier(nn.Module):
         if self.variant == "torchvision":
             x = adaptive_mean(x, 4)
         else:
-            x = layers.avg_pool(x, window=5, stride=3, padding=0, count_include_pad=True)
+            x = pooling.avg_pool(x, window=5, stride=3, padding=0, count_include_pad=True)
         if x.shape[1:3] != (4, 4):
             raise errors.UserError(
                 "googlenet: in training the auxiliary classifiers need images of 223 to 270 pixels "
@@ -142,10 +142,10 @@ class GoogLeNet(nn.Module):
         self._check_size(images)
         paper = self.variant == "paper"
         conv, dense = self._layers()
-        pool = functools.partial(layers.max_pool, window=3, stride=2, padding=0, ceil=True)
+        pool = functools.partial(pooling.max_pool, window=3, stride=2, padding=0, ceil=True)
 
         def normalise(x: Array) -> Array:
-            return layers.local_response_norm(x, 5, 1e-4, 0.75, 1.0) if paper else x
+            return pooling.local_response_norm(x, 5, 1e-4, 0.75, 1.0) if paper else x
 
         x = conv(64, (7, 7), stride=2, padding=(3, 3), name="conv1")(images, train)
         x = normalise(pool(x))

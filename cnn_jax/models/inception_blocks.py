@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cnn_jax.models import layers
+from cnn_jax.models import layers, pooling
 
 Array = jax.Array
 
@@ -78,8 +78,8 @@ def apply_step(
     if step.kind == "conv":
         return conv(step.channels, step.size, step.stride, step.padding, name=name)(x, train)
     if step.kind == "max":
-        return layers.max_pool(x, step.size[0], step.stride, step.padding[0])
-    return layers.avg_pool(x, step.size[0], step.stride, step.padding[0], pad_counts)
+        return pooling.max_pool(x, step.size[0], step.stride, step.padding[0])
+    return pooling.avg_pool(x, step.size[0], step.stride, step.padding[0], pad_counts)
 
 
 def named_steps(branch: tuple) -> list[list[tuple[str, str]]]:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from cnn_jax import errors
-from cnn_jax.models import layers
+from cnn_jax.models import layers, pooling
 from cnn_jax.models.inception_blocks import ConvUnit, Mixed, apply_step, smallest_input
 
 Array = jax.Array
@@ -135,7 +135,7 @@ class AuxiliaryHead(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        x = layers.avg_pool(x, window=5, stride=3, padding=0, count_include_pad=True)
+        x = pooling.avg_pool(x, window=5, stride=3, padding=0, count_include_pad=True)
         x = self.conv(128, (1, 1), name="Conv2d_1b_1x1")(x, train)
         norm = self.conv.keywords["norm"] if self.batch_norm else None
         init = nn.initializers.truncated_normal(0.01)

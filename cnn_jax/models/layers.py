@@ -6,7 +6,6 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from cnn_jax import errors
@@ -194,90 +193,6 @@ class BatchNorm(nn.Module):
         return y.reshape(x.shape).astype(self.dtype)
 
 
-# --- pooling and response normalisation --------------------------------------------------------
-
-
-def max_pool(x: Array, window: int, stride: int, padding: int, ceil: bool = False) -> Array:
-    """Maxima over square windows, [B, H, W, C] -> [B, H', W', C]; padding never wins.
-
-    `ceil` is Caffe's rule: H' = ceil((H + 2 padding - window) / stride) + 1; the last window may
-    hang over the border, and is dropped where it would start in the padding. Otherwise H' is
-    rounded down.
-    """
-
-    def pads(size: int) -> tuple[int, int]:
-        if not ceil:
-            return padding, padding
-        last = -((size + 2 * padding - window) // -stride) * stride - padding  # where it starts
-        if last >= size:
-            last -= stride
-        return padding, max(padding, last + window - size)
-
-    return nn.max_pool(
-        x,
-        window_shape=(window, window),
-        strides=(stride, stride),
-        padding=(pads(x.shape[1]), pads(x.shape[2])),
-    )
-
-
-def avg_pool(x: Array, window: int, stride: int, padding: int, count_include_pad: bool) -> Array:
-    """Means over square windows, [B, H, W, C] -> [B, H', W', C], H' rounded down.
-
-    At the border the sum is divided by the whole window where `count_include_pad` (torchvision), by
-    the pixels inside the image where not (TensorFlow).
-    """
-    return nn.avg_pool(
-        x,
-        window_shape=(window, window),
-        strides=(stride, stride),
-        padding=((padding, padding), (padding, padding)),
-        count_include_pad=count_include_pad,
-    )
-
-
-def local_response_norm(x: Array, size: int, alpha: float, beta: float, k: float) -> Array:
-    """x / (k + alpha / size * sum x^2)^beta, the sum over `size` channels around each one.
-
-    As in Caffe and Torch. Krizhevsky et al. (2012), section 3.3, have no division by `size`: their
-    alpha of 1e-4 is 5e-4 here. Computed in float32.
-    """
-    channels = x.shape[-1]
-    x32 = x.astype(jnp.float32)
-    squares = jnp.pad(x32**2, ((0, 0),) * (x.ndim - 1) + ((size // 2, (size - 1) // 2),))
-    # Shifted slices become one fused loop; a window over the innermost axis does not.
-    total = sum(squares[..., i : i + channels] for i in range(size))
-    return (x32 * (k + alpha / size * total) ** -beta).astype(x.dtype)
-
-
-def adaptive_avg_pool(x: Array, side: int) -> Array:
-    """Means over `side` x `side` parts that cover the map, [B, H, W, C] -> [B, side, side, C].
-
-    As in torchvision: part i begins at floor(i H / side) and ends before ceil((i + 1) H / side), so
-    that parts overlap where H is no multiple of `side`, and repeat pixels where H is smaller.
-    """
-    if x.shape[1:3] == (side, side):
-        return x
-
-    def shares(size: int) -> np.ndarray:
-        part, pixel = np.arange(side)[:, None], np.arange(size)
-        inside = (pixel >= part * size // side) & (pixel < -((part + 1) * size // -side))
-        return inside / inside.sum(1, keepdims=True)
-
-    rows, columns = (jnp.asarray(shares(size), x.dtype) for size in x.shape[1:3])
-    return jnp.einsum("ih,bhwc,jw->bijc", rows, x, columns, precision="highest")
-
-
-def require_size(network: str, images: Array, smallest: int) -> None:
-    """Raises `UserError` where images [B, H, W, C] are smaller than the network can take."""
-    height, width = images.shape[1:3]
-    if min(height, width) < smallest:
-        raise errors.UserError(
-            f"{network}: images of {height}x{width} are too small; the smallest are "
-            f"{smallest}x{smallest}"
-        )
-
-
 # --- repeated blocks ---------------------------------------------------------------------------
 
 
@@ -286,34 +201,43 @@ class Stage(nn.Module):
 
     The first has the stride, the others are equal to each other. Eight or more equal ones become
     one `lax.scan`, so that a stage of 200 compiles like a stage of one: variables in `block1` and,
-    stacked along a leading axis, in `blocks`. Fewer, or with `unroll`, stand in `block2`, ...
+    stacked along a leading axis, in `blocks`. Fewer, or with `unroll`, stand in `block1`, `block2`,
+    ... `first_block` makes the first one where it differs by more than its stride. Of `per_block`
+    [count, ...] each block gets its own entry, as a third argument.
     """
 
     block: Callable[..., nn.Module]
     count: int
     stride: int
     unroll: bool
+    first_block: Callable[..., nn.Module] | None = None
 
     @nn.compact
-    def __call__(self, x: Array, train: bool) -> Array:
-        x = self.block(stride=self.stride, name="block1")(x, train)
+    def __call__(self, x: Array, train: bool, per_block: Array | None = None) -> Array:
+        entries = () if per_block is None else (per_block,)
+        first_block = self.first_block or self.block
+        first = first_block(stride=self.stride, name="block1")
+        x = first(x, train, *(entry[0] for entry in entries))
         if self.unroll or self.count < 9:
             for i in range(2, self.count + 1):
-                x = self.block(stride=1, name=f"block{i}")(x, train)
+                block = self.block(stride=1, name=f"block{i}")
+                x = block(x, train, *(entry[i - 1] for entry in entries))
             return x
         scan = nn.scan(
-            lambda block, carry, _: (block(carry, train), None),
+            lambda block, carry, own: (block(carry, train, *own), None),
             variable_axes={"params": 0, "batch_stats": 0},
             split_rngs={"params": True, "dropout": True},
             length=self.count - 1,
         )
-        return scan(self.block(stride=1, name="blocks"), x, None)[0]
+        blocks = self.block(stride=1, name="blocks")
+        return scan(blocks, x, tuple(entry[1:] for entry in entries))[0]
 
 
 # --- initialisers ------------------------------------------------------------------------------
 
 # He et al. (2015), arXiv:1502.01852: a normal distribution of variance 2 / fan.
 he_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 def torch_linear(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
@@ -325,3 +249,16 @@ def torch_linear(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array
 def unit_uniform(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
     """U(0, 1): Torch7's default for the scale of a batch norm."""
     return jax.random.uniform(key, shape, dtype)
+
+
+# --- sizes ------------------------------------------------------------------------------------
+
+
+def require_size(network: str, images: Array, smallest: int) -> None:
+    """Raises `UserError` where images [B, H, W, C] are smaller than the network can take."""
+    height, width = images.shape[1:3]
+    if min(height, width) < smallest:
+        raise errors.UserError(
+            f"{network}: images of {height}x{width} are too small; the smallest are "
+            f"{smallest}x{smallest}"
+        )

@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 
 from cnn_jax import errors
-from cnn_jax.models import layers
+from cnn_jax.models import layers, pooling
 
 Array = jax.Array
 
@@ -169,7 +169,7 @@ class SqueezeNet(nn.Module):
     def __call__(self, images: Array, train: bool = False) -> Array:
         version = VERSIONS[self.version]
         layers.require_size("squeezenet", images, 8 if self.small_input else version.smallest)
-        pool = functools.partial(layers.max_pool, window=3, stride=2, padding=0, ceil=True)
+        pool = functools.partial(pooling.max_pool, window=3, stride=2, padding=0, ceil=True)
         kernel, stride, padding = (3, 1, 1) if self.small_input else (version.conv1_kernel, 2, 0)
         conv1 = layers.Conv(
             version.conv1_channels,

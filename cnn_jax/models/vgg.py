@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from cnn_jax import errors
-from cnn_jax.models import layers
+from cnn_jax.models import layers, pooling
 
 Array = jax.Array
 
@@ -88,8 +88,8 @@ class VGG(nn.Module):
         for group, (channels, count) in enumerate(groups, 1):
             for i in range(1, count + 1):
                 x = self._conv(f"{group}_{i}", x, channels, train)
-            x = layers.max_pool(x, window=2, stride=2, padding=0)
-        x = layers.adaptive_avg_pool(x, POOLED)
+            x = pooling.max_pool(x, window=2, stride=2, padding=0)
+        x = pooling.adaptive_avg_pool(x, POOLED)
         x = x.reshape(x.shape[0], -1)
         linear_init = WEIGHT_INITS[self.weight_init][1]
         for name in ("fc6", "fc7"):
@@ -115,5 +115,5 @@ class VGG(nn.Module):
             x = norm(x, train)
         x = nn.relu(x)
         if self.lrn and position == "1_1":
-            x = layers.local_response_norm(x, size=5, alpha=5e-4, beta=0.75, k=2.0)
+            x = pooling.local_response_norm(x, size=5, alpha=5e-4, beta=0.75, k=2.0)
         return x

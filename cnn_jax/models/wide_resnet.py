@@ -8,6 +8,8 @@ Table 1, block B(3,3), depth = 6N + 4:
     conv3  16x16   [3x3, 32k; 3x3, 32k] x N
     conv4   8x8    [3x3, 64k; 3x3, 64k] x N
     pool    1x1    average
+
+Tables 2 and 3 compare other blocks, `BLOCKS`: convolutions of the same width throughout.
 """
 
 import functools
@@ -25,13 +27,28 @@ Array = jax.Array
 GAMMA = {"uniform": layers.unit_uniform, "ones": nn.initializers.ones}
 
 
-class WideBasic(nn.Module):
-    """BN-ReLU-conv3x3-BN-ReLU-[dropout]-conv3x3, Figure 1; pre-activation (arXiv:1603.05027).
+# Kernel sizes (section 3, Table 2). A group has N = (depth - 4) / 6 blocks whatever their number of
+# convolutions: only so the published numbers of parameters come out.
+BLOCKS = {
+    "B(3,3)": (3, 3),
+    "B(3,1,3)": (3, 1, 3),
+    "B(1,3,1)": (1, 3, 1),
+    "B(1,3)": (1, 3),
+    "B(3,1)": (3, 1),
+    "B(3,1,1)": (3, 1, 1),
+}
 
-    Where the number of channels changes, the first BN-ReLU stands before the split, so that the 1x1
-    shortcut convolution sees its output too (released code, models/wide-resnet.lua).
+
+class WideBlock(nn.Module):
+    """BN-ReLU-conv-BN-ReLU-[dropout]-conv, Figure 1; pre-activation (arXiv:1603.05027).
+
+    `kernels`: of its convolutions, each with BN-ReLU before it; the first has the stride, all but
+    the first have the dropout. Where the number of channels changes, the first BN-ReLU stands
+    before the split, so that the 1x1 shortcut convolution sees its output too (released code,
+    models/wide-resnet.lua).
     """
 
+    kernels: tuple[int, ...]
     channels: int
     stride: int
     dropout: float
@@ -54,15 +71,21 @@ class WideBasic(nn.Module):
         y = nn.relu(norm(name="bn1")(x, train))
         if x.shape[-1] != self.channels:
             x = conv((1, 1), strides=self.stride, padding=0, name="shortcut")(y)
-        y = conv((3, 3), strides=self.stride, padding=1, name="conv1")(y)
-        y = nn.relu(norm(name="bn2")(y, train))
-        y = nn.Dropout(self.dropout, deterministic=not train)(y)
-        return x + conv((3, 3), padding=1, name="conv2")(y)
+        first, *others = self.kernels
+        y = conv((first, first), strides=self.stride, padding=first // 2, name="conv1")(y)
+        for i, kernel in enumerate(others, 2):
+            y = nn.relu(norm(name=f"bn{i}")(y, train))
+            y = nn.Dropout(self.dropout, deterministic=not train)(y)
+            y = conv((kernel, kernel), padding=kernel // 2, name=f"conv{i}")(y)
+        return x + y
 
 
 class WideResNet(nn.Module):
     """WRN-depth-width: images [B, H, W, C] -> logits [B, classes].
 
+    `block`: "B(3,3)" or another of `BLOCKS`, Table 2; depth is 6N + 4 for each of them, and the
+        true number of layers where a block has two convolutions.
+    `deepening`: the number of 3x3 convolutions in a block, l of Table 3; depth is 3Nl + 4 then.
     `dropout`: share of activations that is dropped, 0.3 for CIFAR in the paper (section 3.3).
     `gamma`: initial scale of the batch norms, "uniform" as in the released code, or "ones".
     `bn_group_size`: examples that share batch statistics; None is the whole batch.
@@ -72,6 +95,8 @@ class WideResNet(nn.Module):
     num_classes: int
     depth: int = 28
     width: int = 10
+    block: str = "B(3,3)"
+    deepening: int = 2
     dropout: float = 0.0
     gamma: str = "uniform"
     bn_group_size: int | None = None
@@ -80,14 +105,28 @@ class WideResNet(nn.Module):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.depth < 10 or (self.depth - 4) % 6:
+        if self.block not in BLOCKS:
+            raise errors.unknown("block of wide_resnet", self.block, BLOCKS)
+        if self.deepening < 1 or (self.deepening != 2 and self.block != "B(3,3)"):
             raise errors.UserError(
-                f"wide_resnet: depth {self.depth} is not 6N + 4, as 16, 22, 28 or 40"
+                f"wide_resnet: deepening {self.deepening} with block {self.block}; it is a number "
+                "of 3x3 convolutions, at least 1, and other blocks than B(3,3) take none"
+            )
+        step = 3 * self.deepening
+        if self.depth < step + 4 or (self.depth - 4) % step:
+            raise errors.UserError(
+                f"wide_resnet: depth {self.depth} is not {step}N + 4; "
+                "the paper has 16, 22, 28, 40 and 52, and 40 for every deepening"
             )
         if self.width < 1:
             raise errors.UserError(f"wide_resnet: width {self.width} is less than 1")
         if not 0 <= self.dropout < 1:
             raise errors.UserError(f"wide_resnet: dropout {self.dropout} is not in [0, 1)")
+        if self.dropout and self.deepening == 1:
+            raise errors.UserError(
+                "wide_resnet: dropout stands between the convolutions of a block; with "
+                "deepening 1 there is one"
+            )
         if self.gamma not in GAMMA:
             raise errors.unknown("gamma of wide_resnet", self.gamma, GAMMA)
 
@@ -109,16 +148,16 @@ class WideResNet(nn.Module):
             ("conv4", 64 * k, 2),
         ]:
             block = functools.partial(
-                WideBasic,
+                WideBlock,
+                kernels=(3,) * self.deepening if self.block == "B(3,3)" else BLOCKS[self.block],
                 channels=channels,
                 dropout=self.dropout,
                 gamma=self.gamma,
                 bn_group_size=self.bn_group_size,
                 dtype=self.dtype,
             )
-            x = layers.Stage(block, (self.depth - 4) // 6, stride, self.unroll, name=group)(
-                x, train
-            )
+            count = (self.depth - 4) // (3 * self.deepening)
+            x = layers.Stage(block, count, stride, self.unroll, name=group)(x, train)
         norm = layers.BatchNorm(
             self.bn_group_size, scale_init=GAMMA[self.gamma], dtype=self.dtype, name="bn"
         )

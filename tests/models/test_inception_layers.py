@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnn_jax.models import layers
+from cnn_jax.models import layers, pooling
 
 
 @pytest.mark.parametrize(("counts", "corner"), [(False, 1.0), (True, 4 / 9)])
 def test_average_pool_at_the_border(counts, corner):
-    pooled = layers.avg_pool(jnp.ones((1, 5, 5, 1)), 3, 1, 1, counts)[0, :, :, 0]
+    pooled = pooling.avg_pool(jnp.ones((1, 5, 5, 1)), 3, 1, 1, counts)[0, :, :, 0]
     assert pooled.shape == (5, 5)
     assert float(pooled[0, 0]) == pytest.approx(corner)
     assert float(pooled[2, 2]) == 1.0
@@ -50,14 +50,14 @@ def test_batch_norm_without_gamma_is_the_one_with_gamma_one():
     ],
 )
 def test_max_pool_gives_caffes_output_sizes(size, window, stride, padding, ceil, output):
-    pooled = layers.max_pool(jnp.zeros((1, size, size, 1)), window, stride, padding, ceil)
+    pooled = pooling.max_pool(jnp.zeros((1, size, size, 1)), window, stride, padding, ceil)
     assert pooled.shape == (1, output, output, 1)
 
 
 def test_max_pool_takes_the_maxima_of_the_windows_inside_the_image():
     x = np.random.default_rng(0).normal(size=(8, 11)) - 5
     for window, stride, padding, ceil in itertools.product([2, 3], [1, 2], [0, 1], [False, True]):
-        pooled = layers.max_pool(jnp.asarray(x)[None, :, :, None], window, stride, padding, ceil)
+        pooled = pooling.max_pool(jnp.asarray(x)[None, :, :, None], window, stride, padding, ceil)
         for i, j in np.ndindex(pooled.shape[1:3]):
             top, left = i * stride - padding, j * stride - padding
             part = x[max(top, 0) : top + window, max(left, 0) : left + window]
@@ -70,5 +70,5 @@ def test_response_normalisation_sums_the_squares_of_the_neighbouring_channels():
     for c in range(7):
         total = (x[..., max(c - 2, 0) : c + 3] ** 2).sum(-1)
         expected[..., c] = x[..., c] / (2 + 0.01 / 5 * total) ** 0.75
-    y = layers.local_response_norm(jnp.asarray(x, jnp.float32), 5, 0.01, 0.75, 2.0)
+    y = pooling.local_response_norm(jnp.asarray(x, jnp.float32), 5, 0.01, 0.75, 2.0)
     np.testing.assert_allclose(y, expected, rtol=1e-5)

@@ -11,7 +11,7 @@ import pytest
 from cnn_jax import errors, models
 from cnn_jax.analysis.summary import layers_of
 from cnn_jax.interop import names_inception_v3
-from cnn_jax.models import inception_blocks, layers
+from cnn_jax.models import inception_blocks, layers, pooling
 from experiments.inception_v3 import published
 
 CUT = 0.8796  # deviation of a standard normal distribution that is cut at +-2
@@ -262,7 +262,7 @@ def test_options_of_the_batch_norms_reach_all_of_them():
 @pytest.mark.parametrize("counts", [False, True])
 def test_count_include_pad_reaches_the_average_pool_of_every_module(counts, monkeypatch):
     asked = []
-    original = layers.avg_pool
+    original = pooling.avg_pool
 
     def spy(x, window, stride, padding, count_include_pad):
         asked.append((window, count_include_pad))

@@ -1,0 +1,55 @@
+"""torchvision's names for the residual networks, and what their layers are called there."""
+
+import re
+
+import flax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cnn_jax import errors
+from cnn_jax.models.resnet import ResNet
+
+VARIANTS = {
+    "resnet18": {"depth": 18},
+    "resnet34": {"depth": 34},
+    "resnet50": {"depth": 50},
+    "resnet101": {"depth": 101},
+    "resnet152": {"depth": 152},
+    "wide_resnet50_2": {"depth": 50, "inner_width": 2.0},
+    "wide_resnet101_2": {"depth": 101, "inner_width": 2.0},
+}
+IN_UNIT = {"shortcut": "downsample.0", "shortcut_bn": "downsample.1"}
+
+
+def torch_module(name: str, num_classes: int = 1000) -> nn.Module | None:
+    """The network of a torchvision name, "resnet50"; None for a name that is not of this family."""
+    if name not in VARIANTS:
+        return None
+    return ResNet(num_classes=num_classes, stride_in="3x3", init_fan="out", **VARIANTS[name])
+
+
+def torch_names(module: ResNet) -> dict[str, str | list[str]]:
+    """Path of each layer, "conv2/block1/conv1", to its prefix in torchvision, "layer1.0.conv1".
+
+    A layer of a scanned stack, "conv4/blocks/conv1", has the list of the prefixes, in the order of
+    the stack. Raises `UserError` for a pre-activated network, which torchvision does not have.
+    """
+    if module.preactivation:
+        raise errors.UserError("torchvision has no pre-activated ResNet: preactivation=False")
+    image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    params = jax.eval_shape(module.init, jax.random.key(0), image)["params"]
+    names = {}
+    for path, leaf in flax.traverse_util.flatten_dict(params).items():
+        layer = "/".join(path[:-1])
+        unit = re.fullmatch(r"conv(\d)/block(s|\d+)/(\w+)", layer)
+        if not unit:
+            names[layer] = layer
+            continue
+        stage, which, inside = unit.groups()
+        prefixes = [
+            f"layer{int(stage) - 1}.{i}.{IN_UNIT.get(inside, inside)}"
+            for i in (range(1, leaf.shape[0] + 1) if which == "s" else [int(which) - 1])
+        ]
+        names[layer] = prefixes if which == "s" else prefixes[0]
+    return names

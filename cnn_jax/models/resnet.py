@@ -1,0 +1,156 @@
+"""He et al. (2016), arXiv:1512.03385, Table 1: residual and plain networks for ImageNet.
+
+layer name | output  | content, strides 2 in the first unit of conv3_x, conv4_x and conv5_x
+conv1      | 112x112 | 7x7, 64, stride 2
+conv2_x    |  56x56  | 3x3 max pool, stride 2; units of 64 filters
+conv3_x    |  28x28  | units of 128 filters
+conv4_x    |  14x14  | units of 256 filters
+conv5_x    |   7x7   | units of 512 filters
+           |   1x1   | average pool, fc
+
+A basic unit is 3x3, 3x3; a bottleneck 1x1, 3x3 and 1x1 of four times the filters. `UNITS` has the
+rest of the table. Pre-activation and depth 200 are of arXiv:1603.05027, widths of arXiv:1605.07146.
+"""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cnn_jax import errors
+from cnn_jax.models import layers, residual_units
+
+Array = jax.Array
+
+# depth: block, units in conv2_x, conv3_x, conv4_x, conv5_x
+UNITS = {
+    18: ("basic", (2, 2, 2, 2)),
+    34: ("basic", (3, 4, 6, 3)),
+    50: ("bottleneck", (3, 4, 6, 3)),
+    101: ("bottleneck", (3, 4, 23, 3)),
+    152: ("bottleneck", (3, 8, 36, 3)),
+    200: ("bottleneck", (3, 24, 36, 3)),
+}
+STAGES = [("conv2", 64, 1), ("conv3", 128, 2), ("conv4", 256, 2), ("conv5", 512, 2)]
+# The convolution of a bottleneck that has the stride.
+STRIDED = {"1x1": 0, "3x3": 1}
+
+
+class ResNet(nn.Module):
+    """ResNet-18 to -200: images [B, H, W, C] -> logits [B, classes], for images of any size.
+
+    `residual`: False leaves the shortcuts out, for the paper's plain networks of 18 and 34 layers.
+    `preactivation`: the units of arXiv:1603.05027, full pre-activation. As in that paper and its
+        code a projection sees the activated input; fb.resnet.torch projects the raw input.
+    `shortcut`: "A" pads with zeros where dimensions change, "B" projects there, "C" everywhere. The
+        paper has B at 50 layers and more, and all three at 34 (Table 3; A in Table 2).
+    `stride_in`: convolution of a bottleneck with the stride, "1x1" (paper, and its published FLOPs)
+        or "3x3" (fb.resnet.torch, torchvision).
+    `width`: multiplies the filters of all units: WRN-18-k, WRN-34-k (arXiv:1605.07146, Table 7).
+    `inner_width`: only those inside of bottlenecks: WRN-50-2, WRN-101-2 (Table 8).
+    `zero_init_gamma`: the last batch norm of each unit starts at zero (not in the papers).
+    `ceil_pool`: max pool as in the paper's Caffe models, without padding and with the last, partial
+        window; otherwise with padding 1, as in Torch. Other numbers from the same sizes.
+    `conv1_bias`: a bias in conv1, as in the released Caffe model of ResNet-50.
+    `init_fan`: "in" or "out", of He's initialisation. The paper does not say which; "out" is
+        fb.resnet.torch and torchvision, which leave the weights of fc at Torch's default.
+    `bn_group_size`: examples that share batch statistics; None is the whole batch.
+    `unroll`: keeps long stages as separate blocks, where they are one `lax.scan` otherwise.
+    """
+
+    num_classes: int
+    depth: int = 50
+    residual: bool = True
+    preactivation: bool = False
+    shortcut: str = "B"
+    stride_in: str = "1x1"
+    width: float = 1.0
+    inner_width: float = 1.0
+    zero_init_gamma: bool = False
+    ceil_pool: bool = False
+    conv1_bias: bool = False
+    init_fan: str = "in"
+    bn_group_size: int | None = None
+    unroll: bool = False
+    dtype: str = "float32"
+
+    def __post_init__(self):
+        super().__post_init__()
+        residual_units.check(
+            "resnet",
+            [
+                ("depth", self.depth, UNITS),
+                ("shortcut", self.shortcut, ("A", "B", "C")),
+                ("stride_in", self.stride_in, STRIDED),
+                ("init_fan", self.init_fan, residual_units.CONV_INITS),
+            ],
+        )
+        basic = UNITS[self.depth][0] == "basic"
+        if min(self.width, self.inner_width) < 1 / 64:
+            raise errors.UserError("resnet: width and inner_width are at least 1/64")
+        if basic and self.inner_width != 1:
+            raise errors.UserError(
+                "resnet: inner_width is for bottlenecks, depth 50 and more; use width"
+            )
+        if not self.residual and (not basic or self.preactivation):
+            raise errors.UserError(
+                "resnet: a plain network (residual=False) has depth 18 or 34 and no preactivation"
+            )
+        if self.zero_init_gamma and (self.preactivation or not self.residual):
+            raise errors.UserError(
+                "resnet: zero_init_gamma is for units that end with a batch norm and have a "
+                "shortcut; set preactivation=False and residual=True"
+            )
+
+    @nn.compact
+    def __call__(self, images: Array, train: bool = False) -> Array:
+        norm = functools.partial(layers.BatchNorm, self.bn_group_size, dtype=self.dtype)
+        x = layers.Conv(
+            64,
+            (7, 7),
+            strides=2,
+            padding=3,
+            use_bias=self.conv1_bias,
+            kernel_init=residual_units.CONV_INITS[self.init_fan],
+            dtype=self.dtype,
+            name="conv1",
+        )(images)
+        # The first activation of a pre-activated network, too: before the split of its first unit.
+        x = nn.relu(norm(name="bn1")(x, train))
+        x = self._max_pool(x)
+        for (stage, channels, stride), count in zip(STAGES, UNITS[self.depth][1], strict=True):
+            unit = self._unit(channels)
+            first_unit = functools.partial(unit, activated=True) if stage == "conv2" else unit
+            x = layers.Stage(unit, count, stride, self.unroll, first_unit, name=stage)(x, train)
+        if self.preactivation:
+            x = nn.relu(norm(name="bn")(x, train))
+        x = x.mean((1, 2)).astype(jnp.float32)
+        fc_init = residual_units.FC_INITS[self.init_fan]
+        return nn.Dense(self.num_classes, kernel_init=fc_init, name="fc")(x)
+
+    def _max_pool(self, x):
+        padding = [(1, 1), (1, 1)]
+        if self.ceil_pool:
+            if min(x.shape[1:3]) < 2:
+                raise errors.UserError("resnet: images of at least 3x3 with ceil_pool")
+            padding = [(0, (size - 3) % 2) for size in x.shape[1:3]]
+        return nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=padding)
+
+    def _unit(self, channels):
+        block = UNITS[self.depth][0]
+        bottleneck = block == "bottleneck"
+        return functools.partial(
+            residual_units.ResidualUnit,
+            kernels=residual_units.BLOCKS[block],
+            inner=round(channels * self.width * self.inner_width),
+            channels=round(channels * self.width) * (4 if bottleneck else 1),
+            strided=STRIDED[self.stride_in] if bottleneck else 0,
+            residual=self.residual,
+            order="full pre-activation" if self.preactivation else "original",
+            shortcut=self.shortcut,
+            zero_init_gamma=self.zero_init_gamma,
+            init_fan=self.init_fan,
+            bn_group_size=self.bn_group_size,
+            dtype=self.dtype,
+        )
