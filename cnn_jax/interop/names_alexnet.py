@@ -1,16 +1,9 @@
 """AlexNet's layers beside torchvision's `alexnet`."""
 
-import flax.linen as nn
-
-from cnn_jax import models
 from cnn_jax.models import alexnet
 
-
-def torch_module(name: str, num_classes: int = 1000) -> nn.Module | None:
-    """The module for a torchvision name, None for a name of another family."""
-    if name != "alexnet":
-        return None
-    return models.create("alexnet", num_classes=num_classes, variant="one_tower")
+# torchvision's name -> family and options here.
+NETWORKS = {"alexnet": {"name": "alexnet", "variant": "one_tower"}}
 
 
 def torch_names(module: alexnet.AlexNet) -> dict[str, str]:

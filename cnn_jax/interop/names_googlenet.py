@@ -1,9 +1,10 @@
 """Names of torchvision's `googlenet` for the layers of `GoogLeNet`."""
 
-import flax.linen as nn
-
 from cnn_jax import errors
 from cnn_jax.models.googlenet import TABLE_1, GoogLeNet
+
+# torchvision's name -> family and options here.
+NETWORKS = {"googlenet": {"name": "googlenet", "variant": "torchvision", "dropout": 0.2}}
 
 STEM = {"conv1": "conv1", "conv2_reduce": "conv2", "conv2": "conv3"}
 BRANCHES = {
@@ -15,16 +16,6 @@ BRANCHES = {
     "pool_proj": "branch4.1",
 }
 AUXILIARY = {"auxiliary_4a": "aux1", "auxiliary_4d": "aux2"}
-
-
-def torch_module(name: str, num_classes: int = 1000) -> nn.Module | None:
-    """The network that torchvision calls `name`; None where the name is of another family.
-
-    torchvision's weights have auxiliary classifiers that were never trained.
-    """
-    if name != "googlenet":
-        return None
-    return GoogLeNet(num_classes, variant="torchvision", dropout=0.2)
 
 
 def torch_names(module: GoogLeNet) -> dict[str, str]:

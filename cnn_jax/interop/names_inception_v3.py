@@ -1,10 +1,20 @@
 """Names of torchvision's `inception_v3` for the layers of `InceptionV3`."""
 
-import flax.linen as nn
-
 from cnn_jax import errors
 from cnn_jax.models.inception_blocks import named_steps
 from cnn_jax.models.inception_v3 import InceptionV3, architecture
+
+# torchvision's name -> family and options here.
+NETWORKS = {
+    "inception_v3": {
+        "name": "inception_v3",
+        "bn_scale": True,
+        "bn_momentum": 0.9,
+        "count_include_pad": True,
+        "dropout": 0.5,
+    }
+}
+INPUT_SIZE = 299
 
 STEM = {
     "Conv2d_1a": "Conv2d_1a_3x3",
@@ -35,15 +45,6 @@ MODULES = {
 }
 
 AUXILIARY = {"Conv2d_1b_1x1": "conv0", "Conv2d_2a_5x5": "conv1"}
-
-
-def torch_module(name: str, num_classes: int = 1000) -> nn.Module | None:
-    """The network that torchvision calls `name`; None where the name is of another family."""
-    if name != "inception_v3":
-        return None
-    return InceptionV3(
-        num_classes, bn_scale=True, bn_momentum=0.9, count_include_pad=True, dropout=0.5
-    )
 
 
 def torch_names(module: InceptionV3) -> dict[str, str]:

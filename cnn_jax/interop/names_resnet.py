@@ -3,30 +3,22 @@
 import re
 
 import flax
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from cnn_jax import errors
 from cnn_jax.models.resnet import ResNet
 
-VARIANTS = {
-    "resnet18": {"depth": 18},
-    "resnet34": {"depth": 34},
-    "resnet50": {"depth": 50},
-    "resnet101": {"depth": 101},
-    "resnet152": {"depth": 152},
-    "wide_resnet50_2": {"depth": 50, "inner_width": 2.0},
-    "wide_resnet101_2": {"depth": 101, "inner_width": 2.0},
+# torchvision's name -> family and options here.
+_COMMON = {"name": "resnet", "stride_in": "3x3", "init_fan": "out"}
+NETWORKS = {
+    **{f"resnet{depth}": {**_COMMON, "depth": depth} for depth in (18, 34, 50, 101, 152)},
+    **{
+        f"wide_resnet{depth}_2": {**_COMMON, "depth": depth, "inner_width": 2.0}
+        for depth in (50, 101)
+    },
 }
 IN_UNIT = {"shortcut": "downsample.0", "shortcut_bn": "downsample.1"}
-
-
-def torch_module(name: str, num_classes: int = 1000) -> nn.Module | None:
-    """The network of a torchvision name, "resnet50"; None for a name that is not of this family."""
-    if name not in VARIANTS:
-        return None
-    return ResNet(num_classes=num_classes, stride_in="3x3", init_fan="out", **VARIANTS[name])
 
 
 def torch_names(module: ResNet) -> dict[str, str | list[str]]:

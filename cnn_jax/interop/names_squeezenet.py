@@ -1,23 +1,16 @@
 """SqueezeNet's layers beside torchvision's: squeezenet1_0 and squeezenet1_1."""
 
-import flax.linen as nn
-
-from cnn_jax import models
 from cnn_jax.models import squeezenet
 
-VERSIONS = {"squeezenet1_0": "1.0", "squeezenet1_1": "1.1"}
-
-
-def torch_module(name: str, num_classes: int = 1000) -> nn.Module | None:
-    """The module for a torchvision name, None for a name of another family."""
-    if name not in VERSIONS:
-        return None
-    return models.create(
-        "squeezenet",
-        num_classes=num_classes,
-        version=VERSIONS[name],
-        weight_init="torchvision",
-    )
+# torchvision's name -> family and options here.
+NETWORKS = {
+    f"squeezenet{version.replace('.', '_')}": {
+        "name": "squeezenet",
+        "version": version,
+        "weight_init": "torchvision",
+    }
+    for version in squeezenet.VERSIONS
+}
 
 
 def torch_names(module: squeezenet.SqueezeNet) -> dict[str, str]:

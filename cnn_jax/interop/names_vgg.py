@@ -1,24 +1,18 @@
 """VGG's layers beside torchvision's: vgg11, vgg13, vgg16 and vgg19, with and without `_bn`."""
 
-import flax.linen as nn
-
-from cnn_jax import models
 from cnn_jax.models import vgg
 
-
-def torch_module(name: str, num_classes: int = 1000) -> nn.Module | None:
-    """The module for a torchvision name, None for a name of another family."""
-    depths = {f"vgg{depth}": depth for depth in vgg.CONVOLUTIONS}
-    plain = name.removesuffix("_bn")
-    if plain not in depths:
-        return None
-    return models.create(
-        "vgg",
-        num_classes=num_classes,
-        depth=depths[plain],
-        batch_norm=plain != name,
-        weight_init="torchvision",
-    )
+# torchvision's name -> family and options here.
+NETWORKS = {
+    f"vgg{depth}{suffix}": {
+        "name": "vgg",
+        "depth": depth,
+        "batch_norm": suffix == "_bn",
+        "weight_init": "torchvision",
+    }
+    for depth in vgg.CONVOLUTIONS
+    for suffix in ("", "_bn")
+}
 
 
 def torch_names(module: vgg.VGG) -> dict[str, str]:

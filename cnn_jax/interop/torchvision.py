@@ -14,7 +14,7 @@ import flax.traverse_util
 import jax
 import numpy as np
 
-from cnn_jax import errors
+from cnn_jax import errors, models
 from cnn_jax.errors import UserError
 from cnn_jax.interop import (
     names_alexnet,
@@ -84,15 +84,15 @@ class Entry(NamedTuple):
 
 def names() -> list[str]:
     """torchvision's names of the networks that are known here."""
-    return sorted(name for family in FAMILIES for name in family.NAMES)
+    return sorted(name for family in FAMILIES for name in family.NETWORKS)
 
 
 def module(name: str, num_classes: int = 1000, **options: Any) -> nn.Module:
-    """Our network for torchvision's name, such as "resnet50"; `options` are fields to change.
+    """Our network for torchvision's name, such as "resnet50"; `options` are changes to it.
 
     timm's networks of the same names are the same. Raises `UserError` for any other name.
     """
-    return _family(name).torch_module(name, num_classes).clone(**options)
+    return models.create(num_classes=num_classes, **_family(name).NETWORKS[name] | options)
 
 
 def to_flax(name: str, state_dict: Mapping[str, Any], **options: Any) -> dict[str, Any]:
@@ -124,8 +124,7 @@ def to_torch(name: str, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     Raises `UserError` that names what is missing, unknown or of another shape.
     """
     flat = flax.traverse_util.flatten_dict(jax.tree.map(np.asarray, dict(variables)))
-    family = _family(name)
-    entries = _entries(name, family.torch_module(name, _classes(flat)))
+    entries = _entries(name, module(name, _classes(flat)))
     if not any("aux" in part.lower() for path in flat for part in path):
         entries = [entry for entry in entries if not entry.key.lower().startswith("aux")]
     unknown = set(flat) - {entry.path for entry in entries}
@@ -177,7 +176,7 @@ def layer_names(name: str, model: nn.Module) -> dict[str, str | list[str]]:
 
 def _family(name: str) -> Any:
     for family in FAMILIES:
-        if name in family.NAMES:
+        if name in family.NETWORKS:
             return family
     raise errors.unknown("torchvision network", name, names())
 

@@ -34,9 +34,6 @@ TABLE_1 = {
 
 SMALLEST = {"paper": 31, "torchvision": 15}  # height and width of images
 
-# U(-sqrt(3 / fan_in), sqrt(3 / fan_in)), Caffe's "xavier".
-xavier = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
-
 
 class Inception(nn.Module):
     """Figure 2(b): [B, H, W, C] -> [B, H, W, sum of #1x1, #3x3, #5x5 and pool proj].
@@ -63,20 +60,6 @@ class Inception(nn.Module):
         return jnp.concatenate([branch_1x1, branch_3x3, branch_5x5, branch_pool], -1)
 
 
-def adaptive_mean(x: Array, size: int) -> Array:
-    """Torch's adaptive average pooling, [B, H, W, C] -> [B, size, size, C].
-
-    Window i goes from floor(i H / size) to ceil((i + 1) H / size); windows overlap where `size`
-    does not divide H.
-    """
-    for axis in (1, 2):
-        n = x.shape[axis]
-        bounds = [(i * n // size, -((i + 1) * n // -size)) for i in range(size)]
-        windows = [jax.lax.slice_in_dim(x, low, high, axis=axis) for low, high in bounds]
-        x = jnp.stack([window.mean(axis) for window in windows], axis)
-    return x
-
-
 class AuxiliaryClassifier(nn.Module):
     """Side network of section 5 on a map of 14x14: [B, H, W, C] -> logits [B, classes]."""
 
@@ -89,7 +72,7 @@ class AuxiliaryClassifier(nn.Module):
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
         if self.variant == "torchvision":
-            x = adaptive_mean(x, 4)
+            x = pooling.adaptive_avg_pool(x, 4)
         else:
             x = pooling.avg_pool(x, window=5, stride=3, padding=0, count_include_pad=True)
         if x.shape[1:3] != (4, 4):
@@ -168,7 +151,7 @@ class GoogLeNet(nn.Module):
         """The convolution unit and the linear layer of the variant."""
         if self.variant == "paper":
             norm = None
-            init = {"kernel_init": xavier, "bias_init": nn.initializers.constant(0.2)}
+            init = {"kernel_init": layers.caffe_xavier, "bias_init": nn.initializers.constant(0.2)}
         else:
             norm = functools.partial(
                 layers.BatchNorm, self.bn_group_size, epsilon=0.001, dtype=self.dtype

@@ -240,6 +240,10 @@ he_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
+# Caffe's "xavier": U(-sqrt(3 / fan_in), sqrt(3 / fan_in)).
+caffe_xavier = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
+
+
 def torch_linear(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
     """Torch's default for a linear layer, U(-1/sqrt(fan_in), 1/sqrt(fan_in)); shape [in, out]."""
     bound = shape[0] ** -0.5

@@ -44,9 +44,9 @@ VERSIONS = {
 }
 BYPASSES = ("none", "simple", "complex")
 
-# Caffe's "xavier" is U(+-sqrt(3 / fan_in)); torchvision has U(+-sqrt(6 / fan_in)).
+# torchvision has U(+-sqrt(6 / fan_in)).
 WEIGHT_INITS = {
-    "caffe": nn.initializers.variance_scaling(1.0, "fan_in", "uniform"),
+    "caffe": layers.caffe_xavier,
     "torchvision": nn.initializers.variance_scaling(2.0, "fan_in", "uniform"),
 }
 

@@ -6,7 +6,7 @@ import pytest
 
 from cnn_jax import errors, models
 from cnn_jax.analysis.summary import layers_of
-from cnn_jax.interop import names_alexnet
+from cnn_jax.interop import names_alexnet, torchvision
 from cnn_jax.models import layers
 from experiments.alexnet import published
 
@@ -63,7 +63,7 @@ def test_parameters_and_multiply_adds_of_the_grouped_network(variant):
 
 
 def test_parameters_and_multiply_adds_of_one_tower_are_torchvisions():
-    found = layers_of(names_alexnet.torch_module("alexnet"), (224, 224, 3))
+    found = layers_of(torchvision.module("alexnet"), (224, 224, 3))
     row = published.TORCHVISION["alexnet"]
     assert sum(layer.parameters for layer in found) == row["parameters"]
     assert round(sum(layer.multiply_adds for layer in found) / 1e9, 3) == row["multiply_adds"]
@@ -187,11 +187,10 @@ def test_a_wrong_option_is_refused(options, message):
 
 
 def test_every_layer_has_a_torchvision_name_and_fc6_follows_the_flattening():
-    model = names_alexnet.torch_module("alexnet")
+    model = torchvision.module("alexnet")
     found = {layer.name: layer for layer in layers_of(model, (224, 224, 3))}
     names = names_alexnet.torch_names(model)
     assert list(names) == list(found)
     assert names["fc6"] == "classifier.1"
     layer, shape = names_alexnet.flatten_shape(model)
     assert np.prod(shape) == found[layer].kernel_shape[0]
-    assert names_alexnet.torch_module("vgg16") is None

@@ -10,7 +10,7 @@ import pytest
 
 from cnn_jax import errors, models
 from cnn_jax.analysis.summary import layers_of
-from cnn_jax.interop import names_googlenet
+from cnn_jax.interop import names_googlenet, torchvision
 from cnn_jax.models import googlenet, layers
 from experiments.googlenet import published
 
@@ -210,7 +210,7 @@ def test_logits_are_float32_in_bfloat16_too():
 
 
 def test_torchvision_has_a_name_of_its_own_for_every_layer():
-    module = names_googlenet.torch_module("googlenet", 1000)
+    module = torchvision.module("googlenet")
     names = names_googlenet.torch_names(module)
     assert set(names) == {layer.name for layer in counted(variant="torchvision")}
     assert len(set(names.values())) == len(names)
@@ -219,7 +219,6 @@ def test_torchvision_has_a_name_of_its_own_for_every_layer():
 
 
 def test_paper_is_refused_as_a_network_of_torchvision():
-    assert names_googlenet.torch_module("inception_v3") is None
     with pytest.raises(errors.UserError, match="paper"):
         names_googlenet.torch_names(models.create("googlenet", num_classes=10))
 

@@ -10,7 +10,7 @@ import pytest
 
 from cnn_jax import errors, models
 from cnn_jax.analysis.summary import layers_of
-from cnn_jax.interop import names_inception_v3
+from cnn_jax.interop import names_inception_v3, torchvision
 from cnn_jax.models import inception_blocks, layers, pooling
 from experiments.inception_v3 import published
 
@@ -281,7 +281,7 @@ def test_logits_are_float32_in_bfloat16_too():
 
 @pytest.mark.parametrize("choice", ["bn", "none"])
 def test_torchvision_has_a_name_of_its_own_for_every_layer(choice):
-    module = names_inception_v3.torch_module("inception_v3", 1000).clone(auxiliary=choice)
+    module = torchvision.module("inception_v3").clone(auxiliary=choice)
     names = names_inception_v3.torch_names(module)
     found = counted(bn_scale=True) if choice == "bn" else main(counted(bn_scale=True))
     assert set(names) == {layer.name for layer in found}
@@ -290,7 +290,6 @@ def test_torchvision_has_a_name_of_its_own_for_every_layer(choice):
 
 
 def test_layouts_that_torchvision_has_not_are_refused():
-    assert names_inception_v3.torch_module("resnet50") is None
     wrong = {"layout": "table_1", "factorised_stem": False, "auxiliary": "plain"}
     for options in [{option: value} for option, value in wrong.items()]:
         with pytest.raises(errors.UserError, match="torchvision"):

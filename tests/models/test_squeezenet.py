@@ -8,7 +8,7 @@ import pytest
 
 from cnn_jax import errors, models
 from cnn_jax.analysis.summary import layers_of
-from cnn_jax.interop import names_squeezenet
+from cnn_jax.interop import names_squeezenet, torchvision
 from cnn_jax.models import squeezenet
 from experiments.squeezenet import published
 
@@ -98,7 +98,7 @@ def test_table_1_output_of_every_layer():
 
 @pytest.mark.parametrize("name", published.TORCHVISION)
 def test_parameters_and_multiply_adds_are_torchvisions(name):
-    layers = layers_of(names_squeezenet.torch_module(name), (224, 224, 3))
+    layers = layers_of(torchvision.module(name), (224, 224, 3))
     row = published.TORCHVISION[name]
     assert sum(layer.parameters for layer in layers) == row["parameters"]
     assert round(sum(layer.multiply_adds for layer in layers) / 1e9, 3) == row["multiply_adds"]
@@ -285,15 +285,14 @@ def test_a_wrong_option_is_refused_with_the_right_ones(options, message):
 
 @pytest.mark.parametrize("name", published.TORCHVISION)
 def test_every_layer_has_a_torchvision_name_of_its_own(name):
-    model = names_squeezenet.torch_module(name)
+    model = torchvision.module(name)
     names = names_squeezenet.torch_names(model)
     assert list(names) == [layer.name for layer in layers_of(model, (64, 64, 3))]
     assert len(set(names.values())) == len(names)
 
 
 def test_torch_names_count_the_pooling_layers():
-    names = names_squeezenet.torch_names(names_squeezenet.torch_module("squeezenet1_1"))
+    names = names_squeezenet.torch_names(torchvision.module("squeezenet1_1"))
     assert names["fire3/expand3x3"] == "features.4.expand3x3"
     assert names["fire4/squeeze1x1"] == "features.6.squeeze"
     assert names["fire9/expand1x1"] == "features.12.expand1x1"
-    assert names_squeezenet.torch_module("resnet50") is None

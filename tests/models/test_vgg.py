@@ -6,7 +6,7 @@ import pytest
 
 from cnn_jax import errors, models
 from cnn_jax.analysis.summary import layers_of
-from cnn_jax.interop import names_vgg
+from cnn_jax.interop import names_vgg, torchvision
 from cnn_jax.models import layers
 from experiments.vgg import published
 
@@ -71,7 +71,7 @@ def test_table_2_parameters_in_millions(configuration):
 
 @pytest.mark.parametrize("name", published.TORCHVISION)
 def test_parameters_and_multiply_adds_are_torchvisions(name):
-    found = layers_of(names_vgg.torch_module(name), (224, 224, 3))
+    found = layers_of(torchvision.module(name), (224, 224, 3))
     row = published.TORCHVISION[name]
     assert sum(layer.parameters for layer in found) == row["parameters"]
     assert round(sum(layer.multiply_adds for layer in found) / 1e9, 3) == row["multiply_adds"]
@@ -207,7 +207,7 @@ def test_a_wrong_option_is_refused(options, message):
 
 @pytest.mark.parametrize("name", published.TORCHVISION)
 def test_every_layer_has_a_torchvision_name_of_its_own(name):
-    model = names_vgg.torch_module(name)
+    model = torchvision.module(name)
     names = names_vgg.torch_names(model)
     found = {layer.name: layer for layer in layers_of(model, (64, 64, 3))}
     assert list(names) == list(found)
@@ -217,8 +217,7 @@ def test_every_layer_has_a_torchvision_name_of_its_own(name):
 
 
 def test_torch_names_count_relu_pooling_and_batch_norm():
-    names = names_vgg.torch_names(names_vgg.torch_module("vgg16"))
+    names = names_vgg.torch_names(torchvision.module("vgg16"))
     assert (names["conv2_1"], names["conv5_3"]) == ("features.5", "features.28")
-    names = names_vgg.torch_names(names_vgg.torch_module("vgg16_bn"))
+    names = names_vgg.torch_names(torchvision.module("vgg16_bn"))
     assert (names["conv5_3"], names["bn5_3"]) == ("features.40", "features.41")
-    assert names_vgg.torch_module("vgg12") is None

@@ -1,0 +1,252 @@
+"""torchvision's networks and ours are the same functions of the same weights, both ways."""
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from cnn_jax import models
+from cnn_jax.errors import UserError
+from cnn_jax.interop import compare, convert, torchvision, weights
+
+# Small images keep the test short; each network takes its own size too.
+SIZES = {"inception_v3": 75, "alexnet": 63}
+
+
+def images_for(name, size=None, batch=2):
+    size = size or SIZES.get(name, 64)
+    return np.random.default_rng(0).standard_normal((batch, size, size, 3)).astype(np.float32)
+
+
+def as_torch(torch, images):
+    return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+
+
+def relative(ours, theirs):
+    return np.abs(np.asarray(ours) - theirs).max() / np.abs(theirs).max()
+
+
+@pytest.mark.parametrize("name", torchvision.names())
+def test_logits_are_those_of_torch_and_the_way_back_gives_the_same_arrays(
+    name, network, arrays, torch
+):
+    made = network(name).eval()
+    state = arrays(made)
+    variables = torchvision.to_flax(name, state)
+    images = images_for(name)
+    model = torchvision.module(name, 7)
+    ours = jax.jit(lambda v, x: model.apply(v, x))(variables, images)
+    with torch.no_grad():
+        theirs = made(as_torch(torch, images)).numpy()
+    assert relative(ours, theirs) < 1e-4
+    back = torchvision.to_torch(name, variables)
+    assert back.keys() == state.keys()
+    assert all((back[key] == state[key]).all() for key in state)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11_bn", "googlenet"])
+def test_training_mode_gives_the_logits_and_statistics_of_torch(name, network, arrays, torch):
+    made = network(name)
+    for part in made.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+    made.train()
+    options = {"dropout": 0.0} if name != "resnet18" else {}
+    options |= {"auxiliary_dropout": 0.0} if name == "googlenet" else {}
+    model = torchvision.module(name, 7, **options)
+    variables = torchvision.to_flax(name, arrays(made))
+    images = images_for(name, batch=8)
+    with torch.no_grad():
+        output = made(as_torch(torch, images))
+    theirs = getattr(output, "logits", output).numpy()
+    ours, updates = jax.jit(
+        lambda v, x: model.apply(v, x, train=True, mutable=["batch_stats", "aux_logits"])
+    )(variables, images)
+    assert relative(ours, theirs) < 1e-3
+    expected = torchvision.to_flax(name, arrays(made))["batch_stats"]
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4),
+        updates["batch_stats"],
+        expected,
+    )
+
+
+def torch_wide_resnet(torch, width=1):
+    """WRN-10-k in PyTorch, with our names for its layers."""
+    functional, nn = torch.nn.functional, torch.nn
+
+    class Block(nn.Module):
+        def __init__(self, inputs, channels, stride):
+            super().__init__()
+            self.bn1, self.bn2 = nn.BatchNorm2d(inputs), nn.BatchNorm2d(channels)
+            self.conv1 = nn.Conv2d(inputs, channels, 3, stride, 1, bias=False)
+            self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+            if inputs != channels:
+                self.shortcut = nn.Conv2d(inputs, channels, 1, stride, bias=False)
+
+        def forward(self, x):
+            y = functional.relu(self.bn1(x))
+            x = self.shortcut(y) if hasattr(self, "shortcut") else x
+            return x + self.conv2(functional.relu(self.bn2(self.conv1(y))))
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+            self.conv2 = nn.ModuleDict({"block1": Block(16, 16 * width, 1)})
+            self.conv3 = nn.ModuleDict({"block1": Block(16 * width, 32 * width, 2)})
+            self.conv4 = nn.ModuleDict({"block1": Block(32 * width, 64 * width, 2)})
+            self.bn, self.fc = nn.BatchNorm2d(64 * width), nn.Linear(64 * width, 7)
+
+        def forward(self, x):
+            x = self.conv1(x)
+            for group in (self.conv2, self.conv3, self.conv4):
+                x = group["block1"](x)
+            return self.fc(functional.relu(self.bn(x)).mean((2, 3)))
+
+    torch.manual_seed(0)
+    return Network()
+
+
+def wide_resnet_variables(state):
+    """Our variables from the state dict of `torch_wide_resnet`."""
+    kinds = {"running_mean": "mean", "running_var": "var"}
+    flat = {}
+    for key, value in state.items():
+        *path, kind = key.split(".")
+        if kind == "num_batches_tracked":
+            continue
+        collection = "batch_stats" if kind in kinds else "params"
+        is_norm = path[-1].startswith("bn")
+        name = kinds.get(kind, kind if kind == "bias" else "scale" if is_norm else "kernel")
+        order = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}[value.ndim]
+        flat[collection, *path, name] = value.transpose(order)
+    return flax.traverse_util.unflatten_dict(flat)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "wide_resnet", "squeezenet1_1", "inception_v3"])
+def test_one_step_of_sgd_gives_the_parameters_of_torch(name, network, arrays, torch):
+    if name == "wide_resnet":
+        made, to_variables = torch_wide_resnet(torch, width=2), wide_resnet_variables
+        model = models.create("wide_resnet", num_classes=7, depth=10, width=2)
+    else:
+        made = network(name)
+        options = {"dropout": 0.0, "auxiliary": "none"} if name == "inception_v3" else {}
+        options |= {"dropout": 0.0} if name == "squeezenet1_1" else {}
+        model = torchvision.module(name, 7, **options)
+        made.aux_logits, made.AuxLogits = False, None
+
+        def to_variables(state):
+            return torchvision.to_flax(name, state)
+
+    for part in made.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+    made.train()
+    before = to_variables(arrays(made))
+    images, labels = (
+        images_for(name, {"inception_v3": 139, "wide_resnet": 16}.get(name), 8),
+        [
+            *range(7),
+            0,
+        ],
+    )
+    optimizer = torch.optim.SGD(made.parameters(), 0.1)
+    torch.nn.functional.cross_entropy(
+        made(as_torch(torch, images)), torch.tensor(labels)
+    ).backward()
+    optimizer.step()
+    after = to_variables(arrays(made))["params"]
+
+    def loss(params):
+        variables = {**before, "params": params}
+        logits, _ = model.apply(variables, images, train=True, mutable=["batch_stats"])
+        return optax.softmax_cross_entropy_with_integer_labels(logits, jnp.array(labels)).mean()
+
+    gradients = jax.jit(jax.grad(loss))(before["params"])
+    ours = jax.tree.map(lambda p, g: p - 0.1 * g, before["params"], gradients)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), ours, after)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), after, before["params"])
+    assert max(jax.tree.leaves(moved)) > 1e-2, "the step is too small to tell anything"
+
+
+def test_a_scanned_stage_is_converted_unit_by_unit(network, arrays):
+    state = arrays(network("resnet101"))
+    scanned = torchvision.to_flax("resnet101", state)["params"]["conv4"]["blocks"]
+    unrolled = torchvision.to_flax("resnet101", state, unroll=True)["params"]["conv4"]
+    assert scanned["conv2"]["kernel"].shape[0] == 22
+    assert (scanned["conv2"]["kernel"][5] == unrolled["block7"]["conv2"]["kernel"]).all()
+
+
+def test_timm_names_of_vgg_are_understood(network, arrays):
+    state = arrays(network("vgg11"))
+    timm = {}
+    for key, value in state.items():
+        for ours, theirs in torchvision.TIMM_VGG.items():
+            if key.startswith(ours):
+                key = key.replace(ours, theirs)
+                side = {"pre_logits.fc1": 7, "pre_logits.fc2": 1}.get(theirs)
+                if side and value.ndim == 2:
+                    value = value.reshape(len(value), -1, side, side)
+        timm[key] = value
+    expected, found = (torchvision.to_flax("vgg11", s) for s in (state, timm))
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_a_googlenet_without_auxiliary_heads_is_converted(network, arrays):
+    state = {k: v for k, v in arrays(network("googlenet")).items() if not k.startswith("aux")}
+    variables = torchvision.to_flax("googlenet", state)
+    assert not any(key.startswith("aux") for key in variables["params"])
+    assert torchvision.to_torch("googlenet", variables).keys() == state.keys()
+
+
+def test_wrong_missing_and_unknown_keys_are_named(network, arrays):
+    state = arrays(network("resnet18"))
+    del state["layer1.0.conv1.weight"]
+    state["layer9.weight"] = np.zeros(3)
+    state["conv1.weight"] = state["conv1.weight"][:, :1]
+    message = "missing: layer1.0.conv1.weight.*unknown: layer9.weight.*conv1.weight .64, 1, 7, 7.,"
+    with pytest.raises(UserError, match=message):
+        torchvision.to_flax("resnet18", state)
+
+
+def test_variables_of_another_network_are_refused(network, arrays):
+    variables = torchvision.to_flax("resnet18", arrays(network("resnet18")))
+    with pytest.raises(UserError, match="not variables of resnet34: missing: .*block3"):
+        torchvision.to_torch("resnet34", variables)
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(UserError, match="did you mean 'resnet50'"):
+        torchvision.module("resnet-50")
+
+
+def test_the_first_layer_that_diverges_is_found(network, arrays):
+    made = network("squeezenet1_1").eval()
+    state = arrays(made)
+    rows = compare.layer_differences("squeezenet1_1", state, images_for("squeezenet1_1"))
+    assert len(rows) == 26 and max(row.relative for row in rows) < 1e-4
+    assert (rows[0].layer, rows[0].torch_layer) == ("conv1", "features.0")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_files_are_converted_there_and_back(suffix, network, arrays, tmp_path, torch):
+    state = arrays(network("squeezenet1_1"))
+    first, flax_file, last = (tmp_path / f for f in ("a" + suffix, "b.safetensors", "c" + suffix))
+    convert.write_state_dict(first, state)
+    convert.convert("squeezenet1_1", first, flax_file)
+    expected = torchvision.to_flax("squeezenet1_1", state)
+    jax.tree.map(np.testing.assert_array_equal, weights.load(flax_file), expected)
+    convert.convert("squeezenet1_1", flax_file, last)
+    back = torchvision.read(last)
+    assert all((back[key] == state[key]).all() for key in state)
+
+
+def test_a_file_that_is_no_weights_is_refused(tmp_path):
+    (tmp_path / "a.safetensors").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="a.safetensors is no file of weights"):
+        torchvision.read(tmp_path / "a.safetensors")
+    with pytest.raises(UserError, match="no file"):
+        torchvision.read(tmp_path / "b.pth")
