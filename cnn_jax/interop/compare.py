@@ -81,12 +81,16 @@ def _torch_outputs(name: str, state: Mapping[str, np.ndarray], images: np.ndarra
     network.load_state_dict(tensors, strict=False)  # auxiliary heads may be missing
     network.eval()
     outputs = {}
+
+    def keep(prefix):
+        def hook(_module, _inputs, output):
+            if isinstance(output, torch.Tensor):
+                outputs[prefix] = output.numpy().copy()  # a ReLU in place may follow
+
+        return hook
+
     for prefix, part in network.named_modules():
-        part.register_forward_hook(
-            lambda _module, _inputs, output, prefix=prefix: outputs.__setitem__(
-                prefix, output.detach().numpy() if hasattr(output, "detach") else None
-            )
-        )
+        part.register_forward_hook(keep(prefix))
     with torch.no_grad():
         network(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()))
     return outputs

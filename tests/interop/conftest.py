@@ -1,6 +1,5 @@
 """PyTorch's networks to compare with, random weights and all."""
 
-import numpy as np
 import pytest
 
 
@@ -51,4 +50,4 @@ def network(torch):
 @pytest.fixture(scope="session")
 def arrays():
     """A state dict as NumPy arrays that share nothing with the network."""
-    return lambda made: {key: np.array(value) for key, value in made.state_dict().items()}
+    return lambda made: {key: value.numpy().copy() for key, value in made.state_dict().items()}
