@@ -93,6 +93,10 @@ class ResNet(nn.Module):
             raise errors.UserError(
                 "resnet: inner_width is for bottlenecks, depth 50 and more; use width"
             )
+        if self.residual and self.shortcut == "A" and self.width * (1 if basic else 4) < 1:
+            raise errors.UserError(
+                f"resnet: shortcut A adds channels to the 64 of conv1, width {self.width} has fewer"
+            )
         if not self.residual and (not basic or self.preactivation):
             raise errors.UserError(
                 "resnet: a plain network (residual=False) has depth 18 or 34 and no preactivation"
