@@ -134,12 +134,11 @@ class ResNet(nn.Module):
         return nn.Dense(self.num_classes, kernel_init=fc_init, name="fc")(x)
 
     def _max_pool(self, x):
-        padding = [(1, 1), (1, 1)]
-        if self.ceil_pool:
-            if min(x.shape[1:3]) < 2:
-                raise errors.UserError("resnet: images of at least 3x3 with ceil_pool")
-            padding = [(0, (size - 3) % 2) for size in x.shape[1:3]]
-        return nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=padding)
+        if self.ceil_pool and min(x.shape[1:3]) < 2:
+            raise errors.UserError("resnet: images of at least 3x3 with ceil_pool")
+        # One row more makes the window that Caffe cuts off at the border, where there is one.
+        padding = (0, 1) if self.ceil_pool else (1, 1)
+        return nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=[padding, padding])
 
     def _unit(self, channels):
         block = UNITS[self.depth][0]

@@ -94,6 +94,8 @@ def test_in_a_scanned_stage_each_unit_has_a_gate_of_its_own():
     used, updated = map(np.array, zip(*(step(jax.random.key(i)) for i in range(200)), strict=True))
     np.testing.assert_array_equal(used, updated)
     np.testing.assert_allclose(used.mean(0), survival[1:], atol=0.12)
+    # One draw for all would give 9 patterns at most.
+    assert len({tuple(row) for row in used}) > 30
 
 
 @pytest.mark.slow
