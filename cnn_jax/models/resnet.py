@@ -93,6 +93,10 @@ class ResNet(nn.Module):
             raise errors.UserError(
                 "resnet: inner_width is for bottlenecks, depth 50 and more; use width"
             )
+        if self.residual and self.shortcut == "A" and self.width * (1 if basic else 4) < 1:
+            raise errors.UserError(
+                f"resnet: shortcut A adds channels to the 64 of conv1, width {self.width} has fewer"
+            )
         if not self.residual and (not basic or self.preactivation):
             raise errors.UserError(
                 "resnet: a plain network (residual=False) has depth 18 or 34 and no preactivation"
@@ -130,12 +134,11 @@ class ResNet(nn.Module):
         return nn.Dense(self.num_classes, kernel_init=fc_init, name="fc")(x)
 
     def _max_pool(self, x):
-        padding = [(1, 1), (1, 1)]
-        if self.ceil_pool:
-            if min(x.shape[1:3]) < 2:
-                raise errors.UserError("resnet: images of at least 3x3 with ceil_pool")
-            padding = [(0, (size - 3) % 2) for size in x.shape[1:3]]
-        return nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=padding)
+        if self.ceil_pool and min(x.shape[1:3]) < 2:
+            raise errors.UserError("resnet: images of at least 3x3 with ceil_pool")
+        # One row more makes the window that Caffe cuts off at the border, where there is one.
+        padding = (0, 1) if self.ceil_pool else (1, 1)
+        return nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=[padding, padding])
 
     def _unit(self, channels):
         block = UNITS[self.depth][0]

@@ -5,14 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import flatten_dict
 
 from cnn_jax import models
 from cnn_jax.analysis.summary import layers_of
 from cnn_jax.errors import UserError
 from cnn_jax.models.cifar_resnet import CifarResNet
-from cnn_jax.models.layers import Stage
-from cnn_jax.models.residual_units import ORDERS, ResidualUnit, shortcut_average
+from cnn_jax.models.residual_units import ResidualUnit
 from experiments.preactivation import published as preactivation
 from experiments.resnet import published as resnet
 from experiments.stochastic_depth import published as stochastic_depth
@@ -35,25 +34,6 @@ def parameters(model):
 def preactivated(depth, num_classes=10):
     block = "basic" if depth == 110 else "bottleneck"
     return create(num_classes, depth=depth, block=block, order="full pre-activation")
-
-
-def noise(key, *shape):
-    return jax.random.normal(jax.random.key(key), shape)
-
-
-def filled(model, *arguments):
-    """Variables as after some training, without the time that compiling an initialisation takes."""
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), *arguments))
-    generator = np.random.default_rng(5)
-
-    def fill(path, leaf):
-        if path[-1].key == "kernel":
-            deviation = math.sqrt(2 / math.prod(leaf.shape[:-1]))
-            return jnp.float32(generator.normal(0, deviation, leaf.shape))
-        start = 1.0 if path[-1].key in ("scale", "var") else 0.0
-        return jnp.float32(start + 0.1 * abs(generator.normal(size=leaf.shape)))
-
-    return jax.tree_util.tree_map_with_path(fill, shapes)
 
 
 # --- the papers' tables ------------------------------------------------------------------------
@@ -141,100 +121,10 @@ def test_names_of_the_default_network_stay():
     assert paths == {"conv1", "bn1", "fc"} | units
 
 
-# --- units, written out ------------------------------------------------------------------------
-
-
-def parts(unit, x):
-    """The unit's variables, and its layers as functions in test mode."""
-    variables = filled(unit, x, False)
-    params, stats = variables["params"], variables["batch_stats"]
-
-    def conv(name, x):
-        kernel = params[name]["kernel"]
-        stride = unit.stride if name in ("conv1", "shortcut", "gate") else 1
-        low = kernel.shape[0] // 2
-        dims = ("NHWC", "HWIO", "NHWC")
-        y = jax.lax.conv_general_dilated(
-            x, kernel, (stride, stride), [(low, low)] * 2, dimension_numbers=dims
-        )
-        return y + params[name].get("bias", 0.0)
-
-    def norm(name, x):
-        scale = params[name]["scale"] / jnp.sqrt(stats[name]["var"] + 1e-5)
-        return (x - stats[name]["mean"]) * scale + params[name]["bias"]
-
-    return variables, conv, norm
-
-
-def unit_of(stride=1, channels=4, **options):
-    return ResidualUnit(kernels=(3, 3), inner=channels, channels=channels, stride=stride, **options)
-
-
-@pytest.mark.parametrize("order", preactivation.TABLE_2)
-def test_unit_of_table_2_is_figure_4(order):
-    x = noise(1, 2, 6, 6, 4)
-    unit = unit_of(order=order)
-    variables, conv, norm = parts(unit, x)
-    c1, c2 = (lambda x: conv("conv1", x)), (lambda x: conv("conv2", x))
-    b1, b2 = (lambda x: norm("bn1", x)), (lambda x: norm("bn2", x))
-    r = nn.relu
-    expected = {
-        "original": lambda: r(x + b2(c2(r(b1(c1(x)))))),
-        "BN after addition": lambda: r(b2(x + c2(r(b1(c1(x)))))),
-        "ReLU before addition": lambda: x + r(b2(c2(r(b1(c1(x)))))),
-        "ReLU-only pre-activation": lambda: x + b2(c2(r(b1(c1(r(x)))))),
-        "full pre-activation": lambda: x + c2(r(b2(c1(r(b1(x)))))),
-    }[order]()
-    np.testing.assert_allclose(unit.apply(variables, x, False), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_orders_are_the_rows_of_table_2():
-    assert list(ORDERS) == list(preactivation.TABLE_2)
-
-
-@pytest.mark.parametrize("shortcut", ["A", "B"])
-def test_preactivated_unit_that_changes_dimensions_activates_before_the_split(shortcut):
-    x = noise(1, 2, 6, 6, 4)
-    unit = unit_of(stride=2, channels=8, order="full pre-activation", shortcut=shortcut)
-    variables, conv, norm = parts(unit, x)
-    active = nn.relu(norm("bn1", x))
-    branch = conv("conv2", nn.relu(norm("bn2", conv("conv1", active))))
-    padded = jnp.concatenate([active[:, ::2, ::2], jnp.zeros((2, 3, 3, 4))], -1)
-    expected = branch + (conv("shortcut", active) if shortcut == "B" else padded)
-    np.testing.assert_allclose(unit.apply(variables, x, False), expected, rtol=1e-4, atol=1e-5)
-    assert "shortcut_bn" not in variables["params"]
-
-
 def test_preactivated_network_activates_after_conv1_and_after_the_last_addition():
     names = {"/".join(path[:-1]) for path in flatten_dict(shapes(preactivated(110)))}
     assert {"bn1", "bn", "conv3/block1/bn1"} <= names
     assert "conv2/block1/bn1" not in names
-
-
-@pytest.mark.parametrize(
-    ("options", "skip", "branch"),
-    [
-        ({"shortcut_scale": 0.5}, lambda g: 0.5, lambda g: 1),
-        ({"shortcut_scale": 0.5, "residual_scale": 0.5}, lambda g: 0.5, lambda g: 0.5),
-        ({"gating": "exclusive", "gate_bias": -6.0}, lambda g: 1 - g, lambda g: g),
-        ({"gating": "shortcut-only"}, lambda g: 1 - g, lambda g: 1),
-        ({"shortcut_dropout": 0.5}, lambda g: 0.5, lambda g: 1),
-    ],
-)
-def test_unit_of_table_1(options, skip, branch):
-    x = noise(1, 2, 6, 6, 4)
-    unit = unit_of(**options)
-    variables, conv, norm = parts(unit, x)
-    f = norm("bn2", conv("conv2", nn.relu(norm("bn1", conv("conv1", x)))))
-    g = nn.sigmoid(conv("gate", x)) if "gating" in options else None
-    expected = nn.relu(skip(g) * x + branch(g) * f)
-    np.testing.assert_allclose(unit.apply(variables, x, False), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_gate_starts_at_its_bias():
-    unit = unit_of(gating="exclusive", gate_bias=-6.0)
-    params = unit.init(jax.random.key(0), noise(1, 2, 6, 6, 4), False)["params"]
-    assert (params["gate"]["bias"] == -6.0).all()
 
 
 def test_shortcut_c_projects_in_every_unit():
@@ -242,35 +132,6 @@ def test_shortcut_c_projects_in_every_unit():
     for stage in ("conv2", "conv3", "conv4"):
         for block in ("block1", "block2"):
             assert f"{stage}/{block}/shortcut/kernel" in names
-
-
-def test_dropped_shortcut_is_there_or_not_without_rescaling():
-    x = jnp.abs(noise(1, 2, 6, 6, 4)) + 0.1
-    unit = unit_of(shortcut_dropout=0.5, residual_scale=0.0)
-    variables = filled(unit, x, False)
-    y, _ = unit.apply(
-        variables, x, True, rngs={"dropout": jax.random.key(1)}, mutable=["batch_stats"]
-    )
-    kept = y > 0
-    np.testing.assert_allclose(y[kept], x[kept], rtol=1e-6)
-    assert 0.3 < kept.mean() < 0.7
-
-
-def test_plain_unit_has_no_shortcut():
-    x = noise(1, 2, 6, 6, 4)
-    unit = unit_of(residual=False)
-    variables, conv, norm = parts(unit, x)
-    expected = nn.relu(norm("bn2", conv("conv2", nn.relu(norm("bn1", conv("conv1", x))))))
-    np.testing.assert_allclose(unit.apply(variables, x, False), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_average_shortcut_averages_and_appends_zeros_also_at_odd_sizes():
-    x = noise(1, 2, 5, 4, 3)
-    y = shortcut_average(x, 5, 2)
-    assert y.shape == (2, 3, 2, 5)
-    np.testing.assert_allclose(y[:, 0, 0, :3], x[:, :2, :2].mean((1, 2)), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(y[:, 2, 0, :3], x[:, 4, :2].mean(1), rtol=1e-5, atol=1e-6)
-    assert (y[..., 3:] == 0).all()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (13, 7), (64, 64)])
@@ -299,63 +160,6 @@ def test_bfloat16_stays_bfloat16_between_the_units(order):
     assert logits.dtype == jnp.float32
 
 
-# --- stochastic depth --------------------------------------------------------------------------
-
-
-def single(**options):
-    return ResidualUnit(kernels=(3,), inner=4, channels=4, **options)
-
-
-def train_unit(unit, variables, x, survival, key=0):
-    return unit.apply(
-        variables, x, True, survival, rngs={"dropout": jax.random.key(key)}, mutable=["batch_stats"]
-    )
-
-
-def test_closed_unit_is_its_shortcut_and_keeps_its_statistics():
-    x = noise(1, 2, 6, 6, 4)
-    unit = unit_of(stride=2, channels=8, shortcut="average")
-    variables = filled(unit, x, False)
-    y, updated = train_unit(unit, variables, x, 0.0)
-    np.testing.assert_allclose(y, nn.relu(shortcut_average(x, 8, 2)), rtol=1e-6)
-    jax.tree.map(np.testing.assert_array_equal, updated["batch_stats"], variables["batch_stats"])
-
-
-def test_open_unit_is_the_ordinary_unit_and_updates_its_statistics():
-    x = noise(1, 2, 6, 6, 4)
-    unit = unit_of()
-    variables = filled(unit, x, False)
-    y, updated = train_unit(unit, variables, x, 1.0)
-    expected, expected_updated = train_unit(unit, variables, x, None)
-    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
-        updated,
-        expected_updated,
-    )
-    assert (updated["batch_stats"]["bn1"]["mean"] != 0).all()
-
-
-def test_unit_is_open_as_often_as_its_probability_says():
-    x = noise(1, 2, 2, 2, 4)
-    unit = unit_of()
-    variables = filled(unit, x, False)
-    closed = train_unit(unit, variables, x, 0.0)[0]
-    step = jax.jit(lambda key: train_unit(unit, variables, x, 0.8, key)[0])
-    steps = [step(key) for key in range(300)]
-    opened = np.mean([not np.array_equal(y, closed) for y in steps])
-    assert abs(opened - 0.8) < 0.08
-
-
-def test_in_test_mode_the_branch_is_scaled_by_its_survival_probability():
-    x = noise(1, 2, 6, 6, 4)
-    unit = unit_of()
-    variables, conv, norm = parts(unit, x)
-    f = norm("bn2", conv("conv2", nn.relu(norm("bn1", conv("conv1", x)))))
-    y = unit.apply(variables, x, False, 0.7)
-    np.testing.assert_allclose(y, nn.relu(x + 0.7 * f), rtol=1e-4, atol=1e-5)
-
-
 def test_survival_decays_linearly_and_leaves_the_expected_depth_of_the_paper():
     survival = []
 
@@ -369,99 +173,6 @@ def test_survival_decays_linearly_and_leaves_the_expected_depth_of_the_paper():
         shapes(model)
     np.testing.assert_allclose(survival, 1 - 0.5 * np.arange(1, 55) / 54, rtol=1e-6)
     np.testing.assert_allclose(sum(survival), stochastic_depth.EXPECTED_UNITS[54], rtol=1e-6)
-
-
-def test_in_a_scanned_stage_each_unit_has_a_gate_of_its_own():
-    stage = Stage(single, count=9, stride=1, unroll=False)
-    x = noise(1, 2, 4, 4, 4)
-    survival = jnp.linspace(0.9, 0.1, 9)
-    variables = filled(stage, x, False, survival)
-
-    @jax.jit
-    def step(key):
-        def loss(params):
-            y, updated = stage.apply(
-                {**variables, "params": params},
-                x,
-                True,
-                survival,
-                rngs={"dropout": key},
-                mutable=["batch_stats"],
-            )
-            return jnp.square(y).mean(), updated["batch_stats"]["blocks"]
-
-        gradients, statistics = jax.grad(loss, has_aux=True)(variables["params"])
-        kernels = gradients["blocks"]["conv1"]["kernel"]
-        old = variables["batch_stats"]["blocks"]["bn1"]["mean"]
-        return (kernels != 0).any((1, 2, 3, 4)), (statistics["bn1"]["mean"] != old).any(1)
-
-    used, updated = map(np.array, zip(*(step(jax.random.key(i)) for i in range(200)), strict=True))
-    np.testing.assert_array_equal(used, updated)
-    np.testing.assert_allclose(used.mean(0), survival[1:], atol=0.12)
-
-
-# --- a stage as one scan -----------------------------------------------------------------------
-
-
-def restacked(tree):
-    """Variables of `unroll` in the form of the scan: block2, block3, ... stacked in `blocks`."""
-    flat = flatten_dict(tree)
-    stacked = {}
-    for path, leaf in flat.items():
-        # The blocks of a stage follow its name, where the tree is that of a network.
-        depth = next((i for i, name in enumerate(path) if name.startswith("block")), None)
-        if depth is None or path[depth] == "block1":
-            stacked[path] = leaf
-        elif path[depth] == "block2":
-            before, after = path[:depth], path[depth + 1 :]
-            count = sum(p[:depth] == before and p[depth + 1 :] == after for p in flat)
-            leaves = [flat[*before, f"block{i}", *after] for i in range(2, count + 1)]
-            stacked[*before, "blocks", *after] = jnp.stack(leaves)
-    return unflatten_dict(stacked)
-
-
-def outcome(model, variables, *arguments):
-    """Gradients, outputs and new statistics of one training step."""
-
-    def loss(params):
-        y, updated = model.apply(
-            {**variables, "params": params}, *arguments, mutable=["batch_stats"]
-        )
-        return jnp.square(y).mean(), {"outputs": y, "statistics": updated["batch_stats"]}
-
-    gradients, results = jax.jit(jax.grad(loss, has_aux=True))(variables["params"])
-    return {"gradients": gradients, **results}
-
-
-TREES = ("gradients", "statistics")
-
-
-def assert_agree(scanned, unrolled, tolerance):
-    def compare(a, b):
-        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * float(jnp.abs(b).max()))
-
-    jax.tree.map(compare, scanned, {**unrolled, **{k: restacked(unrolled[k]) for k in TREES}})
-
-
-def test_scanned_and_unrolled_stages_agree_in_outputs_statistics_and_gradients():
-    x = noise(1, 2, 6, 6, 4)
-    unrolled, scanned = (Stage(single, count=9, stride=2, unroll=u) for u in (True, False))
-    variables = filled(unrolled, x, False)
-    stacked = {name: restacked(tree) for name, tree in variables.items()}
-    assert stacked["params"]["blocks"]["conv1"]["kernel"].shape == (8, 3, 3, 4, 4)
-    results = outcome(scanned, stacked, x, True)
-    assert_agree(results, outcome(unrolled, variables, x, True), 1e-4)
-
-
-@pytest.mark.slow
-def test_scanned_and_unrolled_resnet_56_agree_in_logits_statistics_and_gradients():
-    x = noise(1, 16, 16, 16, 3)
-    unrolled, scanned = create(depth=56, unroll=True), create(depth=56)
-    variables = filled(unrolled, x)
-    stacked = {name: restacked(tree) for name, tree in variables.items()}
-    assert stacked["params"]["conv4"]["blocks"]["conv1"]["kernel"].shape == (8, 3, 3, 64, 64)
-    results = outcome(scanned, stacked, x, True)
-    assert_agree(results, outcome(unrolled, variables, x, True), 1e-3)
 
 
 @pytest.mark.slow
