@@ -25,6 +25,7 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
             RUN IMAGE ... [--step=last|best|N] [--top=3]
   summary   layers, shapes, parameters and multiply-adds of a network
             [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--image=HxWxC]
+            [--classes=N] [--json]
   convert   weights of a torchvision or timm network to Flax, or back
             NAME FILE --out=FILE [--check]
   list      the networks, data sets and experiments there are
@@ -58,6 +59,8 @@ def parser_for(command: str) -> Parser:
         add("--workdir", type=Path, metavar="DIR", help="the run; default runs/EXPERIMENT-VARIANT")
     if command == "summary":
         add("--image", metavar="HxWxC", help="the size of the input; default that of the data set")
+        add("--classes", type=int, metavar="N", help="default those of the data set")
+        add("--json", action="store_true", help="prints JSON, for programs")
     if command in ("eval", "predict"):
         add("run", type=Path, metavar="RUN", help="the directory of a run")
         add("--step", default="last", help="last, best (lowest validation error), or a number")
@@ -162,30 +165,62 @@ def predict(arguments: argparse.Namespace, console: Console) -> None:
 
 
 def summary(arguments: argparse.Namespace, console: Console) -> None:
-    """Layers, shapes, parameters and multiply-adds of a network, at batch 1."""
+    """Layers, shapes, parameters and multiply-adds of a network, beside the published numbers."""
+    import json
+
     from cnn_jax import config as configs
-    from cnn_jax import data, models
+    from cnn_jax import models
     from cnn_jax.analysis.summary import layers_of
+    from experiments import published
 
     config = load(arguments)
-    dataset = configs.call(data.load, "data", config.data)
-    model = configs.call(models.create, "model", config.model, num_classes=len(dataset.class_names))
-    shape = dataset.image_shape
-    if arguments.image:
-        try:
-            shape = tuple(map(int, arguments.image.split("x")))
-            _height, _width, _channels = shape
-        except ValueError:
-            raise UserError(f"--image={arguments.image}: write HxWxC, such as 32x32x3", 2) from None
-    table = Table("layer", "kind", "output", "kernel", "parameters", "multiply-adds")
+    shape, classes = network_size(arguments, config)
+    model = configs.call(models.create, "model", config.model, num_classes=classes)
     rows = layers_of(model, shape)
+    total = {
+        name: sum(getattr(row, name) for row in rows)
+        for name in ("parameters", "multiply_adds", "activation_bytes")
+    }
+    known = published.find(config.model.to_dict(), classes, shape[0])
+    if arguments.json:
+        layers = [row._asdict() for row in rows]
+        sizes = [size._asdict() for size in known]
+        print(json.dumps({"layers": layers, "total": total, "published": sizes}, indent=1))
+        return
+    table = Table("layer", "kind", "output", "kernel", "parameters", "multiply-adds", "KiB")
     for row in rows:
         sizes = ["x".join(map(str, s)) for s in (row.output_shape, row.kernel_shape)]
-        table.add_row(row.name, row.kind, *sizes, f"{row.parameters:,}", f"{row.multiply_adds:,}")
-    parameters, multiply_adds = (sum(r[i] for r in rows) for i in (4, 5))
+        counts = (f"{n:,}" for n in (row.parameters, row.multiply_adds, row.activation_bytes >> 10))
+        table.add_row(row.name, row.kind, *sizes, *counts)
     table.add_section()
-    table.add_row("total", "", "", "", f"{parameters:,}", f"{multiply_adds:,}")
+    counts = list(total.values())
+    table.add_row("total", "", "", "", *(f"{n:,}" for n in (*counts[:2], counts[2] >> 10)))
     console.print(table)
+    for size in known:
+        difference = total[size.quantity] - size.value
+        console.print(
+            f"published {size.quantity.replace('_', '-')}: {size.value:,.0f} ({size.source}), "
+            f"difference {difference:+,.0f}, {difference / size.value:+.2%}",
+            highlight=False,
+        )
+
+
+def network_size(arguments: argparse.Namespace, config) -> tuple[tuple[int, int, int], int]:
+    """Image shape and classes: as the flags say, else those of the data set."""
+    from cnn_jax import config as configs
+    from cnn_jax import data
+
+    shape = None
+    if arguments.image:
+        try:
+            height, width, channels = map(int, arguments.image.split("x"))
+        except ValueError:
+            raise UserError(f"--image={arguments.image}: write HxWxC, such as 32x32x3", 2) from None
+        shape = (height, width, channels)
+    if shape and arguments.classes:
+        return shape, arguments.classes
+    dataset = configs.call(data.load, "data", config.data)
+    return shape or dataset.image_shape, arguments.classes or len(dataset.class_names)
 
 
 def convert(arguments: argparse.Namespace, console: Console) -> None:
@@ -249,7 +284,9 @@ def main(arguments: list[str]) -> int:
         return 0
     try:
         command, parsed = parse(arguments)
-        COMMANDS[command](parsed, Console())
+        # Tables are not squeezed into 80 columns where nobody looks at a terminal.
+        console = Console(width=None if sys.stdout.isatty() else 160)
+        COMMANDS[command](parsed, console)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -17,6 +17,7 @@ class Layer(NamedTuple):
     kernel_shape: tuple[int, ...]  # [height, width, in / groups, out], [in, out], or empty
     parameters: int
     multiply_adds: int
+    activation_bytes: int  # of the output, float32, batch 1
 
 
 def layers_of(model: nn.Module, image_shape: tuple[int, int, int]) -> list[Layer]:
@@ -35,7 +36,7 @@ def layers_of(model: nn.Module, image_shape: tuple[int, int, int]) -> list[Layer
         ):
             params = module.variables["params"]
             kernel = params["kernel"].shape if "kernel" in params else ()
-            positions = math.prod(output.shape[1:-1])
+            positions = math.prod(output.shape[1:-1]) if kernel else 0
             found.append(
                 Layer(
                     name="/".join(module.path),
@@ -43,7 +44,8 @@ def layers_of(model: nn.Module, image_shape: tuple[int, int, int]) -> list[Layer
                     output_shape=output.shape[1:],
                     kernel_shape=kernel,
                     parameters=sum(math.prod(p.shape) for p in jax.tree.leaves(params)),
-                    multiply_adds=positions * math.prod(kernel) if kernel else 0,
+                    multiply_adds=positions * math.prod(kernel),
+                    activation_bytes=4 * math.prod(output.shape),
                 )
             )
         return output

@@ -87,23 +87,28 @@ def names() -> list[str]:
     return sorted(name for family in FAMILIES for name in family.NETWORKS)
 
 
-def module(name: str, num_classes: int = 1000, **options: Any) -> nn.Module:
-    """Our network for torchvision's name, such as "resnet50"; `options` are changes to it.
+def options(name: str) -> dict[str, Any]:
+    """The family, as "name", and its options that torchvision's network has."""
+    return dict(_family(name).NETWORKS[name])
+
+
+def module(name: str, num_classes: int = 1000, **changes: Any) -> nn.Module:
+    """Our network for torchvision's name, such as "resnet50"; `changes` are options of ours.
 
     timm's networks of the same names are the same. Raises `UserError` for any other name.
     """
-    return models.create(num_classes=num_classes, **_family(name).NETWORKS[name] | options)
+    return models.create(num_classes=num_classes, **options(name) | changes)
 
 
-def to_flax(name: str, state_dict: Mapping[str, Any], **options: Any) -> dict[str, Any]:
+def to_flax(name: str, state_dict: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
     """Variables {"params", "batch_stats"} (NumPy) from a state dict of torchvision or timm.
 
-    They are for `module(name, num_classes, **options)`, where the number of classes is that of the
+    They are for `module(name, num_classes, **changes)`, where the number of classes is that of the
     state dict; without auxiliary heads there, there are none here. Raises `UserError` that names
     the keys that are missing or unknown, or have the wrong shape.
     """
     state = as_torchvision(state_dict)
-    entries = _entries(name, module(name, number_of_classes(state), **options))
+    entries = _entries(name, module(name, number_of_classes(state), **changes))
     if not any(key.lower().startswith("aux") for key in state):
         entries = [entry for entry in entries if not entry.key.lower().startswith("aux")]
     _check(name, state, entries)

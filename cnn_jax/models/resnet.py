@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from cnn_jax import errors
-from cnn_jax.models import layers, residual_units
+from cnn_jax.models import layers, pooling, residual_units
 
 Array = jax.Array
 
@@ -122,7 +122,9 @@ class ResNet(nn.Module):
         )(images)
         # The first activation of a pre-activated network, too: before the split of its first unit.
         x = nn.relu(norm(name="bn1")(x, train))
-        x = self._max_pool(x)
+        if self.ceil_pool:
+            layers.require_size("resnet with ceil_pool", images, 3)
+        x = pooling.max_pool(x, 3, 2, padding=0 if self.ceil_pool else 1, ceil=self.ceil_pool)
         for (stage, channels, stride), count in zip(STAGES, UNITS[self.depth][1], strict=True):
             unit = self._unit(channels)
             first_unit = functools.partial(unit, activated=True) if stage == "conv2" else unit
@@ -132,13 +134,6 @@ class ResNet(nn.Module):
         x = x.mean((1, 2)).astype(jnp.float32)
         fc_init = residual_units.FC_INITS[self.init_fan]
         return nn.Dense(self.num_classes, kernel_init=fc_init, name="fc")(x)
-
-    def _max_pool(self, x):
-        if self.ceil_pool and min(x.shape[1:3]) < 2:
-            raise errors.UserError("resnet: images of at least 3x3 with ceil_pool")
-        # One row more makes the window that Caffe cuts off at the border, where there is one.
-        padding = (0, 1) if self.ceil_pool else (1, 1)
-        return nn.max_pool(x, window_shape=(3, 3), strides=(2, 2), padding=[padding, padding])
 
     def _unit(self, channels):
         block = UNITS[self.depth][0]

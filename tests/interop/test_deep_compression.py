@@ -5,9 +5,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from cnn_jax import errors, models
+from cnn_jax.data import Split
+from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.interop import deep_compression
+from cnn_jax.training.evaluate import make_evaluate
 from experiments.deep_compression import published
 
 DATA = Path(
@@ -172,27 +176,23 @@ def test_the_released_file_has_its_published_density_in_half_pruned_layers():
 
 
 def sample(count):
-    """The first images of the sample as Caffe fed them, and their labels."""
-    Image = pytest.importorskip("PIL.Image", reason="reads the JPEGs")
+    """The first images of the sample as Caffe cropped them, BGR, uint8, and their labels."""
     images, labels = [], []
     for label, line in enumerate((IMAGES / "synsets.tsv").read_text().splitlines()):
         for path in sorted((IMAGES / line.split("\t")[0]).glob("*.JPEG")):
             image = Image.open(path).convert("RGB").resize((256, 256), Image.Resampling.BILINEAR)
-            pixels = np.asarray(image.crop((14, 14, 241, 241)), np.float32)
-            images.append(pixels[..., ::-1] - np.float32([104, 117, 123]))
+            images.append(np.asarray(image.crop((14, 14, 241, 241)))[..., ::-1])
             labels.append(label)
-    return np.stack(images[:count]), np.array(labels[:count])
+    return Split(np.stack(images[:count]), np.array(labels[:count], np.int32))
 
 
 def right(count):
     """How many of the first `count` images are right at top-1 and at top-5."""
     model = models.create("squeezenet", **OPTIONS)
-    variables = deep_compression.read(NET)
-    classify = jax.jit(lambda images: jax.lax.top_k(model.apply(variables, images), 5)[1])
-    images, labels = sample(count)
-    batches = np.split(images, range(25, count, 25))
-    hits = np.concatenate([np.asarray(classify(batch)) for batch in batches]) == labels[:, None]
-    return hits[:, 0].sum(), hits.any(1).sum()
+    caffe = Preprocessing(np.float32([104, 117, 123]), np.ones(1, np.float32), None)
+    evaluate = make_evaluate(model, sample(count), caffe, batch_size=25)
+    numbers = evaluate(deep_compression.read(NET) | {"batch_stats": {}})
+    return tuple(round(count * (1 - numbers[f"top{k}_error"])) for k in (1, 5))
 
 
 @needs_net
