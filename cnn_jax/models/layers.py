@@ -1,6 +1,7 @@
 """What networks share: the one convolution, the one batch norm, repeated blocks, initialisers."""
 
 import functools
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -107,8 +108,12 @@ def _sum(x: Array) -> Array:
     """Sums over the rows, [groups, rows, channels] -> [groups, channels]."""
     if jax.default_backend() != "cpu":
         return x.sum(1)
-    # A product with ones is faster than XLA:CPU's reduction.
-    return (jnp.ones((x.shape[0], 1, x.shape[1]), x.dtype) @ x)[:, 0]
+    # A product with ones is faster than XLA:CPU's reduction; in two stages it loses fewer digits.
+    groups, rows, channels = x.shape
+    parts = next(n for n in range(math.isqrt(rows), 0, -1) if rows % n == 0)
+    x = x.reshape(groups * parts, rows // parts, channels)
+    x = (jnp.ones((groups * parts, 1, rows // parts), x.dtype) @ x).reshape(groups, parts, channels)
+    return (jnp.ones((groups, 1, parts), x.dtype) @ x)[:, 0]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))

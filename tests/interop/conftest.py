@@ -26,15 +26,15 @@ def torch():
 
 @pytest.fixture(scope="session")
 def network(torch):
-    """`network(name, classes)`: torchvision's network with random weights and statistics."""
+    """`network(name)`: torchvision's network with random weights, and statistics where `random`."""
 
-    def make(name, classes=7):
+    def make(name, classes=7, random=True):
         from torchvision import models
 
         torch.manual_seed(0)
         options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
         made = models.get_model(name, weights=None, num_classes=classes, **options)
-        for part in made.modules():
+        for part in made.modules() if random else ():
             if isinstance(part, torch.nn.BatchNorm2d):
                 torch.nn.init.uniform_(part.weight, 0.5, 1.5)
                 torch.nn.init.normal_(part.bias, 0, 0.2)

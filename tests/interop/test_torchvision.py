@@ -132,7 +132,7 @@ def test_one_step_of_sgd_gives_the_parameters_of_torch(name, network, arrays, to
         made, to_variables = torch_wide_resnet(torch, width=2), wide_resnet_variables
         model = models.create("wide_resnet", num_classes=7, depth=10, width=2)
     else:
-        made = network(name)
+        made = network(name, random=False)
         options = {"dropout": 0.0, "auxiliary": "none"} if name == "inception_v3" else {}
         options |= {"dropout": 0.0} if name == "squeezenet1_1" else {}
         model = torchvision.module(name, 7, **options)
@@ -144,16 +144,20 @@ def test_one_step_of_sgd_gives_the_parameters_of_torch(name, network, arrays, to
     for part in made.modules():
         if isinstance(part, torch.nn.Dropout):
             part.p = 0.0
-    made.train()
-    before = to_variables(arrays(made))
+    state = arrays(made.train())
+    before = to_variables(state)
     images = images_for(name, {"inception_v3": 139, "wide_resnet": 16}.get(name), batch=8)
     labels = [*range(7), 0]
-    # In float64: PyTorch's own float32 gradients are further from it than ours.
-    optimizer = torch.optim.SGD(made.double().parameters(), 0.01)
-    logits = made(as_torch(torch, images).double())
-    torch.nn.functional.cross_entropy(logits, torch.tensor(labels)).backward()
-    optimizer.step()
-    after = to_variables(arrays(made))["params"]
+    rate = {"wide_resnet": 0.1, "inception_v3": 0.005}.get(name, 0.01)
+
+    def step_of_torch(dtype):
+        made.load_state_dict({key: torch.from_numpy(value) for key, value in state.items()})
+        optimizer = torch.optim.SGD(made.to(dtype).parameters(), rate)
+        optimizer.zero_grad()
+        logits = made(as_torch(torch, images).to(dtype))
+        torch.nn.functional.cross_entropy(logits, torch.tensor(labels)).backward()
+        optimizer.step()
+        return to_variables(arrays(made))["params"]
 
     def loss(params):
         variables = {**before, "params": params}
@@ -161,10 +165,16 @@ def test_one_step_of_sgd_gives_the_parameters_of_torch(name, network, arrays, to
         return optax.softmax_cross_entropy_with_integer_labels(logits, jnp.array(labels)).mean()
 
     gradients = jax.jit(jax.grad(loss))(before["params"])
-    ours = jax.tree.map(lambda p, g: p - 0.01 * g, before["params"], gradients)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), ours, after)
-    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), after, before["params"])
-    assert max(jax.tree.leaves(moved)) > 2e-3, "the step is too small to tell anything"
+    ours = jax.tree.map(lambda p, g: p - rate * g, before["params"], gradients)
+    single, exact = step_of_torch(torch.float32), step_of_torch(torch.float64)
+
+    def largest(a, b):
+        return [np.abs(x - y).max() for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True)]
+
+    # 1e-4, or what float32 costs PyTorch itself: a deep network forgets digits.
+    for error, allowed in zip(largest(ours, exact), largest(single, exact), strict=True):
+        assert error < max(1e-4, 2 * allowed)
+    assert max(largest(exact, before["params"])) > 1e-3, "too small a step to tell anything"
 
 
 def test_a_scanned_stage_is_converted_unit_by_unit(network, arrays):

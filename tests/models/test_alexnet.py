@@ -7,7 +7,7 @@ import pytest
 from cnn_jax import errors, models
 from cnn_jax.analysis.summary import layers_of
 from cnn_jax.interop import names_alexnet, torchvision
-from cnn_jax.models import layers
+from cnn_jax.models import pooling
 from experiments.alexnet import published
 
 
@@ -98,7 +98,7 @@ def test_output_and_groups_of_every_layer(variant, size, channels, groups):
 def test_response_normalisation_follows_conv1_and_conv2(monkeypatch, variant, expected):
     calls = []
     monkeypatch.setattr(
-        layers,
+        pooling,
         "local_response_norm",
         lambda x, **settings: calls.append((x.shape[1:], settings)) or x,
     )

@@ -11,7 +11,7 @@ import pytest
 from cnn_jax import errors, models
 from cnn_jax.analysis.summary import layers_of
 from cnn_jax.interop import names_googlenet, torchvision
-from cnn_jax.models import googlenet, layers
+from cnn_jax.models import googlenet, pooling
 from experiments.googlenet import published
 
 VARIANTS = ["paper", "torchvision"]
@@ -125,7 +125,7 @@ def test_response_normalisation_is_in_the_paper_only(variant, count, monkeypatch
         found.append((x.shape[1:], settings))
         return x
 
-    monkeypatch.setattr(layers, "local_response_norm", spy)
+    monkeypatch.setattr(pooling, "local_response_norm", spy)
     variables_at.__wrapped__(224, variant=variant)
     settings = (5, 1e-4, 0.75, 1.0)
     assert found == [((56, 56, 64), settings), ((56, 56, 192), settings)][:count]
@@ -221,10 +221,3 @@ def test_torchvision_has_a_name_of_its_own_for_every_layer():
 def test_paper_is_refused_as_a_network_of_torchvision():
     with pytest.raises(errors.UserError, match="paper"):
         names_googlenet.torch_names(models.create("googlenet", num_classes=10))
-
-
-def test_adaptive_mean_takes_the_windows_of_torch():
-    x = jnp.arange(14.0).reshape(1, 14, 1, 1) * jnp.ones((1, 14, 4, 1))
-    rows = googlenet.adaptive_mean(x, 4)[0, :, 0, 0]
-    np.testing.assert_allclose(rows, [1.5, 4.5, 8.5, 11.5])  # rows 0-3, 3-6, 7-10, 10-13
-    np.testing.assert_array_equal(googlenet.adaptive_mean(x[:, :4], 4), x[:, :4])

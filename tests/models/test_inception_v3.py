@@ -268,7 +268,7 @@ def test_count_include_pad_reaches_the_average_pool_of_every_module(counts, monk
         asked.append((window, count_include_pad))
         return original(x, window, stride, padding, count_include_pad)
 
-    monkeypatch.setattr(layers, "avg_pool", spy)
+    monkeypatch.setattr(pooling, "avg_pool", spy)
     variables_at.__wrapped__(75, auxiliary="none", count_include_pad=counts)
     assert asked == [(3, counts)] * 9
 

@@ -7,7 +7,7 @@ import pytest
 from cnn_jax import errors, models
 from cnn_jax.analysis.summary import layers_of
 from cnn_jax.interop import names_vgg, torchvision
-from cnn_jax.models import layers
+from cnn_jax.models import pooling
 from experiments.vgg import published
 
 CONFIGURATIONS = {
@@ -135,7 +135,7 @@ def test_batch_norm_groups_divide_the_batch():
 def test_configuration_a_lrn_normalises_after_conv1_1_alone(monkeypatch, lrn):
     calls = []
     monkeypatch.setattr(
-        layers,
+        pooling,
         "local_response_norm",
         lambda x, **settings: calls.append((x.shape[1:], settings)) or x,
     )
