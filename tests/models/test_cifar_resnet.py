@@ -1,3 +1,5 @@
+"""CIFAR ResNet is the network of He et al. (2016), section 4.2, and of its ablations."""
+
 import math
 
 import flax.linen as nn

@@ -13,6 +13,7 @@ from cnn_jax.analysis.summary import layers_of
 from cnn_jax.interop import names_googlenet, torchvision
 from cnn_jax.models import googlenet, pooling
 from experiments.googlenet import published
+from tests.models.networks import forward, shapes_at
 
 VARIANTS = ["paper", "torchvision"]
 
@@ -31,27 +32,6 @@ def parameters(found) -> int:
 
 
 @functools.cache
-def variables_at(size: int, **options):
-    model = models.create("googlenet", num_classes=10, **options)
-    image = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
-    return model, jax.eval_shape(lambda x: model.init(jax.random.key(0), x), image), image
-
-
-def forward(model, variables, image, train: bool):
-    return jax.eval_shape(
-        lambda v, x: model.apply(
-            v,
-            x,
-            train=train,
-            mutable=["batch_stats", "aux_logits"],
-            rngs={"dropout": jax.random.key(1)},
-        ),
-        variables,
-        image,
-    )
-
-
-@functools.cache
 def modules(kind, **options) -> dict:
     """Modules of this kind in one forward pass: path -> (module, output shape)."""
     seen = {}
@@ -63,7 +43,7 @@ def modules(kind, **options) -> dict:
         return output
 
     with nn.intercept_methods(note):
-        variables_at(224, **options)
+        shapes_at("googlenet", 224, **options)
     return seen
 
 
@@ -126,20 +106,20 @@ def test_response_normalisation_is_in_the_paper_only(variant, count, monkeypatch
         return x
 
     monkeypatch.setattr(pooling, "local_response_norm", spy)
-    variables_at.__wrapped__(224, variant=variant)
+    shapes_at.__wrapped__("googlenet", 224, variant=variant)
     settings = (5, 1e-4, 0.75, 1.0)
     assert found == [((56, 56, 64), settings), ((56, 56, 192), settings)][:count]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_auxiliary_logits_are_sown_in_training_only(variant):
-    model, variables, image = variables_at(224, variant=variant)
+    model, variables, image = shapes_at("googlenet", 224, variant=variant)
     logits, state = forward(model, variables, image, train=True)
     assert logits.shape == (2, 10)
     assert {k: v[0].shape for k, v in state["aux_logits"].items()} == {"4a": (2, 10), "4d": (2, 10)}
     _, state = forward(model, variables, image, train=False)
     assert "aux_logits" not in state
-    model, variables, image = variables_at(224, variant=variant, auxiliary=False)
+    model, variables, image = shapes_at("googlenet", 224, variant=variant, auxiliary=False)
     _, state = forward(model, variables, image, train=True)
     assert "aux_logits" not in state
     assert not [name for name in variables["params"] if name.startswith("auxiliary")]
@@ -147,20 +127,23 @@ def test_auxiliary_logits_are_sown_in_training_only(variant):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_parameters_of_auxiliary_classifiers_do_not_depend_on_the_size_of_the_images(variant):
-    assert variables_at(48, variant=variant)[1] == variables_at(300, variant=variant)[1]
+    assert (
+        shapes_at("googlenet", 48, variant=variant)[1]
+        == shapes_at("googlenet", 300, variant=variant)[1]
+    )
 
 
 @pytest.mark.parametrize(("variant", "smallest"), [("paper", 31), ("torchvision", 15)])
 def test_images_that_are_too_small_are_refused_with_the_smallest_size(variant, smallest):
-    model, variables, image = variables_at(smallest, variant=variant)
+    model, variables, image = shapes_at("googlenet", smallest, variant=variant)
     assert forward(model, variables, image, train=False)[0].shape == (2, 10)
     with pytest.raises(errors.UserError, match=f"the smallest are {smallest}x{smallest}"):
-        variables_at(smallest - 1, variant=variant)
+        shapes_at("googlenet", smallest - 1, variant=variant)
 
 
 def test_auxiliary_classifiers_of_the_paper_take_images_of_223_to_270_pixels_in_training():
     for size, fits in [(222, False), (223, True), (270, True), (271, False)]:
-        model, variables, image = variables_at(size)
+        model, variables, image = shapes_at("googlenet", size)
         if fits:
             forward(model, variables, image, train=True)
         else:
@@ -169,7 +152,7 @@ def test_auxiliary_classifiers_of_the_paper_take_images_of_223_to_270_pixels_in_
 
 
 def test_auxiliary_classifiers_of_torchvision_take_any_size_in_training():
-    model, variables, image = variables_at(64, variant="torchvision")
+    model, variables, image = shapes_at("googlenet", 64, variant="torchvision")
     assert len(forward(model, variables, image, train=True)[1]["aux_logits"]) == 2
 
 
@@ -205,7 +188,7 @@ def test_torchvision_starts_from_a_deviation_of_a_hundredth():
 
 
 def test_logits_are_float32_in_bfloat16_too():
-    model, variables, image = variables_at(64, dtype="bfloat16", variant="torchvision")
+    model, variables, image = shapes_at("googlenet", 64, dtype="bfloat16", variant="torchvision")
     assert forward(model, variables, image, train=False)[0].dtype == jnp.float32
 
 

@@ -13,6 +13,7 @@ from cnn_jax.analysis.summary import layers_of
 from cnn_jax.interop import names_inception_v3, torchvision
 from cnn_jax.models import inception_blocks, layers, pooling
 from experiments.inception_v3 import published
+from tests.models.networks import forward, shapes_at
 
 CUT = 0.8796  # deviation of a standard normal distribution that is cut at +-2
 
@@ -57,27 +58,6 @@ def auxiliary(found) -> list:
 
 def multiply_adds(**options) -> int:
     return sum(layer.multiply_adds for layer in main(counted(**options)))
-
-
-@functools.cache
-def variables_at(size: int, **options):
-    model = models.create("inception_v3", num_classes=10, **options)
-    image = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
-    return model, jax.eval_shape(lambda x: model.init(jax.random.key(0), x), image), image
-
-
-def forward(model, variables, image, train: bool):
-    return jax.eval_shape(
-        lambda v, x: model.apply(
-            v,
-            x,
-            train=train,
-            mutable=["batch_stats", "aux_logits"],
-            rngs={"dropout": jax.random.key(1)},
-        ),
-        variables,
-        image,
-    )
 
 
 def test_parameters_with_gamma_are_those_of_torchvision():
@@ -174,7 +154,7 @@ def test_without_auxiliary_head_only_the_head_is_missing():
 
 
 def test_auxiliary_logits_are_sown_in_training_only():
-    model, variables, small = variables_at(75)
+    model, variables, small = shapes_at("inception_v3", 75)
     image = jax.ShapeDtypeStruct((2, 299, 299, 3), jnp.float32)
     logits, state = forward(model, variables, image, train=True)
     assert logits.shape == (2, 10)
@@ -185,7 +165,7 @@ def test_auxiliary_logits_are_sown_in_training_only():
 
 
 def test_parameters_of_the_auxiliary_head_do_not_depend_on_the_size_of_the_images():
-    assert variables_at(75)[1] == variables_at(331)[1]
+    assert shapes_at("inception_v3", 75)[1] == shapes_at("inception_v3", 331)[1]
 
 
 @pytest.mark.parametrize(
@@ -193,14 +173,14 @@ def test_parameters_of_the_auxiliary_head_do_not_depend_on_the_size_of_the_image
     [({}, 75), ({"receptive_field": 151}, 39), ({"receptive_field": 79}, 21)],
 )
 def test_images_that_are_too_small_are_refused_with_the_smallest_size(options, smallest):
-    variables_at(smallest, **options)
+    shapes_at("inception_v3", smallest, **options)
     with pytest.raises(errors.UserError, match=f"the smallest are {smallest}x{smallest}"):
-        variables_at(smallest - 1, **options)
+        shapes_at("inception_v3", smallest - 1, **options)
 
 
 @pytest.mark.parametrize(("options", "smallest"), [({}, 299), ({"receptive_field": 151}, 151)])
 def test_training_with_auxiliary_head_refuses_images_too_small_for_it(options, smallest):
-    _, variables, _ = variables_at(75)
+    _, variables, _ = shapes_at("inception_v3", 75)
     model = models.create("inception_v3", num_classes=10, **options)
     image = jax.ShapeDtypeStruct((2, smallest - 1, smallest, 3), jnp.float32)
     with pytest.raises(errors.UserError, match=f"needs {smallest}x{smallest}"):
@@ -208,7 +188,7 @@ def test_training_with_auxiliary_head_refuses_images_too_small_for_it(options, s
 
 
 def test_training_without_auxiliary_head_takes_the_smallest_images():
-    model, variables, image = variables_at(75)
+    model, variables, image = shapes_at("inception_v3", 75)
     logits, state = forward(model.clone(auxiliary="none"), variables, image, train=True)
     assert logits.shape == (2, 10)
     assert "aux_logits" not in state
@@ -269,12 +249,12 @@ def test_count_include_pad_reaches_the_average_pool_of_every_module(counts, monk
         return original(x, window, stride, padding, count_include_pad)
 
     monkeypatch.setattr(pooling, "avg_pool", spy)
-    variables_at.__wrapped__(75, auxiliary="none", count_include_pad=counts)
+    shapes_at.__wrapped__("inception_v3", 75, auxiliary="none", count_include_pad=counts)
     assert asked == [(3, counts)] * 9
 
 
 def test_logits_are_float32_in_bfloat16_too():
-    model, variables, image = variables_at(75)
+    model, variables, image = shapes_at("inception_v3", 75)
     logits, _ = forward(model.clone(dtype="bfloat16"), variables, image, train=False)
     assert logits.dtype == jnp.float32
 

@@ -1,3 +1,5 @@
+"""A residual unit is what the tables of arXiv:1603.05027 and 1603.09382 say."""
+
 import math
 
 import flax.linen as nn

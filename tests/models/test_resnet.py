@@ -1,3 +1,5 @@
+"""ResNet is the network of He et al. (2016), Table 1, and what later papers made of it."""
+
 import functools
 import math
 

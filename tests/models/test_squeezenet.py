@@ -1,3 +1,5 @@
+"""SqueezeNet is the network of Iandola et al. (2016), Table 1, bypasses and design space."""
+
 import itertools
 
 import flax.linen as nn
@@ -11,51 +13,12 @@ from cnn_jax.analysis.summary import layers_of
 from cnn_jax.interop import names_squeezenet, torchvision
 from cnn_jax.models import squeezenet
 from experiments.squeezenet import published
+from tests.models.networks import drawn, filled
 
 
 def parameters(image_size=64, **options):
     model = models.create("squeezenet", num_classes=1000, **options)
     return sum(layer.parameters for layer in layers_of(model, (image_size, image_size, 3)))
-
-
-def filled(model, image_size):
-    """Variables of normal kernels, which is quicker than `model.init`, and two images."""
-    images = jax.ShapeDtypeStruct((2, image_size, image_size, 3), jnp.float32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
-    generator = np.random.default_rng(0)
-
-    def fill(leaf):
-        if len(leaf.shape) == 1:
-            return np.zeros(leaf.shape, np.float32)
-        scale = (2 / np.prod(leaf.shape[:-1])) ** 0.5
-        return scale * generator.standard_normal(leaf.shape, np.float32)
-
-    variables = {"params": jax.tree.map(fill, shapes["params"])}
-    return variables, generator.standard_normal(images.shape, np.float32)
-
-
-def drawn(model, image_size):
-    """Initial kernel and bias of every layer by name, without running the network."""
-    found = {}
-
-    def note(call, arguments, keywords, context):
-        output = call(*arguments, **keywords)
-        if isinstance(context.module, nn.Conv | nn.Dense):
-            shapes = jax.tree.map(jnp.shape, dict(context.module.variables["params"]))
-            found["/".join(context.module.path)] = (context.module, shapes)
-        return output
-
-    images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
-    with nn.intercept_methods(note):
-        jax.eval_shape(model.init, jax.random.key(0), images)
-    key = jax.random.key(0)
-    return {
-        name: (
-            np.asarray(layer.kernel_init(key, shapes["kernel"], jnp.float32)),
-            np.asarray(layer.bias_init(key, shapes["bias"], jnp.float32)),
-        )
-        for name, (layer, shapes) in found.items()
-    }
 
 
 def modules(model, image_size):

@@ -1,3 +1,5 @@
+"""A scanned stage computes what its separate blocks compute."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -1,3 +1,5 @@
+"""Wide ResNet is the network of Zagoruyko & Komodakis (2016), Tables 1 to 4, 7 and 8."""
+
 import math
 
 import flax.linen as nn

@@ -1,0 +1,72 @@
+"""What the tests of several networks do with them."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cnn_jax import models
+
+
+def filled(model, image_size):
+    """Variables of normal kernels, which is quicker than `model.init`, and two images."""
+    images = jax.ShapeDtypeStruct((2, image_size, image_size, 3), jnp.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+    generator = np.random.default_rng(0)
+
+    def fill(leaf):
+        if len(leaf.shape) == 1:
+            return np.zeros(leaf.shape, np.float32)
+        scale = (2 / np.prod(leaf.shape[:-1])) ** 0.5
+        return scale * generator.standard_normal(leaf.shape, np.float32)
+
+    return jax.tree.map(fill, shapes), generator.standard_normal(images.shape, np.float32)
+
+
+def drawn(model, image_size):
+    """Initial kernel and bias of every layer by name, without running the network."""
+    found = {}
+
+    def note(call, arguments, keywords, context):
+        output = call(*arguments, **keywords)
+        if isinstance(context.module, nn.Conv | nn.Dense):
+            shapes = jax.tree.map(jnp.shape, dict(context.module.variables["params"]))
+            found["/".join(context.module.path)] = (context.module, shapes)
+        return output
+
+    images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    with nn.intercept_methods(note):
+        jax.eval_shape(model.init, jax.random.key(0), images)
+    key = jax.random.key(0)
+    return {
+        name: (
+            np.asarray(layer.kernel_init(key, shapes["kernel"], jnp.float32)),
+            np.asarray(layer.bias_init(key, shapes["bias"], jnp.float32)),
+        )
+        for name, (layer, shapes) in found.items()
+    }
+
+
+@functools.cache
+def shapes_at(name: str, size: int, **options):
+    """A network with 10 classes, the shapes of its variables, and of two square images."""
+    model = models.create(name, num_classes=10, **options)
+    image = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+    return model, jax.eval_shape(lambda x: model.init(jax.random.key(0), x), image), image
+
+
+def forward(model, variables, image, train: bool):
+    """Shapes of the logits and of what changed."""
+    return jax.eval_shape(
+        lambda v, x: model.apply(
+            v,
+            x,
+            train=train,
+            mutable=["batch_stats", "aux_logits"],
+            rngs={"dropout": jax.random.key(1)},
+        ),
+        variables,
+        image,
+    )
