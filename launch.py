@@ -48,6 +48,13 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; `python launch.py {self.prog} --help` shows how", 2)
 
 
+def positive(text: str) -> int:
+    """A number of at least 1."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of at least 1")
+    return int(text)
+
+
 def parser_for(command: str) -> Parser:
     """The arguments of one command."""
     parser = Parser(command, description=COMMANDS[command].__doc__, allow_abbrev=False)
@@ -59,7 +66,7 @@ def parser_for(command: str) -> Parser:
         add("--workdir", type=Path, metavar="DIR", help="the run; default runs/EXPERIMENT-VARIANT")
     if command == "summary":
         add("--image", metavar="HxWxC", help="the size of the input; default that of the data set")
-        add("--classes", type=int, metavar="N", help="default those of the data set")
+        add("--classes", type=positive, metavar="N", help="default those of the data set")
         add("--json", action="store_true", help="prints JSON, for programs")
     if command in ("eval", "predict"):
         add("run", type=Path, metavar="RUN", help="the directory of a run")
@@ -69,7 +76,7 @@ def parser_for(command: str) -> Parser:
         add("--data", metavar="PATH", help="where the data is now; default where it was")
     if command == "predict":
         add("images", type=Path, nargs="+", metavar="IMAGE", help="PNG or JPEG files")
-        add("--top", type=int, default=3, metavar="K", help="how many classes to show")
+        add("--top", type=positive, default=3, metavar="K", help="how many classes to show")
     if command == "convert":
         add("name", metavar="NAME", help="torchvision's name of the network, such as resnet50")
         add("file", type=Path, metavar="FILE", help=".pth, or .safetensors of either kind")
@@ -155,11 +162,12 @@ def predict(arguments: argparse.Namespace, console: Console) -> None:
     height, width, channels = run.image_shape
     mode = "L" if channels == 1 else "RGB"
     images = [decode(file, (height, width), mode) for file in arguments.images]
-    table = Table("image", *(f"{i + 1}." for i in range(arguments.top)))
+    top = min(arguments.top, len(run.class_names))
+    table = Table("image", *(f"{i + 1}." for i in range(top)))
     for file, row in zip(
         arguments.images, run.predict(np.stack(images), arguments.step), strict=True
     ):
-        best = np.argsort(-row, kind="stable")[: arguments.top]
+        best = np.argsort(-row, kind="stable")[:top]
         table.add_row(str(file), *(f"{run.class_names[i]} {row[i]:.1%}" for i in best))
     console.print(table)
 
@@ -170,11 +178,11 @@ def summary(arguments: argparse.Namespace, console: Console) -> None:
 
     from cnn_jax import config as configs
     from cnn_jax import models
-    from cnn_jax.analysis.summary import layers_of
+    from cnn_jax.analysis.summary import input_of, layers_of
     from experiments import published
 
     config = load(arguments)
-    shape, classes = network_size(arguments, config)
+    shape, classes = input_of(config.data, arguments.image, arguments.classes)
     model = configs.call(models.create, "model", config.model, num_classes=classes)
     rows = layers_of(model, shape)
     total = {
@@ -203,24 +211,6 @@ def summary(arguments: argparse.Namespace, console: Console) -> None:
             f"difference {difference:+,.0f}, {difference / size.value:+.2%}",
             highlight=False,
         )
-
-
-def network_size(arguments: argparse.Namespace, config) -> tuple[tuple[int, int, int], int]:
-    """Image shape and classes: as the flags say, else those of the data set."""
-    from cnn_jax import config as configs
-    from cnn_jax import data
-
-    shape = None
-    if arguments.image:
-        try:
-            height, width, channels = map(int, arguments.image.split("x"))
-        except ValueError:
-            raise UserError(f"--image={arguments.image}: write HxWxC, such as 32x32x3", 2) from None
-        shape = (height, width, channels)
-    if shape and arguments.classes:
-        return shape, arguments.classes
-    dataset = configs.call(data.load, "data", config.data)
-    return shape or dataset.image_shape, arguments.classes or len(dataset.class_names)
 
 
 def convert(arguments: argparse.Namespace, console: Console) -> None:
@@ -290,6 +280,9 @@ def main(arguments: list[str]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:  # a full disk, a file that may not be read
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 1

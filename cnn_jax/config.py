@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 from cnn_jax import errors, models
 from cnn_jax.errors import UserError
@@ -26,7 +27,7 @@ def load_config(file_and_variant: str, overrides: Iterable[str] = ()) -> ConfigD
 
     Args:
       file_and_variant: `experiments/resnet/cifar10.py` or, with a variant, `...cifar10.py:56,fast`.
-      overrides: `field=value` each, such as `model.depth=32` or `data.path=cifar10`. A new
+      overrides: `field=value` each, such as `model.depth=32` or `data.path=cifar10`. Another
         `model.name` takes the options of the model from that family's defaults.
 
     Raises:
@@ -37,15 +38,24 @@ def load_config(file_and_variant: str, overrides: Iterable[str] = ()) -> ConfigD
     config = load_experiment(path).get_config(variant)
     pairs = [split_override(override) for override in overrides]
     for field, text in pairs:
-        if field == "model.name":
+        if field == "model.name" and text != config.model.name:
             config.model = ConfigDict({"name": text})
     name = config.model.name
-    config.model = ConfigDict({"name": name, **models.options(name), **config.model.to_dict()})
+    config.model = ConfigDict({"name": name, **model_options(name)} | config.model.to_dict())
     config.lock()
     for field, text in pairs:
         if field != "model.name":
             override_field(config, field, text)
     return config
+
+
+def model_options(name: str) -> dict[str, Any]:
+    """The options of a network; one that is None keeps the type that it may have."""
+    types = models.option_types(name)
+    return {
+        option: placeholder(types[option]) if default is None else default
+        for option, default in models.options(name).items()
+    }
 
 
 def load_experiment(path: Path) -> ModuleType:
@@ -102,12 +112,15 @@ def override_field(config: ConfigDict, field: str, text: str) -> None:
         group = group[part]
     if name not in group or isinstance(group[name], ConfigDict):
         raise errors.unknown("config field", field, field_names(config))
-    is_text = group.get_type(name) is str
+    kind = group.get_type(name)
     try:
-        group[name] = text if is_text and text != "None" else literal(text)
+        value = text if kind is str and text != "None" else literal(text)
+        if value is None and group[name] is not None:
+            raise TypeError("it cannot be None")
+        group[name] = value
     except (TypeError, ValueError) as error:
-        kind = group.get_type(name).__name__
-        raise UserError(f"config field {field} takes {kind}, not {text!r} ({error})", 2) from None
+        reason = f"config field {field} takes {kind.__name__}, not {text!r} ({error})"
+        raise UserError(reason, 2) from None
 
 
 def literal(text: str) -> Any:

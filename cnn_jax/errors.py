@@ -18,3 +18,9 @@ def unknown(what: str, name: str, choices: Iterable[str]) -> UserError:
     close = difflib.get_close_matches(str(name), choices, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     return UserError(f"unknown {what} {name!r}{hint}; choose from: {', '.join(choices)}", 2)
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line of at most 200 characters."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]

@@ -6,26 +6,30 @@ Hardware   any; two CPU cores do
 """
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+from cnn_jax.config import choose
 
 VARIANTS = {"recipe": ("quickstart",)}
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """The recipe; it has no variants."""
+    choose(variant, VARIANTS)
     return ConfigDict(
         {
             "seed": 0,
             "model": {"name": "wide_resnet", "depth": 10, "width": 2, "gamma": "ones"},
             "data": {
                 "name": "digits",
-                "path": None,
-                "image_size": None,
+                "path": placeholder(str),
+                "image_size": placeholder(int),
                 "validation_size": 0,
                 "split_seed": 0,
             },
             "preprocessing": {"mean": "pixel", "deviation": "scalar", "whitening": "none"},
             "augmentation": {"crop_padding": 1, "crop_fill": "zero", "flip": False},
-            "loss": {"label_smoothing": 0.1},
+            "loss": {"label_smoothing": 0.1, "auxiliary_weight": 0.0},
             "optimizer": {
                 "name": "momentum",
                 "momentum": 0.9,

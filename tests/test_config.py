@@ -25,6 +25,7 @@ EXPERIMENTS = [
         ("augmentation.flip=true", "augmentation.flip", True),
         ("data.name=folder", "data.name", "folder"),
         ("data.path=some/where", "data.path", "some/where"),
+        ("data.path=2024", "data.path", "2024"),
         ("data.image_size=32", "data.image_size", 32),
         ("training.duration=5 epochs", "training.duration", "5 epochs"),
         ("evaluation.splits=['test']", "evaluation.splits", ["test"]),
@@ -44,6 +45,9 @@ def test_an_override_sets_a_field_in_its_own_type(override, field, value):
         ("model=4", "unknown config field 'model'"),
         ("model.width=wide", "model.width takes int, not 'wide'"),
         ("model.width", "write field=value"),
+        ("model.width=None", "model.width takes int, not 'None' .it cannot be None"),
+        ("data.image_size=big", "data.image_size takes int, not 'big'"),
+        ("model.bn_group_size=x", "model.bn_group_size takes int, not 'x'"),
         ("model.name=resnext", "unknown network 'resnext'.*choose from: .*wide_resnet"),
     ],
 )

@@ -1,12 +1,17 @@
 """Layer by layer: output shapes, parameters and multiply-adds, counted without any arithmetic."""
 
 import math
+import re
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
+from cnn_jax import config as configs
+from cnn_jax import data
+from cnn_jax.errors import UserError
 from cnn_jax.models import layers
 
 
@@ -56,3 +61,22 @@ def layers_of(model: nn.Module, image_shape: tuple[int, int, int]) -> list[Layer
     with nn.intercept_methods(note):
         jax.eval_shape(model.init, jax.random.key(0), image)
     return found
+
+
+def input_of(
+    data_config: ConfigDict, image: str | None, classes: int | None
+) -> tuple[tuple[int, int, int], int]:
+    """Image shape [H, W, C] and number of classes, from "HxWxC" and a number, else from the data.
+
+    Raises `UserError` for an image that is not of that form, or where the data cannot be read.
+    """
+    shape = None
+    if image:
+        if not re.fullmatch(r"[1-9]\d*x[1-9]\d*x[1-9]\d*", image):
+            raise UserError(f"--image={image}: write HxWxC, such as 32x32x3", 2)
+        height, width, channels = map(int, image.split("x"))
+        shape = (height, width, channels)
+    if shape and classes:
+        return shape, classes
+    dataset = configs.call(data.load, "data", data_config)
+    return shape or dataset.image_shape, classes or len(dataset.class_names)

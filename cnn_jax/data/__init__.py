@@ -45,6 +45,14 @@ def load(
     """
     if name not in SOURCES:
         raise errors.unknown("data set", name, names())
+    if name == "digits" and path is not None:
+        raise errors.UserError("digits come with scikit-learn: they take no data.path")
+    if image_size is not None and (name != "folder" or image_size < 1):
+        raise errors.UserError(
+            f"data.image_size {image_size} with {name}: it is a number of pixels, for folders only"
+        )
+    if split_seed < 0:
+        raise errors.UserError(f"data.split_seed {split_seed} is negative")
     dataset = SOURCES[name](Path(path).expanduser() if path else None, image_size)
     if not validation_size:
         return dataset

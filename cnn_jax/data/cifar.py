@@ -7,7 +7,7 @@ import numpy as np
 
 from cnn_jax.data import folder
 from cnn_jax.data.dataset import Dataset, Split
-from cnn_jax.errors import UserError
+from cnn_jax.errors import UserError, first_line
 
 # label bytes before the 3,072 of an image; which of them is the label; training files; class names
 LAYOUTS = {
@@ -46,7 +46,7 @@ def load(name: str, path: Path | None, image_size: int | None) -> Dataset:
     try:
         return read_archive(name, file)
     except (tarfile.TarError, OSError, EOFError, KeyError, ValueError) as error:
-        raise UserError(f"{name}: cannot read {file} ({error}); get the file again") from None
+        raise UserError(f"{name}: cannot read {file} ({first_line(error)}); get it again") from None
 
 
 def read_archive(name: str, file: Path) -> Dataset:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from cnn_jax import caches
 from cnn_jax.data.dataset import Dataset, Split
 from cnn_jax.errors import UserError
 
@@ -35,7 +36,7 @@ def load(path: Path | None, image_size: int | None) -> Dataset:
             "--config.data.path=FOLDER"
         )
     class_names, files = find_images(path)
-    cache = cache_folder() / f"{fingerprint(path, files, image_size)}.npz"
+    cache = caches.folder("folders") / f"{fingerprint(path, files, image_size)}.npz"
     images = read_cache(cache)
     if images is None:
         size = None if image_size is None else (image_size, image_size)
@@ -103,6 +104,8 @@ def decode(file: Path, size: tuple[int, int] | None, mode: str | None = None) ->
     """
     try:
         with Image.open(file) as opened:
+            if opened.mode == "F" or opened.mode.startswith("I"):
+                raise ValueError("it has more than 8 bits a channel")
             image = opened.convert(mode or ("L" if opened.mode in ("1", "L") else "RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"cannot decode the image {file} ({error}); replace or remove it") from None
@@ -122,12 +125,6 @@ def fingerprint(root: Path, files: dict[str, list[Path]], image_size: int | None
     return f"{root.name}-{digest.hexdigest()[:32]}"
 
 
-def cache_folder() -> Path:
-    """Where array files are kept."""
-    base = os.environ.get("CNN_JAX_CACHE") or Path.home() / ".cache" / "cnn_jax"
-    return Path(base) / "folders"
-
-
 def read_cache(file: Path) -> dict[str, np.ndarray] | None:
     """The images of each split, or None where there is no usable array file."""
     try:
@@ -141,8 +138,8 @@ def write_cache(file: Path, images: dict[str, np.ndarray]) -> None:
     """Writes the array file in one stroke; a cache that cannot be written is done without."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".tmp", delete=False) as temporary:
-            np.savez(temporary, **images)
-        os.replace(temporary.name, file)
+        with tempfile.TemporaryDirectory(dir=file.parent) as temporary:
+            np.savez(Path(temporary) / "images.npz", **images)
+            os.replace(Path(temporary) / "images.npz", file)
     except OSError as error:
         print(f"note: the decoded images are not kept for the next time: {error}")

@@ -5,6 +5,7 @@ the deviation of every channel; stochastic depth the mean of every pixel and one
 the tables 2-4 of Wide ResNet are on ZCA-whitened images.
 """
 
+import os
 from pathlib import Path
 
 import flax.struct
@@ -92,7 +93,9 @@ def fit_zca(images: np.ndarray) -> Preprocessing:
 def save(preprocessing: Preprocessing, path: Path) -> None:
     """Writes the arrays as one `.npz` file."""
     arrays = {k: v for k, v in vars(preprocessing).items() if v is not None}
-    np.savez(path, **arrays)
+    temporary = path.with_suffix(".tmp.npz")
+    np.savez(temporary, **arrays)
+    os.replace(temporary, path)
 
 
 def load(path: Path) -> Preprocessing:

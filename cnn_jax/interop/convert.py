@@ -16,6 +16,9 @@ def convert(name: str, source: Path, target: Path) -> tuple[str, dict[str, np.nd
     state dict. Raises `UserError` for files and weights that are something else, before `target`
     is touched.
     """
+    torchvision.module(name)  # an unknown name is told before a large file is read
+    if not target.parent.is_dir():
+        raise UserError(f"no folder {target.parent} to write {target.name} into")
     content = torchvision.read(source)
     if any(key.startswith("params/") for key in content):
         state = torchvision.to_torch(name, weights.load(source))

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from cnn_jax import errors, models
-from cnn_jax.errors import UserError
+from cnn_jax.errors import UserError, first_line
 from cnn_jax.interop import (
     names_alexnet,
     names_googlenet,
@@ -166,8 +166,7 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     except ImportError:
         raise UserError(f"reading {path} needs PyTorch: pip install torch") from None
     except Exception as error:  # both libraries raise all kinds for files that are something else
-        reason = str(error).strip().splitlines()[0][:200]
-        raise UserError(f"{path} is no file of weights ({reason})") from None
+        raise UserError(f"{path} is no file of weights ({first_line(error)})") from None
     state = state.get("state_dict", state) if isinstance(state, Mapping) else state
     if not isinstance(state, Mapping) or not all(hasattr(v, "numpy") for v in state.values()):
         raise UserError(f"{path} has no state dict, that is arrays by name")
@@ -212,7 +211,7 @@ def _entries(name: str, model: nn.Module) -> list[Entry]:
 def number_of_classes(state: Mapping[str, Any]) -> int:
     """Rows of the last layer in a state dict."""
     head = next((key for key in HEADS if key in state), None)
-    return len(state[head]) if head else 1000
+    return len(state[head]) if head and np.ndim(state[head]) else 1000
 
 
 def as_torchvision(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:

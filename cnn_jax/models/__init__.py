@@ -1,6 +1,7 @@
 """The networks, one file per paper: `create(name, num_classes=..., **options)` makes one."""
 
 import dataclasses
+import typing
 from typing import Any
 
 import flax.linen as nn
@@ -38,6 +39,14 @@ def options(name: str) -> dict[str, Any]:
         raise errors.unknown("network", name, names())
     hidden = {"num_classes", "parent", "name"}
     return {f.name: f.default for f in dataclasses.fields(FAMILIES[name]) if f.name not in hidden}
+
+
+def option_types(name: str) -> dict[str, type]:
+    """The type of each option; of one that may be None, the other type."""
+    known = options(name)
+    hints = typing.get_type_hints(FAMILIES[name])
+    kinds = {option: typing.get_args(hints[option]) or (hints[option],) for option in known}
+    return {option: kind[0] for option, kind in kinds.items()}
 
 
 def create(name: str, *, num_classes: int, **settings: Any) -> nn.Module:

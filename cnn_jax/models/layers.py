@@ -178,7 +178,9 @@ class BatchNorm(nn.Module):
             factor = lax.rsqrt(var.value + self.epsilon) * scale
             return (x * factor + (bias - mean.value * factor)).astype(self.dtype)
 
-        group_size = self.group_size or x.shape[0]
+        group_size = x.shape[0] if self.group_size is None else self.group_size
+        if group_size < 1:
+            raise errors.UserError(f"batch-norm groups of {group_size}: they have at least 1 image")
         if x.shape[0] % group_size:
             raise errors.UserError(
                 f"a batch of {x.shape[0]} does not divide into batch-norm groups of {group_size}: "

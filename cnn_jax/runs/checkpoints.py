@@ -12,7 +12,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 
-from cnn_jax.errors import UserError
+from cnn_jax.errors import UserError, first_line
 
 BEST = "validation_top1_error"
 
@@ -61,8 +61,10 @@ class Checkpoints:
         """The newest undamaged state and what was saved about it; None where there is none.
 
         `template` is a tree of `jax.ShapeDtypeStruct` with shardings. A damaged checkpoint is moved
-        to `damaged/` with a warning, and the one before it is taken.
+        to `damaged/` with a warning, and the one before it is taken; where all of them are, nothing
+        is moved and `UserError` raised.
         """
+        damaged: dict[int, Exception] = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
             arguments = ocp.args.Composite(
                 state=ocp.args.StandardRestore(template), about=ocp.args.JsonRestore()
@@ -71,21 +73,30 @@ class Checkpoints:
                 restored = self._manager.restore(step, args=arguments)
                 if checksum(restored.state) != restored.about["checksum"]:
                     raise ValueError("its checksum is wrong")
-                return restored.state, restored.about
+            except (MemoryError, jax.errors.JaxRuntimeError):
+                raise
             except Exception as error:  # tensorstore and Orbax raise all kinds
-                self._set_aside(step, error)
+                damaged[step] = error
+                continue
+            if damaged:
+                self._set_aside(damaged)
+            return restored.state, restored.about
+        if damaged:
+            reason = first_line(next(iter(damaged.values())))
+            raise UserError(f"no checkpoint in {self.directory} can be read ({reason})")
         return None
 
-    def _set_aside(self, step: int, error: Exception) -> None:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        warnings.warn(
-            f"checkpoint {step} is damaged ({reason}); going back to the one before", stacklevel=3
-        )
+    def _set_aside(self, damaged: dict[int, Exception]) -> None:
         self._manager.close()
-        damaged = self.directory.parent / "damaged"
-        damaged.mkdir(exist_ok=True)
-        shutil.rmtree(damaged / f"{step:08d}", ignore_errors=True)
-        shutil.move(self.directory / f"{step:08d}", damaged / f"{step:08d}")
+        for step, error in damaged.items():
+            warnings.warn(
+                f"checkpoint {step} is damaged ({first_line(error)}); going on from the one before",
+                stacklevel=4,
+            )
+            target = self.directory.parent / "damaged" / f"{step:08d}"
+            target.parent.mkdir(exist_ok=True)
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.move(self.directory / f"{step:08d}", target)
         self._manager = self._open()
 
     def close(self) -> None:
@@ -118,7 +129,10 @@ def best_step(directory: Path) -> int | None:
     """The step of the lowest validation error; None where no checkpoint has one."""
     scored = {}
     for step in saved_steps(directory):
-        about = read_item(directory / f"{step:08d}", "about", ocp.JsonCheckpointHandler())
+        try:
+            about = read_item(directory / f"{step:08d}", "about", ocp.JsonCheckpointHandler())
+        except Exception:  # a damaged one is not the best one
+            continue
         if about[BEST] is not None:
             scored[step] = about[BEST]
     return min(scored, key=lambda step: (scored[step], step)) if scored else None
@@ -145,5 +159,5 @@ def load_arrays(directory: Path, step: int, keys: tuple[str, ...]) -> dict[str, 
             )
             return checkpointer.restore(path, args=arguments)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0][:200]
+        reason = first_line(error)
         raise UserError(f"cannot read the checkpoint {path.parent} ({reason})") from None

@@ -12,6 +12,8 @@ import jax
 from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
+from cnn_jax.data import preprocess
+from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.errors import UserError
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "numpy")
@@ -42,15 +44,42 @@ class RunDirectory:
                 f"cannot write the run directory {path} ({error.strerror}); "
                 "choose another with --workdir=DIR"
             ) from None
-        if is_run:
-            if lines := configs.difference(configs.read_json(path / "config.json"), config):
+        before = configs.read_json(path / "config.json") if is_run else config
+        if lines := configs.difference(before, config):
+            raise UserError(
+                f"{path} has a run with another config; choose another --workdir. "
+                f"It differs in {'; '.join(lines)}"
+            )
+        self._config = config
+
+    def begin(self, dataset: dict, preprocessing: Preprocessing) -> None:
+        """Writes what a run starts from, once its config is known to be good.
+
+        Raises:
+          UserError: the run there began with other data.
+        """
+        write_json(self.path / "config.json", self._config.to_dict())
+        facts = self.path / "dataset.json"
+        if facts.exists():
+            before = json.loads(facts.read_text())
+            if changed := [name for name in dataset if dataset[name] != before.get(name)]:
                 raise UserError(
-                    f"{path} has a run with another config; choose another --workdir. "
-                    f"It differs in {'; '.join(lines)}"
+                    f"the data is not what the run in {self.path} began with: {', '.join(changed)} "
+                    "changed; give it back its data, or choose another --workdir"
                 )
         else:
-            write_whole(path / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-        write_whole(path / "environment.json", json.dumps(environment(), indent=2) + "\n")
+            preprocess.save(preprocessing, self.path / "preprocessing.npz")
+            write_json(facts, dataset)
+        self._note_environment()
+
+    def _note_environment(self) -> None:
+        """`environment.json`: that of the first start, and under "later" those that went on."""
+        path, now = self.path / "environment.json", environment()
+        record = json.loads(path.read_text()) if path.exists() else {**now, "later": []}
+        first = {key: value for key, value in record.items() if key != "later"}
+        if now != [first, *record["later"]][-1]:
+            record["later"].append(now)
+        write_json(path, record)
 
     def close(self) -> None:
         """Lets another process in."""
@@ -58,7 +87,7 @@ class RunDirectory:
 
     @property
     def status(self) -> str:
-        """ "new", "running" (or killed), "done", "diverged" or "preempted"."""
+        """One of "new", "running" (or killed), "done", "diverged", "preempted" and "failed"."""
         return read_status(self.path)["status"]
 
     def set_status(self, status: str, **facts) -> None:
@@ -79,6 +108,11 @@ def write_whole(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text)
     os.replace(temporary, path)
+
+
+def write_json(path: Path, value: dict) -> None:
+    """`write_whole` of a JSON value."""
+    write_whole(path, json.dumps(value, indent=2) + "\n")
 
 
 def environment() -> dict:

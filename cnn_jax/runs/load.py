@@ -35,7 +35,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """ "running" (or killed), "done", "diverged", "preempted" or "failed"."""
+        """One of "running" (or killed), "done", "diverged", "preempted" or "failed"."""
         return read_status(self.path)["status"]
 
     @property
@@ -71,7 +71,10 @@ class Run:
 
     @functools.cached_property
     def _dataset(self) -> dict[str, Any]:
-        return json.loads((self.path / "dataset.json").read_text())
+        file = self.path / "dataset.json"
+        if not file.exists():
+            raise UserError(f"{self.path} stopped before it began to train")
+        return json.loads(file.read_text())
 
     @functools.cached_property
     def model(self) -> Any:
@@ -109,7 +112,7 @@ class Run:
             if found is None:
                 raise UserError(f"{self.path} has no validation split to choose by; take 'last'")
             return found
-        if not str(step).isdigit() or int(step) not in self.steps:
+        if not str(step).isdecimal() or int(step) not in self.steps:
             have = ", ".join(map(str, self.steps))
             raise UserError(f"{self.path} has no checkpoint {step!r}; it has best, last, {have}")
         return int(step)
@@ -128,6 +131,11 @@ class Run:
         if images.dtype != np.uint8 or images.ndim != 4:
             raise UserError(
                 f"predict takes uint8 images [B, H, W, C], not {images.dtype} {list(images.shape)}"
+            )
+        if images.shape[1:] != self.image_shape or not len(images):
+            raise UserError(
+                f"the run was trained on images of {list(self.image_shape)}, these are "
+                f"{list(images.shape)}"
             )
         variables = self.variables(step)
         parts = [images[i : i + 256] for i in range(0, len(images), 256)]
@@ -154,6 +162,8 @@ def load_runs(root: str | Path) -> pd.DataFrame:
 
     Columns of settings are named like fields ("model.depth"), numbers like "test.top1_error".
     """
+    if not Path(root).is_dir():
+        raise UserError(f"no folder {root}")
     rows = []
     for file in sorted(Path(root).rglob("config.json")):
         run = Run(file.parent)

@@ -1,11 +1,11 @@
 """The one place for compiler options, and for the cache of compiled programs."""
 
 import functools
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
+
+from cnn_jax import caches
 
 # Measured in experiments/benchmarks/dispatch.py; options that a jaxlib does not know are left out.
 CPU_STEP = {
@@ -43,7 +43,6 @@ def enable_cache() -> None:
     """Keeps compiled programs in `$CNN_JAX_CACHE`, else `~/.cache/cnn_jax`, or where JAX says."""
     if jax.config.jax_compilation_cache_dir:
         return
-    base = os.environ.get("CNN_JAX_CACHE") or Path.home() / ".cache" / "cnn_jax"
-    jax.config.update("jax_compilation_cache_dir", str(Path(base) / "compiled"))
+    jax.config.update("jax_compilation_cache_dir", str(caches.folder("compiled")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -41,7 +41,16 @@ def evaluate_run(run: Run, step: int, split: str, path: str | None) -> dict[str,
     config = run.config.copy_and_resolve_references()
     if path is not None:
         config.data.path = path
-    dataset = configs.call(data.load, "data", config.data)
+    try:
+        dataset = configs.call(data.load, "data", config.data)
+    except errors.UserError as error:
+        raise errors.UserError(str(error).replace("--config.data.path=", "--data=")) from None
+    facts = dataset.facts()
+    if facts["image_shape"] != list(run.image_shape) or dataset.class_names != run.class_names:
+        raise errors.UserError(
+            f"the data has other classes or image sizes than that of {run.path}; name the right "
+            "place with --data=PATH"
+        )
     if split not in dataset.splits:
         raise errors.unknown(f"split of {config.data.name}", split, dataset.splits)
     images = dataset.splits[split]

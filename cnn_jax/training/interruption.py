@@ -4,7 +4,7 @@ import signal
 
 
 class Interruption:
-    """A context in which the first signal sets `requested`; a second SIGINT interrupts at once."""
+    """A context in which the first signal sets `requested`; a SIGINT after it is not held back."""
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

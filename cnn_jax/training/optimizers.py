@@ -35,6 +35,8 @@ def create(
         raise errors.unknown("optimizer.name", name, ("momentum",))
     if decay not in DECAYS:
         raise errors.unknown("optimizer.decay", decay, DECAYS)
+    if not 0 <= momentum < 1:
+        raise errors.UserError(f"optimizer.momentum {momentum} is not in [0, 1)")
     mask = kernels if decay == "kernels" else None
     rate = optax.scale_by_learning_rate(learning_rate)
     velocity = optax.trace(momentum, nesterov)

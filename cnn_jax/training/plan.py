@@ -32,13 +32,19 @@ class Plan:
                     f"training.batch_size is {batch_size}: with {train_size:,} training images it "
                     f"must be between 1 and {train_size:,}"
                 )
+            for name, value in [
+                ("training.steps_per_dispatch", steps_per_dispatch),
+                ("evaluation.batch_size", evaluation.batch_size),
+            ]:
+                if value < 1:
+                    raise UserError(f"{name} is {value}: it must be at least 1")
             epoch = train_size // batch_size
             return cls(
                 batch_size=batch_size,
                 steps_per_epoch=epoch,
                 total_steps=at_least_one("training.duration", duration, epoch),
                 checkpoint_every=at_least_one("training.checkpoint_every", checkpoint_every, epoch),
-                steps_per_dispatch=max(steps_per_dispatch, 1),
+                steps_per_dispatch=steps_per_dispatch,
                 evaluate_every=at_least_one("evaluation.every", evaluation.every, epoch),
                 splits=tuple(evaluation.splits),
             )
@@ -74,5 +80,6 @@ def at_least_one(field: str, duration: str, steps_per_epoch: int) -> int:
 
 def dispatch_size(stretch: int, limit: int) -> int:
     """At most `limit` steps; if possible a divisor of `stretch`, so that one program fits all."""
+    limit = min(limit, stretch)
     divisors = [n for n in range(max(limit // 2, 1), limit + 1) if stretch % n == 0]
-    return min(stretch, max(divisors, default=limit))
+    return max(divisors, default=limit)

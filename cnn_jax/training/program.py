@@ -33,8 +33,7 @@ class Program:
     """What `build` made of a config."""
 
     model: nn.Module
-    class_names: tuple[str, ...]
-    image_shape: tuple[int, int, int]
+    dataset_facts: dict[str, Any]
     preprocessing: preprocess.Preprocessing
     plan: Plan
     learning_rate: Callable[[int], Any]
@@ -51,11 +50,14 @@ def build(config: ConfigDict) -> Program:
     Raises:
       UserError: anything in the config that cannot be.
     """
+    if config.seed < 0:
+        raise errors.UserError(f"seed {config.seed} is negative")
     dataset = configs.call(data.load, "data", config.data)
     train = dataset.splits["train"]
     for split in config.evaluation.splits:
-        if split not in dataset.splits:
-            raise errors.unknown("split in evaluation.splits", split, dataset.splits)
+        if split not in set(dataset.splits) - {"train"}:
+            held_out = [name for name in dataset.splits if name != "train"]
+            raise errors.unknown("split in evaluation.splits", split, held_out)
     plan = Plan.create(config, len(train.labels))
     model = configs.call(models.create, "model", config.model, num_classes=len(dataset.class_names))
     preprocessing = configs.call(preprocess.fit, "preprocessing", config.preprocessing, train=train)
@@ -92,8 +94,7 @@ def build(config: ConfigDict) -> Program:
 
     return Program(
         model=model,
-        class_names=dataset.class_names,
-        image_shape=dataset.image_shape,
+        dataset_facts=dataset.facts(),
         preprocessing=preprocessing,
         plan=plan,
         learning_rate=learning_rate,

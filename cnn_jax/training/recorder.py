@@ -20,7 +20,7 @@ class Recorder:
     def __init__(self, program: Program, metrics: Metrics, progress: TrainingProgress):
         self._program, self._metrics, self._progress = program, metrics, progress
         self._pending: tuple[int, dict[str, Any]] | None = None
-        self._train_error = float("nan")
+        self._train_errors: list[float] = []  # of the programs since the last evaluation
 
     def training(self, first_step: int, values: dict[str, jax.Array]) -> None:
         """Takes the metrics [K] of a program just started, and writes those of the one before."""
@@ -44,10 +44,12 @@ class Recorder:
             if not np.isfinite(values["loss"]):
                 raise diverged(step, f"the {split} loss")
             self._write(step, split, values)
+        train_error = float(np.mean(self._train_errors))
+        self._train_errors = []
         numbers = "  ".join(f"{s} error {v['top1_error']:.2%}" for s, v in results.items())
         epoch = step / plan.steps_per_epoch
         self._progress.line(
-            f"epoch {epoch:.4g}  step {step:,}  train error {self._train_error:.2%}  {numbers}"
+            f"epoch {epoch:.4g}  step {step:,}  train error {train_error:.2%}  {numbers}"
         )
         return results.get("validation", {}).get("top1_error")
 
@@ -62,7 +64,7 @@ class Recorder:
         if bad.size:
             raise diverged(first + int(bad[0]) + 1, "the training loss")
         means = {name: float(value.mean()) for name, value in values.items()}
-        self._train_error = means["top1_error"]
+        self._train_errors.append(means["top1_error"])
         step = first + count
         rate = self._progress.update(step, means["loss"], means["top1_error"])
         learning_rate = float(self._program.learning_rate(step - 1))
@@ -77,7 +79,7 @@ class Recorder:
 def diverged(step: int, what: str) -> UserError:
     """What a run says that cannot go on."""
     return UserError(
-        f"{what} is not finite at step {step:,}: stopped, the last good checkpoint is kept; "
+        f"{what} is not finite at step {step:,}: stopped; checkpoints from before it are kept; "
         "try a lower learning_rate.rate, or a warm-up",
         DIVERGED,
     )

@@ -29,6 +29,8 @@ def create(
         400 steps), "linear" rises from it to the schedule.
       duration: of the whole training.
     """
+    if not 0 < options.get("rate", 1.0) < float("inf"):
+        raise errors.UserError(f"learning_rate.rate {options['rate']} is not a positive number")
     if schedule not in SCHEDULES:
         raise errors.unknown("learning_rate.schedule", schedule, SCHEDULES)
     if warmup_shape not in ("constant", "linear"):

@@ -37,7 +37,7 @@ class ResidentData(flax.struct.PyTreeNode):
 def make_train_step(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
-    loss: Callable[[Array, Array], Array],
+    loss: Callable[..., Array],
     augment: Callable[[Array, Array, Array], Array],
     seed: int,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
@@ -54,9 +54,11 @@ def make_train_step(
                 images,
                 train=True,
                 rngs={"dropout": dropout_key},
-                mutable=["batch_stats"],
+                mutable=["batch_stats", "aux_logits"],
             )
-            return loss(logits, batch.labels).mean(), (logits, updates.get("batch_stats", {}))
+            auxiliary = jax.tree.leaves(updates.get("aux_logits", {}))
+            value = loss(logits, batch.labels, auxiliary).mean()
+            return value, (logits, updates.get("batch_stats", {}))
 
         (value, (logits, batch_stats)), gradients = jax.value_and_grad(objective, has_aux=True)(
             state.params
@@ -85,7 +87,7 @@ def make_train_steps(train_step: Callable) -> Callable:
 
 def make_eval_step(model: nn.Module) -> Callable[[Any, Batch, Array], dict[str, Array]]:
     """(variables, batch, weights [B]) -> sums over the batch, and their count; no smoothing."""
-    loss = losses.create(label_smoothing=0.0)
+    loss = losses.create(label_smoothing=0.0, auxiliary_weight=0.0)
 
     def eval_step(variables, batch, weights):
         logits = model.apply(variables, batch.images, train=False)

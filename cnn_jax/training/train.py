@@ -1,16 +1,14 @@
 """The loop: trains one network and leaves every number in its run directory."""
 
-import json
 from pathlib import Path
 
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from cnn_jax.data import preprocess
-from cnn_jax.errors import UserError
+from cnn_jax.errors import UserError, first_line
 from cnn_jax.runs import curves, load_run
 from cnn_jax.runs.checkpoints import Checkpoints
-from cnn_jax.runs.directory import RunDirectory, write_whole
+from cnn_jax.runs.directory import RunDirectory
 from cnn_jax.runs.metrics import Metrics
 from cnn_jax.training.interruption import Interruption
 from cnn_jax.training.program import Program, build
@@ -33,9 +31,7 @@ def train(config: ConfigDict, workdir: Path, console: Console) -> None:
             console.print(f"{workdir} is a finished run, and is not run again", highlight=False)
         else:
             program = build(config)
-            about_data = {"class_names": program.class_names, "image_shape": program.image_shape}
-            write_whole(workdir / "dataset.json", json.dumps(about_data) + "\n")
-            preprocess.save(program.preprocessing, workdir / "preprocessing.npz")
+            directory.begin(program.dataset_facts, program.preprocessing)
             run(program, directory, console)
             curves.draw(load_run(workdir).history, workdir / "curves.png", str(workdir))
             directory.set_status("done")
@@ -73,9 +69,10 @@ def run(program: Program, directory: RunDirectory, console: Console) -> None:
                 progress.skip_time()
                 if interruption.requested and step < plan.total_steps:
                     raise stopped(interruption.requested, step, plan.total_steps)
-    except UserError as error:
+    except BaseException as error:
         names = {DIVERGED: "diverged", PREEMPTED: "preempted"}
-        directory.set_status(names.get(error.exit_code, "failed"), message=str(error))
+        status = names.get(getattr(error, "exit_code", None), "failed")
+        directory.set_status(status, message=first_line(error))
         raise
     finally:
         metrics.close()

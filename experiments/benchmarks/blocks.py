@@ -27,7 +27,7 @@ def compile_step(depth: int, batch_size: int, unroll: bool):
     """The compiled step, its state and batch, and the seconds that it took."""
     model = models.create("cifar_resnet", num_classes=10, depth=depth, unroll=unroll)
     optimizer = optax.sgd(0.1, momentum=0.9)
-    loss = losses.create(label_smoothing=0.0)
+    loss = losses.create(label_smoothing=0.0, auxiliary_weight=0.0)
     step = steps.make_train_step(model, optimizer, loss, lambda key, images, index: images, seed=0)
     make = compiler.jit(lambda: create_state(model, optimizer, (32, 32, 3), 0), once=True)
     images = jax.random.normal(jax.random.key(0), (batch_size, 32, 32, 3))

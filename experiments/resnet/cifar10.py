@@ -13,6 +13,7 @@ Departures 110 layers warm up for 400 steps (the paper: until the training error
 """
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
 
@@ -39,13 +40,13 @@ def get_config(variant: str = "") -> ConfigDict:
             "data": {
                 "name": "cifar10",
                 "path": "data/cifar10",
-                "image_size": None,
+                "image_size": placeholder(int),
                 "validation_size": 0,  # the paper chose its schedule with 5000, then trained on all
                 "split_seed": 0,
             },
             "preprocessing": {"mean": "pixel", "deviation": "none", "whitening": "none"},
             "augmentation": {"crop_padding": 4, "crop_fill": "zero", "flip": True},
-            "loss": {"label_smoothing": 0.0},
+            "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.0},
             "optimizer": {
                 "name": "momentum",
                 "momentum": 0.9,

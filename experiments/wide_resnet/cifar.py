@@ -15,6 +15,7 @@ Departures none from the text; the released code drops the rate at the start of 
 """
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
 
@@ -46,13 +47,13 @@ def get_config(variant: str = "") -> ConfigDict:
             "data": {
                 "name": chosen["dataset"],
                 "path": f"data/{chosen['dataset']}",
-                "image_size": None,
+                "image_size": placeholder(int),
                 "validation_size": 0,
                 "split_seed": 0,
             },
             "preprocessing": {"mean": "channel", "deviation": "channel", "whitening": "none"},
             "augmentation": {"crop_padding": 4, "crop_fill": "reflect", "flip": True},
-            "loss": {"label_smoothing": 0.0},
+            "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.0},
             "optimizer": {
                 "name": "momentum",
                 "momentum": 0.9,

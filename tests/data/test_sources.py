@@ -47,6 +47,13 @@ def test_digits_are_1797_real_images_in_three_distinct_stratified_splits():
     assert set(np.bincount(splits["test"].labels)) <= {35, 36, 37}
 
 
+def test_digits_refuse_a_path_and_an_image_size():
+    with pytest.raises(UserError, match="take no data.path"):
+        load("digits", "somewhere")
+    with pytest.raises(UserError, match="data.image_size 16 with digits"):
+        load("digits", image_size=16)
+
+
 def test_digits_refuse_a_second_validation_split():
     with pytest.raises(UserError, match="has a validation split of its own"):
         load("digits", validation_size=100)
@@ -94,6 +101,13 @@ def test_a_truncated_png_is_named(folder):
     file = folder / "test" / "bee" / "1.png"
     file.write_bytes(file.read_bytes()[:50])
     with pytest.raises(UserError, match=f"cannot decode the image {file}"):
+        load("folder", folder)
+
+
+def test_an_image_of_16_bits_is_named(folder):
+    file = folder / "train" / "ape" / "0.png"
+    Image.fromarray(np.full((5, 6), 1000, np.uint16)).save(file)
+    with pytest.raises(UserError, match=f"cannot decode the image {file} .*more than 8 bits"):
         load("folder", folder)
 
 

@@ -46,6 +46,16 @@ def test_a_batch_larger_than_the_data_is_refused(tiny_config):
         Plan.create(config, 1257)
 
 
+@pytest.mark.parametrize(
+    "group,field", [("training", "steps_per_dispatch"), ("evaluation", "batch_size")]
+)
+def test_a_size_below_one_is_refused(tiny_config, group, field):
+    config = tiny_config.copy_and_resolve_references()
+    config[group][field] = 0
+    with pytest.raises(UserError, match=f"{group}.{field} is 0: it must be at least 1"):
+        Plan.create(config, 1257)
+
+
 def test_the_last_step_is_always_due():
     assert PLAN.is_due(351, 1000) and not PLAN.is_due(351, 999)
     assert dataclasses.replace(PLAN, total_steps=999).is_due(500, 999)

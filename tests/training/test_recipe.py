@@ -96,7 +96,7 @@ def test_momentum_is_the_update_rule_written_out(nesterov, rate_inside, decay):
 def test_label_smoothing_spreads_its_share_over_all_classes():
     logits, labels = jnp.array([[2.0, 0.0, -1.0]]), jnp.array([0])
     log_p = np.log(np.exp(logits) / np.exp(logits).sum())[0]
-    (loss,) = losses.create(label_smoothing=0.3)(logits, labels)
+    (loss,) = losses.create(label_smoothing=0.3, auxiliary_weight=0.0)(logits, labels)
     assert float(loss) == pytest.approx(-(0.7 * log_p[0] + 0.3 * log_p.mean()), rel=1e-5)
 
 

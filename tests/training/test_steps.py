@@ -1,5 +1,6 @@
 """A step learns, several in one program are the same steps, evaluation counts each example once."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -60,7 +61,9 @@ def test_evaluation_counts_every_example_once(built, batch_size):
     variables = built.create_state().variables
     logits = built.model.apply(variables, fitted(split.images), train=False)
     numbers = evaluate.make_evaluate(built.model, split, fitted, batch_size)(variables)
-    loss = losses.create(label_smoothing=0.0)(logits, jnp.asarray(split.labels))
+    loss = losses.create(label_smoothing=0.0, auxiliary_weight=0.0)(
+        logits, jnp.asarray(split.labels)
+    )
     assert numbers["loss"] == pytest.approx(float(loss.mean()), rel=1e-4)
     wrong = (np.asarray(logits).argmax(1) != split.labels).mean()
     assert numbers["top1_error"] == pytest.approx(wrong, abs=1e-6)
@@ -72,9 +75,40 @@ def test_the_step_is_pure(built):
     train_step = steps.make_train_step(
         built.model,
         optax.sgd(0.1),
-        losses.create(label_smoothing=0.0),
+        losses.create(label_smoothing=0.0, auxiliary_weight=0.0),
         lambda key, images, index: images,
         seed=0,
     )
     first, second = jax.jit(train_step)(state, batch), jax.jit(train_step)(state, batch)
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b), first, second)
+
+
+class TwoHeads(nn.Module):
+    """A linear network with an auxiliary head."""
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        x = images.reshape(len(images), -1)
+        self.sow("aux_logits", "head", nn.Dense(10, name="auxiliary")(x))
+        return nn.Dense(10, name="main")(x)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3])
+def test_auxiliary_heads_are_trained_with_their_weight(weight):
+    model, optimizer = TwoHeads(), optax.sgd(1.0)
+    state = create_state(model, optimizer, (4, 4, 1), seed=0)
+    images = jax.random.normal(jax.random.key(0), (8, 4, 4, 1))
+    batch = steps.Batch(images, jnp.arange(8), jnp.arange(8))
+    loss = losses.create(label_smoothing=0.0, auxiliary_weight=weight)
+    train_step = steps.make_train_step(model, optimizer, loss, lambda k, x, i: x, seed=0)
+    after, metrics = train_step(state, batch)
+
+    def alone(params, head):
+        logits = images.reshape(8, -1) @ params[head]["kernel"] + params[head]["bias"]
+        return optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
+
+    gradient = jax.grad(alone)(state.params, "auxiliary")["auxiliary"]["kernel"]
+    moved = state.params["auxiliary"]["kernel"] - after.params["auxiliary"]["kernel"]
+    np.testing.assert_allclose(moved, weight * gradient, atol=1e-5)
+    total = alone(state.params, "main") + weight * alone(state.params, "auxiliary")
+    assert float(metrics["loss"]) == pytest.approx(float(total), rel=1e-5)

@@ -16,6 +16,7 @@ from rich.console import Console
 import cnn_jax
 from cnn_jax import config as configs
 from cnn_jax.errors import UserError
+from cnn_jax.runs.directory import RunDirectory
 from cnn_jax.training.train import train
 from tests.conftest import ROOT, TINY
 
@@ -91,8 +92,6 @@ def test_a_directory_that_cannot_be_written_is_refused(tiny_config, tmp_path):
 
 
 def test_two_processes_do_not_train_in_one_directory(tiny_config, tmp_path):
-    from cnn_jax.runs.directory import RunDirectory
-
     first = RunDirectory(tmp_path / "run", tiny_config)
     with pytest.raises(UserError, match="another process is training"):
         RunDirectory(tmp_path / "run", tiny_config)
@@ -120,10 +119,56 @@ def test_a_damaged_latest_checkpoint_is_set_aside_and_the_one_before_taken(
     shutil.copytree(tiny_run, workdir)
     (workdir / "status.json").unlink()
     damage(workdir / "checkpoints" / "00000057")
-    with pytest.warns(UserWarning, match="checkpoint 57 is damaged .*the one before"):
+    with pytest.warns(UserWarning, match="checkpoint 57 is damaged .*from the one before"):
         train(tiny_config, workdir, QUIET)
     assert (workdir / "damaged" / "00000057").is_dir()
     assert_same_end(workdir, tiny_run)
+
+
+def test_checkpoints_that_are_all_damaged_are_left_where_they_are(tiny_config, tiny_run, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(tiny_run, workdir)
+    (workdir / "status.json").unlink()
+    for folder in (workdir / "checkpoints").iterdir():
+        damage_truncate(folder)
+    with pytest.raises(UserError, match="no checkpoint in .* can be read"):
+        train(tiny_config, workdir, QUIET)
+    assert cnn_jax.load_run(workdir).steps == cnn_jax.load_run(tiny_run).steps
+
+
+def test_a_run_whose_data_has_changed_is_refused_and_kept(tiny_config, tiny_run, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(tiny_run, workdir)
+    (workdir / "status.json").unlink()
+    facts = json.loads((workdir / "dataset.json").read_text())
+    facts["examples"]["train"] += 1
+    (workdir / "dataset.json").write_text(json.dumps(facts))
+    with pytest.raises(UserError, match="data is not what the run .* began with: examples"):
+        train(tiny_config, workdir, QUIET)
+    assert cnn_jax.load_run(workdir).steps == cnn_jax.load_run(tiny_run).steps
+
+
+def test_a_mistake_that_was_corrected_is_no_other_config(tiny_config, tmp_path):
+    config = tiny_config.copy_and_resolve_references()
+    config.model.dropout = 7.0
+    with pytest.raises(UserError, match="dropout 7.0"):
+        train(config, tmp_path / "run", QUIET)
+    config.model.dropout = 0.5
+    RunDirectory(tmp_path / "run", config).close()
+
+
+def test_the_environment_of_a_start_on_another_machine_is_added(tiny_config, tiny_run, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(tiny_run, workdir)
+    file = workdir / "environment.json"
+    before = json.loads(file.read_text())
+    file.write_text(json.dumps({**before, "cpus": 96}))
+    directory = RunDirectory(workdir, tiny_config)
+    for _ in range(2):
+        directory.begin(json.loads((workdir / "dataset.json").read_text()), None)
+    directory.close()
+    after = json.loads(file.read_text())
+    assert after["cpus"] == 96 and [later["cpus"] for later in after["later"]] == [before["cpus"]]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
