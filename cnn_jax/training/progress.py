@@ -18,9 +18,8 @@ class TrainingProgress:
         self._step, self._time, self._rate = first_step, time.monotonic(), 0.0
         self._printed = 0.0
         self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:,}/{task.total:,} steps"),
+            BarColumn(bar_width=12),
+            TextColumn("{task.completed:,}/{task.total:,}"),
             TextColumn("{task.fields[text]}"),
             TimeRemainingColumn(),
             console=console,
