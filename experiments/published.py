@@ -70,7 +70,7 @@ def sizes() -> Iterator[Size]:
     for name, row in released.items():
         options, image = torchvision.options(name), 299 if name == "inception_v3" else 224
         yield Size(options, 1000, image, "parameters", row["parameters"], "torchvision")
-        operations = row["multiply_adds"] * 1e9
+        operations = round(row["multiply_adds"] * 1e9)
         yield Size(options, 1000, image, "multiply_adds", operations, "torchvision")
 
 
@@ -93,7 +93,7 @@ def residual() -> Iterator[Size]:
         yield Size(options, 10, 32, "parameters", printed, "arXiv:1512.03385, Table 6")
         counted = "counted from section 4.2"
         yield Size(options, 10, 32, "parameters", row["parameters"], counted)
-        yield Size(options, 10, 32, "multiply_adds", row["multiply_adds"] * 1e6, counted)
+        yield Size(options, 10, 32, "multiply_adds", round(row["multiply_adds"] * 1e6), counted)
 
 
 def wide() -> Iterator[Size]:
@@ -106,5 +106,5 @@ def wide() -> Iterator[Size]:
             yield Size(options, 10, 32, "parameters", printed, "arXiv:1605.07146, Table 4")
         for classes in (10, 100):
             yield Size(options, classes, 32, "parameters", row[classes], "counted from Table 1")
-        operations = row["multiply_adds"] * 1e9
+        operations = round(row["multiply_adds"] * 1e9)
         yield Size(options, 10, 32, "multiply_adds", operations, "counted from Table 1")

@@ -1,5 +1,6 @@
 """The command line does what its help says, and tells mistakes in one line."""
 
+import json
 import re
 
 import numpy as np
@@ -64,6 +65,22 @@ def test_summary_adds_up_to_the_parameters_of_the_paper(capsys):
     arguments = ["--config.model.name=cifar_resnet", "--image=32x32x3"]
     _, out, _ = run(capsys, "summary", *arguments)
     assert "269,722" in out and "conv4/block3/conv2" in out
+
+
+def test_summary_shows_the_published_number_and_the_difference(capsys):
+    arguments = ["--config.model.name=resnet", "--image=224x224x3", "--classes=1000"]
+    _, out, _ = run(capsys, "summary", *arguments)
+    assert "3,800,000,000 (arXiv:1512.03385, Table 1), difference +57,973,248, +1.53%" in out
+
+
+def test_summary_as_json_has_layers_totals_and_published_sizes(capsys):
+    arguments = ["--config.model.name=squeezenet", "--image=227x227x3", "--classes=1000", "--json"]
+    _, out, _ = run(capsys, "summary", *arguments)
+    found = json.loads(out)
+    assert found["total"]["parameters"] == 1_248_424
+    assert found["layers"][0]["output_shape"] == [111, 111, 96]
+    assert found["layers"][0]["activation_bytes"] == 4 * 111 * 111 * 96
+    assert 1_248_424 in [size["value"] for size in found["published"]]
 
 
 def test_eval_repeats_the_number_of_the_run(tiny_run, capsys):

@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import pytest
 
+import launch
 from cnn_jax import models
 from cnn_jax.errors import UserError
 from cnn_jax.interop import compare, convert, torchvision, weights
@@ -46,7 +47,7 @@ def test_logits_are_those_of_torch_and_the_way_back_gives_the_same_arrays(
     assert all((back[key] == state[key]).all() for key in state)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vgg11_bn", "googlenet"])
+@pytest.mark.parametrize("name", ["resnet18", "vgg11_bn", "googlenet", "inception_v3"])
 def test_training_mode_gives_the_logits_and_statistics_of_torch(name, network, arrays, torch):
     made = network(name)
     for part in made.modules():
@@ -55,9 +56,12 @@ def test_training_mode_gives_the_logits_and_statistics_of_torch(name, network, a
     made.train()
     options = {"dropout": 0.0} if name != "resnet18" else {}
     options |= {"auxiliary_dropout": 0.0} if name == "googlenet" else {}
+    if name == "inception_v3":  # whose auxiliary head needs images of 299
+        options["auxiliary"] = "none"
+        made.aux_logits, made.AuxLogits = False, None
     model = torchvision.module(name, 7, **options)
     variables = torchvision.to_flax(name, arrays(made))
-    images = images_for(name, batch=8)
+    images = images_for(name, {"inception_v3": 139}.get(name), batch=8)
     with torch.no_grad():
         output = made(as_torch(torch, images))
     theirs = getattr(output, "logits", output).numpy()
@@ -234,6 +238,19 @@ def test_the_first_layer_that_diverges_is_found(network, arrays):
     rows = compare.layer_differences("squeezenet1_1", state, images_for("squeezenet1_1"))
     assert len(rows) == 26 and max(row.relative for row in rows) < 1e-4
     assert (rows[0].layer, rows[0].torch_layer) == ("conv1", "features.0")
+
+
+def test_the_command_line_converts_and_compares(network, arrays, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    source, target = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    convert.write_state_dict(source, arrays(network("squeezenet1_1").eval()))
+    arguments = ["convert", "squeezenet1_1", str(source), f"--out={target}", "--check"]
+    assert launch.main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "fire9/expand3x3" in out and "diverges by more than 1e-4: none" in out
+    assert weights.load(target)["params"]["conv1"]["kernel"].shape == (3, 3, 3, 64)
+    assert launch.main(["convert", "resnet18", str(source), f"--out={target}"]) == 1
+    assert "these are not weights of resnet18: missing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
