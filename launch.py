@@ -207,7 +207,7 @@ def summary(arguments: argparse.Namespace, console: Console) -> None:
     for size in known:
         difference = total[size.quantity] - size.value
         console.print(
-            f"published {size.quantity.replace('_', '-')}: {size.value:,.0f} ({size.source}), "
+            f"{size.source}: {size.value:,.0f} {size.quantity.replace('_', '-')}, "
             f"difference {difference:+,.0f}, {difference / size.value:+.2%}",
             highlight=False,
         )
