@@ -60,6 +60,14 @@ def model_options(name: str) -> dict[str, Any]:
 
 def load_experiment(path: Path) -> ModuleType:
     """Imports an experiment file: `get_config(variant)`, and `VARIANTS` for the list of them."""
+    module = load_module(path)
+    if not hasattr(module, "get_config"):
+        raise UserError(f"{path} is no experiment: it has no function get_config(variant)", 2)
+    return module
+
+
+def load_module(path: Path) -> ModuleType:
+    """Imports a file below `experiments/`, which no module of `cnn_jax` knows by name."""
     if not path.is_file():
         raise UserError(f"no experiment file {path}; `python launch.py list` shows them", 2)
     spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
@@ -72,8 +80,6 @@ def load_experiment(path: Path) -> ModuleType:
         line = traceback.extract_tb(error.__traceback__)[-1].lineno
         line = error.lineno if isinstance(error, SyntaxError) else line
         raise UserError(f"{path}, line {line}: {type(error).__name__}: {error}") from error
-    if not hasattr(module, "get_config"):
-        raise UserError(f"{path} is no experiment: it has no function get_config(variant)", 2)
     return module
 
 

@@ -1,0 +1,37 @@
+"""What several commands take from the command line."""
+
+import argparse
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+import cnn_jax
+
+QUICKSTART = "experiments/quickstart.py"
+
+
+def add_config(add) -> None:
+    """`--config=FILE[:variant]`; the `--config.field=value` become `arguments.overrides`."""
+    add("--config", default=QUICKSTART, metavar="FILE[:variant]", help="the experiment")
+    add("--config.FIELD", dest="_", metavar="VALUE", help="changes a field: --config.seed=1")
+
+
+def add_run(add) -> None:
+    """A run, and which of its checkpoints."""
+    add("run", type=Path, metavar="RUN", help="the directory of a run")
+    add("--step", default="last", help="last, best (lowest validation error), or a number")
+
+
+def load_config(arguments: argparse.Namespace) -> ConfigDict:
+    """The config that the arguments name; experiments are found from anywhere."""
+    file, _, _ = arguments.config.partition(":")
+    elsewhere = not Path(file).exists() and (arguments.home / file).exists()
+    here = f"{arguments.home}/" if elsewhere else ""
+    return cnn_jax.load_config(here + arguments.config, arguments.overrides)
+
+
+def positive(text: str) -> int:
+    """A number of at least 1."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of at least 1")
+    return int(text)
