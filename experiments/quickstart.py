@@ -47,12 +47,21 @@ def get_config(variant: str = "") -> ConfigDict:
                 "warmup_shape": "linear",
                 "warmup_rate": 0.0,
             },
+            "ema": {"decay": 0.0, "ramp": False},
+            "precision": {"matmul": "default"},
+            "parallel": {"params": "replicated"},
             "training": {
                 "duration": "40 epochs",
                 "batch_size": 64,
+                "accumulate": 1,
                 "checkpoint_every": "5 epochs",
                 "steps_per_dispatch": 20,
             },
-            "evaluation": {"every": "1 epoch", "splits": ["validation"], "batch_size": 180},
+            "evaluation": {
+                "every": "1 epoch",
+                "splits": ["validation"],
+                "batch_size": 180,
+                "weights": "raw",
+            },
         }
     )

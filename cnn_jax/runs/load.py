@@ -117,13 +117,26 @@ class Run:
             raise UserError(f"{self.path} has no checkpoint {step!r}; it has best, last, {have}")
         return int(step)
 
-    def variables(self, step: int | str = "last") -> dict[str, Any]:
-        """`{"params", "batch_stats"}` as NumPy arrays; `step` is "best", "last" or a number."""
+    def variables(self, step: int | str = "last", weights: str | None = None) -> dict[str, Any]:
+        """`{"params", "batch_stats"}` as NumPy arrays.
+
+        Args:
+          step: "best", "last" or a number.
+          weights: "raw", or "ema" for their averages; None takes those that the run evaluates.
+        """
         from cnn_jax.runs import checkpoints
 
         found = self.find_step(step)
         directory = self.path / "checkpoints"
-        return checkpoints.load_arrays(directory, found, ("params", "batch_stats"))
+        which = self.config.evaluation.weights if weights is None else weights
+        if which == "raw":
+            return checkpoints.load_arrays(directory, found, ("params", "batch_stats"))
+        if which != "ema" or not self.config.ema.decay:
+            raise UserError(
+                f"{self.path} has no weights {which!r}; it keeps raw ones"
+                + (" and ema" if self.config.ema.decay else "")
+            )
+        return checkpoints.load_arrays(directory, found, ("ema",))["ema"]
 
     def predict(self, images: np.ndarray, step: int | str = "last") -> np.ndarray:
         """Probabilities [B, classes] of uint8 images [B, H, W, C], preprocessed as in training."""

@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from cnn_jax import config as configs
 from cnn_jax import data, errors
@@ -13,22 +14,33 @@ from cnn_jax.data.batches import evaluation_batches
 from cnn_jax.data.dataset import Split
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.runs import Run
-from cnn_jax.training import compiler, parallel, steps
+from cnn_jax.training import compiler, parallel, precision, steps
 
 
 def make_evaluate(
-    model: nn.Module, split: Split, preprocessing: Preprocessing, batch_size: int
+    model: nn.Module,
+    split: Split,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    *,
+    precise: Callable[[Callable], Callable],
+    mesh: Mesh,
 ) -> Callable[[Any], dict[str, float]]:
     """`evaluate(variables)`: mean loss, top-1 and top-5 error (0-1) of the single central view."""
-    mesh = parallel.data_mesh()
     resident = steps.ResidentData(*split, preprocessing)
-    resident = jax.device_put(resident, parallel.replicated(mesh))
+    whole = parallel.replicated(mesh)
+    resident = jax.device_put(resident, whole)
     batches = evaluation_batches(len(split.labels), parallel.rounded_up(batch_size, mesh))
     indices, weights = jax.device_put(batches, parallel.by_batch(mesh))
-    eval_steps = compiler.jit(steps.make_eval_steps(steps.make_eval_step(model)))
+    eval_steps = steps.make_eval_steps(steps.make_eval_step(model))
+
+    def gathered(variables, *data):
+        return eval_steps(jax.lax.with_sharding_constraint(variables, whole), *data)
+
+    program = compiler.jit(precise(gathered))
 
     def evaluate(variables):
-        sums = {k: float(v) for k, v in eval_steps(variables, resident, indices, weights).items()}
+        sums = {k: float(v) for k, v in program(variables, resident, indices, weights).items()}
         count = sums.pop("count")
         assert count == len(split.labels), f"counted {count} of {len(split.labels)} examples"
         return {name: float(np.float64(value) / count) for name, value in sums.items()}
@@ -54,5 +66,12 @@ def evaluate_run(run: Run, step: int, split: str, path: str | None) -> dict[str,
     if split not in dataset.splits:
         raise errors.unknown(f"split of {config.data.name}", split, dataset.splits)
     images = dataset.splits[split]
-    evaluate = make_evaluate(run.model, images, run.preprocessing, config.evaluation.batch_size)
+    evaluate = make_evaluate(
+        run.model,
+        images,
+        run.preprocessing,
+        config.evaluation.batch_size,
+        precise=configs.call(precision.create, "precision", config.precision),
+        mesh=parallel.data_mesh(),
+    )
     return evaluate(run.variables(step))

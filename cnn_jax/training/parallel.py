@@ -1,14 +1,21 @@
-"""One mesh over all devices: the batch is split, everything else is on each of them."""
+"""One mesh over the devices: the batch is split, parameters are whole or split as well."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from cnn_jax import errors
 from cnn_jax.errors import UserError
 
+PARAMS = ("replicated", "sharded")
 
-def data_mesh() -> Mesh:
-    """All devices on one axis, "data"."""
-    return Mesh(jax.devices(), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+
+def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """`devices`, by default all there are, on one axis, "data"."""
+    devices = jax.devices() if devices is None else devices
+    return Mesh(devices, ("data",), axis_types=(jax.sharding.AxisType.Auto,))
 
 
 def rounded_up(batch_size: int, mesh: Mesh) -> int:
@@ -16,14 +23,18 @@ def rounded_up(batch_size: int, mesh: Mesh) -> int:
     return -(-batch_size // mesh.size) * mesh.size
 
 
-def check_batch(batch_size: int, mesh: Mesh) -> None:
-    """Raises `UserError` where a training batch does not divide by the number of devices."""
-    if batch_size % mesh.size:
-        above = rounded_up(batch_size, mesh)
-        fitting = " or ".join(str(n) for n in (above - mesh.size, above) if n)
+def check_batch(batch_size: int, parts: int, mesh: Mesh) -> None:
+    """Raises `UserError` where a batch does not divide into its parts, and these by the devices."""
+    if parts < 1:
+        raise UserError(f"training.accumulate {parts} is not at least 1")
+    unit = parts * mesh.size
+    if batch_size % unit:
+        above = -(-batch_size // unit) * unit
+        fitting = " or ".join(str(n) for n in (above - unit, above) if n)
+        accumulated = f"{parts} parts on " if parts > 1 else ""
         raise UserError(
-            f"training.batch_size {batch_size} does not divide by {mesh.size} devices: "
-            f"take {fitting}"
+            f"training.batch_size {batch_size} does not divide by {accumulated}{mesh.size} "
+            f"devices: take {fitting}"
         )
 
 
@@ -35,3 +46,23 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def by_batch(mesh: Mesh) -> NamedSharding:
     """[steps, batch, ...], split along the batch."""
     return NamedSharding(mesh, PartitionSpec(None, "data"))
+
+
+def shardings(tree: Any, mesh: Mesh, params: str) -> Any:
+    """A sharding for each array of a state (or its shape).
+
+    Args:
+      params: "replicated": each device has all of it; "sharded": a share of every array that has
+        an axis which divides by the number of devices, the longest such axis, and all of the rest.
+    """
+    if params not in PARAMS:
+        raise errors.unknown("parallel.params", params, PARAMS)
+
+    def split(array) -> NamedSharding:
+        axes = [i for i, size in enumerate(array.shape) if size % mesh.size == 0]
+        if params == "replicated" or not axes:
+            return replicated(mesh)
+        longest = max(axes, key=lambda i: array.shape[i])
+        return NamedSharding(mesh, PartitionSpec(*[None] * longest, "data"))
+
+    return jax.tree.map(split, tree)

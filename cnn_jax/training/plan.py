@@ -15,6 +15,7 @@ class Plan:
     """All numbers are steps, but for the batch size; `splits` are those of each evaluation."""
 
     batch_size: int
+    parts: int  # of each batch, whose gradients are accumulated
     steps_per_epoch: int
     total_steps: int
     checkpoint_every: int
@@ -26,7 +27,9 @@ class Plan:
     def create(cls, config: ConfigDict, train_size: int) -> "Plan":
         """Reads the groups `training` and `evaluation`, for a training split of `train_size`."""
 
-        def plan(batch_size, duration, checkpoint_every, steps_per_dispatch, evaluation):
+        def plan(
+            batch_size, accumulate, duration, checkpoint_every, steps_per_dispatch, evaluation
+        ):
             if not 1 <= batch_size <= train_size:
                 raise UserError(
                     f"training.batch_size is {batch_size}: with {train_size:,} training images it "
@@ -41,6 +44,7 @@ class Plan:
             epoch = train_size // batch_size
             return cls(
                 batch_size=batch_size,
+                parts=accumulate,
                 steps_per_epoch=epoch,
                 total_steps=at_least_one("training.duration", duration, epoch),
                 checkpoint_every=at_least_one("training.checkpoint_every", checkpoint_every, epoch),

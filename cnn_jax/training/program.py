@@ -1,6 +1,6 @@
 """From a config to what the loop needs: data on the device, the network, compiled steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,12 @@ from cnn_jax.data import augment, preprocess
 from cnn_jax.data.batches import batch_indices
 from cnn_jax.training import (
     compiler,
+    ema,
     evaluate,
     losses,
     optimizers,
     parallel,
+    precision,
     schedules,
     state,
     steps,
@@ -37,6 +39,7 @@ class Program:
     preprocessing: preprocess.Preprocessing
     plan: Plan
     learning_rate: Callable[[int], Any]
+    weights: str  # those that are evaluated, "raw" or "ema"
     create_state: Callable[[], state.TrainState]
     state_template: state.TrainState  # of jax.ShapeDtypeStruct, with shardings
     run_steps: Callable[[state.TrainState, int, int], tuple[state.TrainState, Metrics]]
@@ -44,8 +47,11 @@ class Program:
     is_finite: Callable[[Any], jax.Array]
 
 
-def build(config: ConfigDict) -> Program:
+def build(config: ConfigDict, devices: Sequence[jax.Device] | None = None) -> Program:
     """Reads the data, makes the network and the programs; nothing is trained yet.
+
+    Args:
+      devices: those to train on, by default all there are.
 
     Raises:
       UserError: anything in the config that cannot be.
@@ -71,26 +77,36 @@ def build(config: ConfigDict) -> Program:
     optimizer = configs.call(
         optimizers.create, "optimizer", config.optimizer, learning_rate=learning_rate
     )
+    mesh = parallel.data_mesh(devices)
+    parallel.check_batch(plan.batch_size, plan.parts, mesh)
+    whole, by_batch = parallel.replicated(mesh), parallel.by_batch(mesh)
+    keeps_average = config.ema.decay > 0
+    if config.evaluation.weights == "ema" and not keeps_average:
+        raise errors.UserError("evaluation.weights is 'ema', but ema.decay is 0: none are kept")
+    precise = configs.call(precision.create, "precision", config.precision)
     train_step = steps.make_train_step(
         model,
         optimizer,
         loss=configs.call(losses.create, "loss", config.loss),
         augment=configs.call(augment.create, "augmentation", config.augmentation),
-        seed=config.seed,
+        average=configs.call(ema.create, "ema", config.ema) if keeps_average else None,
+        parts=plan.parts,
+        gather=lambda params: jax.lax.with_sharding_constraint(params, whole),
     )
 
-    mesh = parallel.data_mesh()
-    parallel.check_batch(plan.batch_size, mesh)
-    whole, by_batch = parallel.replicated(mesh), parallel.by_batch(mesh)
+    def create_state():
+        return state.create_state(model, optimizer, dataset.image_shape, config.seed, keeps_average)
+
+    shapes = jax.eval_shape(create_state)
+    placed = configs.call(parallel.shardings, "parallel", config.parallel, tree=shapes, mesh=mesh)
+    train_steps = compiler.jit(
+        precise(steps.make_train_steps(train_step)), donate_argnums=0, out_shardings=(placed, whole)
+    )
     resident = jax.device_put(steps.ResidentData(*train, preprocessing), whole)
-    train_steps = compiler.jit(steps.make_train_steps(train_step), donate_argnums=0)
 
     def run_steps(train_state, first_step, count):
         indices = batch_indices(config.seed, first_step, count, plan.batch_size, len(train.labels))
         return train_steps(train_state, resident, jax.device_put(indices, by_batch))
-
-    def create_state():
-        return state.create_state(model, optimizer, dataset.image_shape, config.seed)
 
     return Program(
         model=model,
@@ -98,15 +114,22 @@ def build(config: ConfigDict) -> Program:
         preprocessing=preprocessing,
         plan=plan,
         learning_rate=learning_rate,
-        create_state=compiler.jit(create_state, once=True, out_shardings=whole),
+        weights=config.evaluation.weights,
+        create_state=compiler.jit(create_state, once=True, out_shardings=placed),
         state_template=jax.tree.map(
-            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=whole),
-            jax.eval_shape(create_state),
+            lambda a, sharding: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding),
+            shapes,
+            placed,
         ),
         run_steps=run_steps,
         evaluate={
             split: evaluate.make_evaluate(
-                model, dataset.splits[split], preprocessing, config.evaluation.batch_size
+                model,
+                dataset.splits[split],
+                preprocessing,
+                config.evaluation.batch_size,
+                precise=precise,
+                mesh=mesh,
             )
             for split in {*config.evaluation.splits, "test"}
         },

@@ -39,7 +39,8 @@ class Recorder:
         splits = dict.fromkeys(plan.splits)
         if step == plan.total_steps:
             splits["test"] = None
-        results = {split: self._program.evaluate[split](state.variables) for split in splits}
+        weights = state.weights(self._program.weights)
+        results = {split: self._program.evaluate[split](weights) for split in splits}
         for split, values in results.items():
             if not np.isfinite(values["loss"]):
                 raise diverged(step, f"the {split} loss")

@@ -39,39 +39,69 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     loss: Callable[..., Array],
     augment: Callable[[Array, Array, Array], Array],
-    seed: int,
+    *,
+    average: Callable[[Any, Any, Array], Any] | None = None,
+    parts: int = 1,
+    gather: Callable[[Any], Any] = lambda params: params,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
-    """Augment, forward, loss, gradient, update; metrics are means over the batch."""
+    """Augment, forward, loss, gradient, update, average; metrics are means over the batch.
 
-    def train_step(state, batch):
-        step_key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 1), state.step)
-        augment_key, dropout_key = jax.random.split(step_key)
-        images = augment(augment_key, batch.images, batch.index)
+    Args:
+      average: `(ema, variables, step) -> ema`, None where the state has no averages.
+      parts: the gradient is the mean of those of so many parts of the batch, one after the other
+        (Caffe's `iter_size`): less memory, and batch norm sees the examples of a part only.
+      gather: brings sharded parameters together for the forward pass.
+    """
+
+    def gradient_of(state, batch, dropout_key):
+        """The gradient of one part, its batch statistics and metrics."""
 
         def objective(params):
             logits, updates = model.apply(
-                {"params": params, "batch_stats": state.batch_stats},
-                images,
+                {"params": gather(params), "batch_stats": state.batch_stats},
+                batch.images,
                 train=True,
                 rngs={"dropout": dropout_key},
                 mutable=["batch_stats", "aux_logits"],
             )
             auxiliary = jax.tree.leaves(updates.get("aux_logits", {}))
             value = loss(logits, batch.labels, auxiliary).mean()
-            return value, (logits, updates.get("batch_stats", {}))
+            errors = losses.errors(logits, batch.labels)
+            metrics = {"loss": value, **{name: error.mean() for name, error in errors.items()}}
+            return value, (updates.get("batch_stats", {}), metrics)
 
-        (value, (logits, batch_stats)), gradients = jax.value_and_grad(objective, has_aux=True)(
-            state.params
-        )
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        state = state.replace(
-            step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
-            batch_stats=batch_stats,
-            opt_state=opt_state,
-        )
-        errors = losses.errors(logits, batch.labels)
-        return state, {"loss": value, **{name: e.mean() for name, e in errors.items()}}
+        gradient, aside = jax.grad(objective, has_aux=True)(state.params)
+        return gradient, *aside
+
+    def accumulated_gradient(state, batch, dropout_key):
+        # Part j has the examples j, j + parts, ...: each device finds its share of it at home.
+        split = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
+
+        def add(carry, part):
+            total, batch_stats = carry
+            gradient, batch_stats, metrics = gradient_of(
+                state.replace(batch_stats=batch_stats), *part
+            )
+            return (jax.tree.map(jnp.add, total, gradient), batch_stats), metrics
+
+        start = (jax.tree.map(jnp.zeros_like, state.params), state.batch_stats)
+        keys = jax.random.split(dropout_key, parts)
+        (total, batch_stats), metrics = jax.lax.scan(add, start, (split, keys))
+        mean = jax.tree.map(lambda value: value.mean(0), metrics)
+        return jax.tree.map(lambda g: g / parts, total), batch_stats, mean
+
+    def train_step(state, batch):
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(state.seed), 1), state.step)
+        augment_key, dropout_key = jax.random.split(key)
+        batch = batch._replace(images=augment(augment_key, batch.images, batch.index))
+        make_gradient = gradient_of if parts == 1 else accumulated_gradient
+        gradient, batch_stats, metrics = make_gradient(state, batch, dropout_key)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = state.ema
+        if average:
+            ema = average(ema, {"params": params, "batch_stats": batch_stats}, state.step)
+        return TrainState(state.seed, state.step + 1, params, batch_stats, opt_state, ema), metrics
 
     return train_step
 

@@ -52,7 +52,6 @@ def build(depth: int, count: int):
         optimizer,
         loss=configs.call(losses.create, "loss", config.loss),
         augment=configs.call(augment.create, "augmentation", config.augmentation),
-        seed=0,
     )
     fitted = configs.call(preprocess.fit, "preprocessing", config.preprocessing, train=split)
     resident = jax.device_put(steps.ResidentData(*split, fitted))

@@ -64,14 +64,23 @@ def get_config(variant: str = "") -> ConfigDict:
                 "warmup_shape": "constant",
                 "warmup_rate": 0.01,
             },
+            "ema": {"decay": 0.0, "ramp": False},
+            "precision": {"matmul": "default"},
+            "parallel": {"params": "replicated"},
             "training": {
                 "duration": "64000 steps",
                 "batch_size": 128,
+                "accumulate": 1,
                 "checkpoint_every": "1 epoch",
                 "steps_per_dispatch": 10,
             },
             # Plotted by the epoch as in the paper's Figure 6; nothing is chosen by it.
-            "evaluation": {"every": "1 epoch", "splits": ["test"], "batch_size": 500},
+            "evaluation": {
+                "every": "1 epoch",
+                "splits": ["test"],
+                "batch_size": 500,
+                "weights": "raw",
+            },
         }
     )
     if chosen["recipe"] == "fast":

@@ -71,14 +71,23 @@ def get_config(variant: str = "") -> ConfigDict:
                 "warmup_shape": "linear",
                 "warmup_rate": 0.0,
             },
+            "ema": {"decay": 0.0, "ramp": False},
+            "precision": {"matmul": "default"},
+            "parallel": {"params": "replicated"},
             "training": {
                 "duration": "200 epochs",
                 "batch_size": 128,
+                "accumulate": 1,
                 "checkpoint_every": "1 epoch",
                 "steps_per_dispatch": 10,
             },
             # Plotted by the epoch as in the paper's Figures 2 and 3; nothing is chosen by it.
-            "evaluation": {"every": "1 epoch", "splits": ["test"], "batch_size": 500},
+            "evaluation": {
+                "every": "1 epoch",
+                "splits": ["test"],
+                "batch_size": 500,
+                "weights": "raw",
+            },
         }
     )
     if chosen["recipe"] == "fast":

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import cnn_jax
 from cnn_jax import data
@@ -9,6 +10,7 @@ from cnn_jax.errors import UserError
 from cnn_jax.runs import metrics
 from cnn_jax.runs.metrics import Metrics
 from cnn_jax.training.evaluate import evaluate_run
+from cnn_jax.training.train import train
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +93,20 @@ def test_lines_after_the_step_that_a_run_goes_on_from_are_dropped(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("".join(lines))
     Metrics(tmp_path, last_step=2, seconds=2.0).close()
     assert [line["step"] for line in metrics.read(tmp_path)] == [1, 2]
+
+
+def test_a_run_with_averages_evaluates_and_gives_them(tiny_config, tmp_path):
+    config = tiny_config.copy_and_resolve_references()
+    config.training.duration = "1 epoch"
+    config.ema.decay, config.evaluation.weights = 0.9, "ema"
+    train(config, tmp_path / "run", Console(quiet=True))
+    run = cnn_jax.load_run(tmp_path / "run")
+    kernels = [v["params"]["fc"]["kernel"] for v in (run.variables(), run.variables(weights="raw"))]
+    assert (kernels[0] != kernels[1]).all()
+    found = evaluate_run(run, run.find_step("last"), "test", None)
+    assert found["loss"] == pytest.approx(run.summary["test"]["loss"], rel=1e-5)
+
+
+def test_averages_that_a_run_does_not_keep_are_refused(tiny_run):
+    with pytest.raises(UserError, match="has no weights 'ema'; it keeps raw ones"):
+        cnn_jax.load_run(tiny_run).variables(weights="ema")

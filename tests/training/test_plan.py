@@ -9,6 +9,7 @@ from cnn_jax.training.plan import Plan, dispatch_size
 
 PLAN = Plan(
     batch_size=128,
+    parts=1,
     steps_per_epoch=351,
     total_steps=1000,
     checkpoint_every=500,

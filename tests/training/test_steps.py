@@ -7,9 +7,15 @@ import numpy as np
 import optax
 import pytest
 
+from cnn_jax import models
 from cnn_jax.data import Split, preprocess
-from cnn_jax.training import evaluate, losses, program, steps
+from cnn_jax.errors import UserError
+from cnn_jax.models import layers
+from cnn_jax.training import ema, evaluate, losses, precision, program, steps
+from cnn_jax.training.parallel import data_mesh
 from cnn_jax.training.state import create_state
+
+PRECISE = precision.create(matmul="default")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +66,10 @@ def test_evaluation_counts_every_example_once(built, batch_size):
     fitted = preprocess.fit(split, mean="pixel", deviation="scalar", whitening="none")
     variables = built.create_state().variables
     logits = built.model.apply(variables, fitted(split.images), train=False)
-    numbers = evaluate.make_evaluate(built.model, split, fitted, batch_size)(variables)
+    evaluated = evaluate.make_evaluate(
+        built.model, split, fitted, batch_size, precise=PRECISE, mesh=data_mesh()
+    )
+    numbers = evaluated(variables)
     loss = losses.create(label_smoothing=0.0, auxiliary_weight=0.0)(
         logits, jnp.asarray(split.labels)
     )
@@ -77,7 +86,6 @@ def test_the_step_is_pure(built):
         optax.sgd(0.1),
         losses.create(label_smoothing=0.0, auxiliary_weight=0.0),
         lambda key, images, index: images,
-        seed=0,
     )
     first, second = jax.jit(train_step)(state, batch), jax.jit(train_step)(state, batch)
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b), first, second)
@@ -100,7 +108,7 @@ def test_auxiliary_heads_are_trained_with_their_weight(weight):
     images = jax.random.normal(jax.random.key(0), (8, 4, 4, 1))
     batch = steps.Batch(images, jnp.arange(8), jnp.arange(8))
     loss = losses.create(label_smoothing=0.0, auxiliary_weight=weight)
-    train_step = steps.make_train_step(model, optimizer, loss, lambda k, x, i: x, seed=0)
+    train_step = steps.make_train_step(model, optimizer, loss, lambda k, x, i: x)
     after, metrics = train_step(state, batch)
 
     def alone(params, head):
@@ -112,3 +120,98 @@ def test_auxiliary_heads_are_trained_with_their_weight(weight):
     np.testing.assert_allclose(moved, weight * gradient, atol=1e-5)
     total = alone(state.params, "main") + weight * alone(state.params, "auxiliary")
     assert float(metrics["loss"]) == pytest.approx(float(total), rel=1e-5)
+
+
+class Linear(nn.Module):
+    """A network whose gradient is a sum over the examples."""
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        return nn.Dense(10)(images.reshape(len(images), -1))
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_the_gradient_of_accumulated_parts_is_that_of_the_whole_batch(parts):
+    model, optimizer = Linear(), optax.sgd(1.0)
+    state = create_state(model, optimizer, (4, 4, 1), seed=0)
+    images = jax.random.normal(jax.random.key(0), (8, 4, 4, 1))
+    batch = steps.Batch(images, jnp.arange(8), jnp.arange(8))
+    loss = losses.create(label_smoothing=0.0, auxiliary_weight=0.0)
+
+    def after(parts):
+        step = steps.make_train_step(model, optimizer, loss, lambda k, x, i: x, parts=parts)
+        return step(state, batch)
+
+    (whole, whole_metrics), (accumulated, metrics) = after(1), after(parts)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), whole.params, accumulated.params
+    )
+    for name, value in whole_metrics.items():
+        assert float(metrics[name]) == pytest.approx(float(value), rel=1e-5)
+
+
+class Norm(nn.Module):
+    """A batch norm alone, which writes what it saw."""
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        x = layers.BatchNorm(momentum=0.5, name="bn")(images, train)
+        return nn.Dense(10)(x.mean((1, 2)))
+
+
+def test_running_averages_see_the_accumulated_parts_one_after_the_other():
+    state = create_state(Norm(), optax.sgd(0.0), (2, 2, 1), seed=0)
+    # Parts are the examples 0, 2 and 1, 3: their means are 1 and 3.
+    images = jnp.asarray([1.0, 3.0, 1.0, 3.0])[:, None, None, None] * jnp.ones((4, 2, 2, 1))
+    batch = steps.Batch(images, jnp.arange(4), jnp.arange(4))
+    loss = losses.create(label_smoothing=0.0, auxiliary_weight=0.0)
+    step = steps.make_train_step(Norm(), optax.sgd(0.0), loss, lambda k, x, i: x, parts=2)
+    after, _ = step(state, batch)
+    assert float(after.batch_stats["bn"]["mean"][0]) == pytest.approx((0.5 * 1 + 3) / 2)
+
+
+@pytest.mark.parametrize("ramp,rates", [(False, (0.9, 0.9)), (True, (0.1, 2 / 11))])
+def test_averages_follow_parameters_and_statistics_with_the_decay(ramp, rates):
+    average = ema.create(decay=0.9, ramp=ramp)
+    loss = losses.create(label_smoothing=0.0, auxiliary_weight=0.0)
+    optimizer = optax.sgd(1.0)
+    state = create_state(Norm(), optimizer, (2, 2, 1), seed=0, keep_average=True)
+    images = jax.random.normal(jax.random.key(0), (4, 2, 2, 1))
+    batch = steps.Batch(images, jnp.arange(4), jnp.arange(4))
+    step = steps.make_train_step(Norm(), optimizer, loss, lambda k, x, i: x, average=average)
+    expected = state.variables
+    for rate in rates:
+        state, _ = step(state, batch)
+        expected = optax.incremental_update(state.variables, expected, 1 - rate)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), state.ema, expected
+    )
+
+
+def test_evaluating_averages_that_are_not_kept_is_refused(tiny_config):
+    config = tiny_config.copy_and_resolve_references()
+    config.evaluation.weights = "ema"
+    with pytest.raises(UserError, match="evaluation.weights is 'ema', but ema.decay is 0"):
+        program.build(config)
+
+
+@pytest.mark.parametrize("matmul", ["default", "float32"])
+def test_products_have_the_precision_of_the_config(matmul, built):
+    precise = precision.create(matmul=matmul)
+    variables = built.create_state().variables
+    forward = precise(lambda images: built.model.apply(variables, images, train=False))
+    text = str(jax.make_jaxpr(forward)(jnp.ones((1, 8, 8, 1))))
+    assert ("Precision.HIGHEST" in text) == (matmul == "float32")
+
+
+@pytest.mark.parametrize("name", ["wide_resnet", "cifar_resnet", "squeezenet"])
+def test_bfloat16_networks_keep_parameters_and_statistics_in_float32(name):
+    model = models.create(name, num_classes=10, dtype="bfloat16")
+    images = jnp.ones((2, 32, 32, 3))
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    text = str(jax.make_jaxpr(lambda v: model.apply(v, images, train=False))(variables))
+    convolutions = [line for line in text.splitlines() if "= conv_general_dilated" in line]
+    assert convolutions and all(":bf16[" in line for line in convolutions)
+    logits = jax.eval_shape(lambda v: model.apply(v, images, train=False), variables)
+    assert logits.dtype == jnp.float32

@@ -1,0 +1,50 @@
+"""The result does not depend on the number of devices, nor on where the parameters are."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def report():
+    """What `devices_report.py` found, on eight devices that this machine pretends to have."""
+    command = [sys.executable, "-m", "tests.training.devices_report"]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("devices", ["2", "4", "8"])
+def test_batch_norm_groups_augmentation_and_dropout_give_one_trajectory(devices, report):
+    one, several = report["devices"]["1"], report["devices"][devices]
+    assert len(one["train"]) == 20
+    assert several["train"] == pytest.approx(one["train"], rel=1e-5)
+    assert several["validation"] == pytest.approx(one["validation"], rel=1e-5)
+
+
+def test_sharded_parameters_give_the_same_as_replicated_ones(report):
+    whole, sharded = report["devices"]["8"], report["sharded"]
+    assert sharded["train"] == pytest.approx(whole["train"], rel=1e-5)
+    assert sharded["validation"] == pytest.approx(whole["validation"], rel=1e-5)
+
+
+def test_sharded_parameters_optimizer_and_averages_take_an_eighth_of_each_device(report):
+    assert 1 / 8 <= report["sharded"]["share"] < 1.01 / 8
+
+
+def test_accumulated_gradients_do_not_depend_on_the_devices_either(report):
+    one, four = report["accumulated"]["1"], report["accumulated"]["4"]
+    assert four["train"] == pytest.approx(one["train"], rel=1e-4)
+
+
+@pytest.mark.parametrize("group_size", ["4", "8"])
+def test_a_batch_norm_group_on_one_device_needs_no_communication(group_size, report):
+    assert report["collectives"][group_size] == 0
+
+
+@pytest.mark.parametrize("group_size", ["16", "64"])
+def test_a_batch_norm_group_that_spans_devices_communicates(group_size, report):
+    assert report["collectives"][group_size] > 0
