@@ -66,3 +66,12 @@ def shardings(tree: Any, mesh: Mesh, params: str) -> Any:
         return NamedSharding(mesh, PartitionSpec(*[None] * longest, "data"))
 
     return jax.tree.map(split, tree)
+
+
+def placed(shapes: Any, shardings: Any) -> Any:
+    """Shapes with their shardings: what a checkpoint is restored to."""
+    return jax.tree.map(
+        lambda shape, sharding: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding),
+        shapes,
+        shardings,
+    )

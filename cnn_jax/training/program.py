@@ -1,5 +1,6 @@
 """From a config to what the loop needs: data on the device, the network, compiled steps."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import optax
 from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
@@ -14,7 +16,6 @@ from cnn_jax import data, errors, models
 from cnn_jax.data import augment, preprocess
 from cnn_jax.data.batches import batch_indices
 from cnn_jax.training import (
-    compiler,
     ema,
     evaluate,
     losses,
@@ -24,15 +25,17 @@ from cnn_jax.training import (
     schedules,
     state,
     steps,
+    together,
 )
 from cnn_jax.training.plan import Plan
+from cnn_jax.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
 
 
 @dataclass(frozen=True)
 class Program:
-    """What `build` made of a config."""
+    """What `build` made of a config; the state is that of one seed, or of several stacked."""
 
     model: nn.Module
     dataset_facts: dict[str, Any]
@@ -40,18 +43,25 @@ class Program:
     plan: Plan
     learning_rate: Callable[[int], Any]
     weights: str  # those that are evaluated, "raw" or "ema"
-    create_state: Callable[[], state.TrainState]
-    state_template: state.TrainState  # of jax.ShapeDtypeStruct, with shardings
-    run_steps: Callable[[state.TrainState, int, int], tuple[state.TrainState, Metrics]]
-    evaluate: dict[str, Callable[[Any], dict[str, float]]]  # by split
+    create_state: Callable[[], TrainState]
+    state_template: TrainState  # of one seed: jax.ShapeDtypeStruct with shardings
+    run_steps: Callable[[TrainState, int, int], tuple[TrainState, Metrics]]
+    split: Callable[[Any], list[Any]]  # a state, or metrics, by seed
+    join: Callable[[list[TrainState]], TrainState]  # and a state again
+    evaluate: dict[str, Callable[[Any], dict[str, float]]]  # by split, of one seed's variables
     is_finite: Callable[[Any], jax.Array]
 
 
-def build(config: ConfigDict, devices: Sequence[jax.Device] | None = None) -> Program:
+def build(
+    config: ConfigDict,
+    devices: Sequence[jax.Device] | None = None,
+    seeds: Sequence[int] | None = None,
+) -> Program:
     """Reads the data, makes the network and the programs; nothing is trained yet.
 
     Args:
       devices: those to train on, by default all there are.
+      seeds: trains a network for each of them, instead of one for `config.seed`.
 
     Raises:
       UserError: anything in the config that cannot be.
@@ -60,13 +70,80 @@ def build(config: ConfigDict, devices: Sequence[jax.Device] | None = None) -> Pr
         raise errors.UserError(f"seed {config.seed} is negative")
     dataset = configs.call(data.load, "data", config.data)
     train = dataset.splits["train"]
-    for split in config.evaluation.splits:
-        if split not in set(dataset.splits) - {"train"}:
-            held_out = [name for name in dataset.splits if name != "train"]
-            raise errors.unknown("split in evaluation.splits", split, held_out)
+    check_evaluation(config, dataset)
     plan = Plan.create(config, len(train.labels))
+    mesh = parallel.data_mesh(devices)
+    parallel.check_batch(plan.batch_size, plan.parts, mesh)
     model = configs.call(models.create, "model", config.model, num_classes=len(dataset.class_names))
     preprocessing = configs.call(preprocess.fit, "preprocessing", config.preprocessing, train=train)
+    learning_rate, optimizer = make_optimizer(config, plan)
+    precise = configs.call(precision.create, "precision", config.precision)
+    create_state = functools.partial(
+        state.create_state, model, optimizer, dataset.image_shape, config.ema.decay > 0
+    )
+    make_step = functools.partial(make_train_step, config, plan, model, optimizer)
+    members = configs.call(
+        together.place,
+        "parallel",
+        config.parallel,
+        create_state=create_state,
+        make_train_steps=lambda gather: precise(steps.make_train_steps(make_step(gather))),
+        mesh=mesh,
+        seed=config.seed,
+        several=seeds,
+    )
+    resident = jax.device_put(steps.ResidentData(*train, preprocessing), parallel.replicated(mesh))
+
+    def run_steps(train_state, first_step, count):
+        cut = (first_step, count, plan.batch_size, len(train.labels))
+        indices = members.join_indices([batch_indices(seed, *cut) for seed in members.seeds])
+        return members.train_steps(train_state, resident, indices)
+
+    def make_evaluate(split):
+        return evaluate.make_evaluate(
+            model,
+            dataset.splits[split],
+            preprocessing,
+            config.evaluation.batch_size,
+            precise=precise,
+            mesh=mesh,
+        )
+
+    return Program(
+        model=model,
+        dataset_facts=dataset.facts(),
+        preprocessing=preprocessing,
+        plan=plan,
+        learning_rate=learning_rate,
+        weights=config.evaluation.weights,
+        create_state=members.create_state,
+        state_template=members.template,
+        run_steps=run_steps,
+        split=members.split,
+        join=members.join,
+        evaluate={split: make_evaluate(split) for split in {*config.evaluation.splits, "test"}},
+        is_finite=jax.jit(
+            lambda tree: jnp.all(jnp.stack([jnp.isfinite(a).all() for a in jax.tree.leaves(tree)]))
+        ),
+    )
+
+
+def check_evaluation(config: ConfigDict, dataset: data.Dataset) -> None:
+    """Raises `UserError` where the group `evaluation` asks for what there is not."""
+    held_out = [name for name in dataset.splits if name != "train"]
+    for split in config.evaluation.splits:
+        if split not in held_out:
+            raise errors.unknown("split in evaluation.splits", split, held_out)
+    if config.evaluation.weights not in ("raw", "ema"):
+        raise errors.unknown("evaluation.weights", config.evaluation.weights, ("raw", "ema"))
+    if config.evaluation.weights == "ema" and not config.ema.decay:
+        raise errors.UserError("evaluation.weights is 'ema', but ema.decay is 0: none are kept")
+
+
+def make_optimizer(
+    config: ConfigDict, plan: Plan
+) -> tuple[optax.Schedule, optax.GradientTransformation]:
+    """The learning rate by the step, and the update rule with it."""
     learning_rate = configs.call(
         schedules.create,
         "learning_rate",
@@ -77,63 +154,23 @@ def build(config: ConfigDict, devices: Sequence[jax.Device] | None = None) -> Pr
     optimizer = configs.call(
         optimizers.create, "optimizer", config.optimizer, learning_rate=learning_rate
     )
-    mesh = parallel.data_mesh(devices)
-    parallel.check_batch(plan.batch_size, plan.parts, mesh)
-    whole, by_batch = parallel.replicated(mesh), parallel.by_batch(mesh)
-    keeps_average = config.ema.decay > 0
-    if config.evaluation.weights == "ema" and not keeps_average:
-        raise errors.UserError("evaluation.weights is 'ema', but ema.decay is 0: none are kept")
-    precise = configs.call(precision.create, "precision", config.precision)
-    train_step = steps.make_train_step(
+    return learning_rate, optimizer
+
+
+def make_train_step(
+    config: ConfigDict,
+    plan: Plan,
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    gather: Callable[[Any], Any],
+) -> Callable:
+    """The training step that the groups of the config describe."""
+    return steps.make_train_step(
         model,
         optimizer,
         loss=configs.call(losses.create, "loss", config.loss),
         augment=configs.call(augment.create, "augmentation", config.augmentation),
-        average=configs.call(ema.create, "ema", config.ema) if keeps_average else None,
+        average=configs.call(ema.create, "ema", config.ema) if config.ema.decay else None,
         parts=plan.parts,
-        gather=lambda params: jax.lax.with_sharding_constraint(params, whole),
-    )
-
-    def create_state():
-        return state.create_state(model, optimizer, dataset.image_shape, config.seed, keeps_average)
-
-    shapes = jax.eval_shape(create_state)
-    placed = configs.call(parallel.shardings, "parallel", config.parallel, tree=shapes, mesh=mesh)
-    train_steps = compiler.jit(
-        precise(steps.make_train_steps(train_step)), donate_argnums=0, out_shardings=(placed, whole)
-    )
-    resident = jax.device_put(steps.ResidentData(*train, preprocessing), whole)
-
-    def run_steps(train_state, first_step, count):
-        indices = batch_indices(config.seed, first_step, count, plan.batch_size, len(train.labels))
-        return train_steps(train_state, resident, jax.device_put(indices, by_batch))
-
-    return Program(
-        model=model,
-        dataset_facts=dataset.facts(),
-        preprocessing=preprocessing,
-        plan=plan,
-        learning_rate=learning_rate,
-        weights=config.evaluation.weights,
-        create_state=compiler.jit(create_state, once=True, out_shardings=placed),
-        state_template=jax.tree.map(
-            lambda a, sharding: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding),
-            shapes,
-            placed,
-        ),
-        run_steps=run_steps,
-        evaluate={
-            split: evaluate.make_evaluate(
-                model,
-                dataset.splits[split],
-                preprocessing,
-                config.evaluation.batch_size,
-                precise=precise,
-                mesh=mesh,
-            )
-            for split in {*config.evaluation.splits, "test"}
-        },
-        is_finite=jax.jit(
-            lambda tree: jnp.all(jnp.stack([jnp.isfinite(a).all() for a in jax.tree.leaves(tree)]))
-        ),
+        gather=gather,
     )

@@ -33,8 +33,8 @@ def create_state(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
     image_shape: tuple[int, int, int],
-    seed: int,
-    keep_average: bool = False,
+    keep_average: bool,
+    seed: int | jax.Array,
 ) -> TrainState:
     """The state before the first step; the initial values are a function of the seed."""
     images = jnp.zeros((1, *image_shape), jnp.float32)

@@ -31,7 +31,7 @@ def compile_program(depth: int, batch_size: int, count: int, unroll: bool):
     optimizer = optax.sgd(0.1, momentum=0.9)
     loss = losses.create(label_smoothing=0.0, auxiliary_weight=0.0)
     step = steps.make_train_step(model, optimizer, loss, lambda key, images, index: images)
-    make = compiler.jit(lambda: create_state(model, optimizer, (32, 32, 3), 0), once=True)
+    make = compiler.jit(lambda: create_state(model, optimizer, (32, 32, 3), False, 0), once=True)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (1000, 32, 32, 3), np.uint8)
     split = data.Split(images, rng.integers(0, 10, 1000, np.int32))

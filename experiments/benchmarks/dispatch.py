@@ -65,7 +65,7 @@ def build(depth: int, count: int):
             state, metrics = one(state, batch)
         return state, metrics
 
-    state = compiler.jit(lambda: create_state(model, optimizer, (32, 32, 3), 0), once=True)
+    state = compiler.jit(lambda: create_state(model, optimizer, (32, 32, 3), False, 0), once=True)
     return (
         state,
         {

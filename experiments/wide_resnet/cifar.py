@@ -73,7 +73,7 @@ def get_config(variant: str = "") -> ConfigDict:
             },
             "ema": {"decay": 0.0, "ramp": False},
             "precision": {"matmul": "default"},
-            "parallel": {"params": "replicated"},
+            "parallel": {"params": "replicated", "seeds": "auto"},
             "training": {
                 "duration": "200 epochs",
                 "batch_size": 128,

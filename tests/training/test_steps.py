@@ -79,7 +79,7 @@ def test_evaluation_counts_every_example_once(built, batch_size):
 
 
 def test_the_step_is_pure(built):
-    state = create_state(built.model, optax.sgd(0.1), (8, 8, 1), seed=0)
+    state = create_state(built.model, optax.sgd(0.1), (8, 8, 1), keep_average=False, seed=0)
     batch = steps.Batch(jnp.ones((4, 8, 8, 1)), jnp.arange(4), jnp.arange(4))
     train_step = steps.make_train_step(
         built.model,
@@ -104,7 +104,7 @@ class TwoHeads(nn.Module):
 @pytest.mark.parametrize("weight", [0.0, 0.3])
 def test_auxiliary_heads_are_trained_with_their_weight(weight):
     model, optimizer = TwoHeads(), optax.sgd(1.0)
-    state = create_state(model, optimizer, (4, 4, 1), seed=0)
+    state = create_state(model, optimizer, (4, 4, 1), keep_average=False, seed=0)
     images = jax.random.normal(jax.random.key(0), (8, 4, 4, 1))
     batch = steps.Batch(images, jnp.arange(8), jnp.arange(8))
     loss = losses.create(label_smoothing=0.0, auxiliary_weight=weight)
@@ -133,7 +133,7 @@ class Linear(nn.Module):
 @pytest.mark.parametrize("parts", [2, 4])
 def test_the_gradient_of_accumulated_parts_is_that_of_the_whole_batch(parts):
     model, optimizer = Linear(), optax.sgd(1.0)
-    state = create_state(model, optimizer, (4, 4, 1), seed=0)
+    state = create_state(model, optimizer, (4, 4, 1), keep_average=False, seed=0)
     images = jax.random.normal(jax.random.key(0), (8, 4, 4, 1))
     batch = steps.Batch(images, jnp.arange(8), jnp.arange(8))
     loss = losses.create(label_smoothing=0.0, auxiliary_weight=0.0)
@@ -160,7 +160,7 @@ class Norm(nn.Module):
 
 
 def test_running_averages_see_the_accumulated_parts_one_after_the_other():
-    state = create_state(Norm(), optax.sgd(0.0), (2, 2, 1), seed=0)
+    state = create_state(Norm(), optax.sgd(0.0), (2, 2, 1), keep_average=False, seed=0)
     # Parts are the examples 0, 2 and 1, 3: their means are 1 and 3.
     images = jnp.asarray([1.0, 3.0, 1.0, 3.0])[:, None, None, None] * jnp.ones((4, 2, 2, 1))
     batch = steps.Batch(images, jnp.arange(4), jnp.arange(4))
