@@ -60,7 +60,7 @@ def check(family: str, choices: Iterable[tuple[str, object, Iterable]]) -> None:
 
 
 def zero_pad(x: Array, channels: int) -> Array:
-    """[B, H, W, C] with channels of zeros after its own."""
+    """[B, H, W, C] with channels of zeros after its own (some ports put half of them before)."""
     return jnp.pad(x, ((0, 0),) * 3 + ((0, channels - x.shape[-1]),))
 
 

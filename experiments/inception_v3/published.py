@@ -84,9 +84,10 @@ TABLE_3 = [
     {"network": "+ BN-auxiliary", "top1_error": 21.2, "top5_error": 5.6, "billion_ops": 4.8},
 ]
 
-# A slip: these costs are not those of the layers, counted here for the networks that can be made, in
-# 1e9 multiply-adds for 299x299 (GoogLeNet 224x224) without auxiliary heads. In the 1.5 of GoogLeNet
-# conv1 has 0.034, as its own paper prints, where the layer has 0.118. BN-GoogLeNet is torchvision's.
+# A slip: these costs are not those of the layers, counted here in 1e9 multiply-adds for 299x299
+# (GoogLeNet 224x224) without auxiliary heads; BN-Inception is not among the networks. In the 1.5 of
+# GoogLeNet conv1 has 0.034, as its own paper prints, where the layer has 0.118. BN-GoogLeNet is
+# torchvision's.
 TABLE_3_COUNTED = {
     "GoogLeNet": 1.583,
     "BN-GoogLeNet": 1.498,
@@ -131,7 +132,8 @@ RELEASED_WEIGHTS = {
 }
 
 # Counted from the dimensions of the released network; not printed in the paper. "gamma" is what
-# torchvision has and TensorFlow has not: a scale in the batch norms.
+# torchvision has and TensorFlow has not: a scale in the batch norms. 1001 classes are TensorFlow's,
+# where 0 is the background: its labels are higher by one.
 PARAMETERS = {
     "main, gamma, 1000 classes": 23_834_568,
     "auxiliary, gamma, 1000 classes": 3_326_696,

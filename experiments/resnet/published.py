@@ -101,6 +101,7 @@ CIFAR_COUNTED_B = {20: 272_474, 32: 466_906, 44: 661_338, 56: 855_770, 110: 1_73
 CIFAR_COUNTED_100_CLASSES = {20: 275_572, 110: 1_733_812}
 
 # README of KaimingHe/deep-residual-networks: shorter side 256; one centre crop, ten crops of 224.
+# Their batch norms have averages over many images, taken after training, not moving averages.
 AUTHORS_REPOSITORY = {
     "VGG-16": {"top1": 28.5, "top5": 9.9},
     "ResNet-50": {"top1": 24.7, "top5": 7.8, "top1_ten_crop": 22.9, "top5_ten_crop": 6.7},

@@ -148,5 +148,6 @@ TABLE_9 = {
 # In the text: parameters of WRN-28-10 over those of ResNet-1001, as printed (10.2e6).
 PARAMETERS_28_10_TO_1001 = 3.6
 
-# Figure 4: milliseconds for a batch of 32, forward and backward, on a Titan X.
+# Figure 4: milliseconds for a batch of 32, forward and backward, on a Titan X. A slip: depths
+# of bottleneck networks are 9n + 2, so "1004" must be the 1001 of arXiv:1603.05027.
 FIGURE_4 = {"ResNet-164": 85, "ResNet-1004": 512, "40-4": 68, "16-10": 164, "28-10": 312}

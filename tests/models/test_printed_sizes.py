@@ -12,6 +12,7 @@ from cnn_jax import models
 from cnn_jax.analysis.summary import layers_of
 from cnn_jax.models import pooling
 from experiments.alexnet import published as alexnet
+from experiments.deep_compression import published as deep_compression
 from experiments.googlenet import published as googlenet
 from experiments.inception_v3 import published as inception_v3
 from experiments.preactivation import published as preactivation
@@ -235,3 +236,14 @@ def test_alexnet_without_groups_has_the_kernels_of_three_layers_twice():
 def test_alexnet_takes_240_megabytes():
     megabytes = 4 * parameters(counted(227, name="alexnet")) / 1e6
     assert round(megabytes, -1) == squeezenet.TABLE_2["alexnet", "none"]["megabytes"]
+
+
+# --- SqueezeNet after pruning ------------------------------------------------------------------
+
+
+def test_released_squeezenet_keeps_fewer_parameters_than_its_table_1_prints():
+    found = counted(name="squeezenet")
+    biases = parameters(found) - sum(math.prod(row.kernel_shape) for row in found)
+    assert biases == 3976
+    kept = deep_compression.SQUEEZENET_NONZERO + biases
+    assert kept == 419_897 < squeezenet.TABLE_1_PARAMETERS_AFTER_PRUNING
