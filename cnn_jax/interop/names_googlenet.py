@@ -3,7 +3,8 @@
 from cnn_jax import errors
 from cnn_jax.models.googlenet import TABLE_1, GoogLeNet
 
-# torchvision's name -> family and options here.
+# torchvision's name -> family and options here. Its weights, too, are for pixels in [-1, 1]: see
+# `names_inception_v3`.
 NETWORKS = {"googlenet": {"name": "googlenet", "variant": "torchvision", "dropout": 0.2}}
 
 STEM = {"conv1": "conv1", "conv2_reduce": "conv2", "conv2": "conv3"}

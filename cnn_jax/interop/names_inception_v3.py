@@ -4,7 +4,8 @@ from cnn_jax import errors
 from cnn_jax.models.inception_blocks import named_steps
 from cnn_jax.models.inception_v3 import InceptionV3, architecture
 
-# torchvision's name -> family and options here.
+# torchvision's name -> family and options here. Its ported weights are for pixels in [-1, 1], as in
+# TensorFlow; `transform_input=True` there maps ImageNet-normalised images to that.
 NETWORKS = {
     "inception_v3": {
         "name": "inception_v3",

@@ -17,6 +17,8 @@ NETWORKS = {
         f"wide_resnet{depth}_2": {**_COMMON, "depth": depth, "inner_width": 2.0}
         for depth in (50, 101)
     },
+    "resnext50_32x4d": {**_COMMON, "depth": 50, "inner_width": 2.0, "groups": 32},
+    "resnext101_32x8d": {**_COMMON, "depth": 101, "inner_width": 4.0, "groups": 32},
 }
 IN_UNIT = {"shortcut": "downsample.0", "shortcut_bn": "downsample.1"}
 

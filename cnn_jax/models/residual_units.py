@@ -60,7 +60,7 @@ def check(family: str, choices: Iterable[tuple[str, object, Iterable]]) -> None:
 
 
 def zero_pad(x: Array, channels: int) -> Array:
-    """[B, H, W, C] with channels of zeros after its own."""
+    """[B, H, W, C] with channels of zeros after its own (some ports put half of them before)."""
     return jnp.pad(x, ((0, 0),) * 3 + ((0, channels - x.shape[-1]),))
 
 
@@ -88,6 +88,7 @@ class ResidualUnit(nn.Module):
 
     `kernels`: of the convolutions, see `BLOCKS`; all have `inner` channels but the last.
     `strided`: the index of the convolution that has the stride.
+    `groups`: of the 3x3 convolutions, whose channels they divide.
     `activated`: x has been through the first activation, as at the first unit of a network.
     `residual`: False leaves the shortcut out, for a plain network.
     `order`: see `ORDERS`. Where a pre-activated unit changes the dimensions, its first activation
@@ -103,6 +104,7 @@ class ResidualUnit(nn.Module):
     channels: int
     stride: int
     strided: int = 0
+    groups: int = 1
     activated: bool = False
     residual: bool = True
     order: str = "original"
@@ -161,6 +163,7 @@ class ResidualUnit(nn.Module):
                 self.channels if i == last else self.inner,
                 kernel,
                 strides=self.stride if i == self.strided else 1,
+                feature_group_count=self.groups if kernel == 3 else 1,
                 name=f"conv{i + 1}",
             )(x)
             x = activate(x, order.last if i == last else order.between, norm, train)

@@ -9,7 +9,8 @@ conv5_x    |   7x7   | units of 512 filters
            |   1x1   | average pool, fc
 
 A basic unit is 3x3, 3x3; a bottleneck 1x1, 3x3 and 1x1 of four times the filters. `UNITS` has the
-rest of the table. Pre-activation and depth 200 are of arXiv:1603.05027, widths of arXiv:1605.07146.
+rest of the table. Pre-activation and depth 200 are of arXiv:1603.05027, widths of arXiv:1605.07146,
+groups of arXiv:1611.05431.
 """
 
 import functools
@@ -49,6 +50,8 @@ class ResNet(nn.Module):
         or "3x3" (fb.resnet.torch, torchvision).
     `width`: multiplies the filters of all units: WRN-18-k, WRN-34-k (arXiv:1605.07146, Table 7).
     `inner_width`: only those inside of bottlenecks: WRN-50-2, WRN-101-2 (Table 8).
+    `groups`: of the 3x3 convolution of bottlenecks (arXiv:1611.05431): ResNeXt-50 (32x4d) has 32
+        and inner_width 2, ResNeXt-101 (32x8d) 32 and 4.
     `zero_init_gamma`: the last batch norm of each unit starts at zero (not in the papers).
     `ceil_pool`: max pool as in the paper's Caffe models, without padding and with the last, partial
         window; otherwise with padding 1, as in Torch. Other numbers from the same sizes.
@@ -67,6 +70,7 @@ class ResNet(nn.Module):
     stride_in: str = "1x1"
     width: float = 1.0
     inner_width: float = 1.0
+    groups: int = 1
     zero_init_gamma: bool = False
     ceil_pool: bool = False
     conv1_bias: bool = False
@@ -92,6 +96,17 @@ class ResNet(nn.Module):
         if basic and self.inner_width != 1:
             raise errors.UserError(
                 "resnet: inner_width is for bottlenecks, depth 50 and more; use width"
+            )
+        if self.groups < 1 or (basic and self.groups != 1):
+            raise errors.UserError(
+                f"resnet: groups {self.groups}; it is at least 1, and for bottlenecks, depth 50 "
+                "and more"
+            )
+        inner = [round(channels * self.width * self.inner_width) for _, channels, _ in STAGES]
+        if any(channels % self.groups for channels in inner):
+            raise errors.UserError(
+                f"resnet: the filters inside the units, {', '.join(map(str, inner))}, do not "
+                f"divide into {self.groups} groups; change width, inner_width or groups"
             )
         if self.residual and self.shortcut == "A" and self.width * (1 if basic else 4) < 1:
             raise errors.UserError(
@@ -142,6 +157,7 @@ class ResNet(nn.Module):
             residual_units.ResidualUnit,
             kernels=residual_units.BLOCKS[block],
             inner=round(channels * self.width * self.inner_width),
+            groups=self.groups,
             channels=round(channels * self.width) * (4 if bottleneck else 1),
             strided=STRIDED[self.stride_in] if bottleneck else 0,
             residual=self.residual,

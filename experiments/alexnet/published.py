@@ -6,6 +6,8 @@ Accuracies in % on ImageNet's validation images, one centre crop.
 # The grouped network at 227x227; 240 MB in arXiv:1602.07360 and arXiv:1510.00149.
 PARAMETERS = 60_965_224
 MULTIPLY_ADDS = 724_406_816
+# Were its convolutions not grouped.
+PARAMETERS_WITHOUT_GROUPS = 62_378_344
 
 # BVLC's readme of bvlc_alexnet: iteration 360,000; hidden biases 0.1 and no colour augmentation.
 BVLC = {"top1_accuracy": 57.1, "top5_accuracy": 80.2}

@@ -117,7 +117,9 @@ TABLE_7 = {
 }
 
 # The released compressed_SqueezeNet.net, decoded: entries stored for each convolution in order (sum
-# 422,083), weights that are not zero, and file size in bytes.
+# 422,083), weights that are not zero, and file size in bytes. With the 3,976 biases, which are
+# stored as they are, 419,897 parameters: not the 421,098 of arXiv:1602.07360, Table 1. Its indices
+# have 4 bits; the paper's text has 8 for convolutions and 5 for linear layers, its tables 4 and 5.
 SQUEEZENET_ENTRIES = (
     13902, 1528, 1020, 3073, 2038, 1023, 3081, 4085, 4071, 12288, 8160, 4067, 12343,
     12161, 4602, 27558, 9205, 9132, 27564, 24388, 8190, 44919, 16371, 16303, 45038, 105973,

@@ -7,13 +7,15 @@ Errors and accuracies in per cent on the ImageNet (ILSVRC 2012) validation image
 LAYERS_WITH_PARAMETERS = 22
 LAYERS_WITH_POOLS = 27
 DESIGN_MULTIPLY_ADDS = 1.5e9
+# A slip: the layers have 8.7 times fewer parameters than AlexNet's.
+FEWER_PARAMETERS_THAN_ALEXNET = 12
 AUXILIARY_LOSS_WEIGHT = 0.3
 DROPOUT = 0.4
 AUXILIARY_DROPOUT = 0.7
 
-# Table 1: output size [H, W, C], parameters in thousands, multiply-adds ("ops") in millions. The
-# printed widths do not give all printed numbers: of the ops, not those of conv1 (118) and of 5a
-# (51); of the parameters, not those of conv1 (9.5), and others only within 8 to 10 %.
+# Table 1: output size [H, W, C], parameters in units of 1024, multiply-adds ("ops") in millions.
+# The printed widths do not give all printed numbers: of the ops, not those of conv1 (118) and of 5a
+# (51); of the parameters, not those of conv1 (9.2), and others only within 8 %.
 TABLE_1 = {
     "conv1": {"output": (112, 112, 64), "params": 2.7, "ops": 34},
     "conv2": {"output": (56, 56, 192), "params": 112, "ops": 360},

@@ -7,7 +7,8 @@ Errors and accuracies in per cent on the ImageNet (ILSVRC 2012) validation image
 # 0.2 and top-5 error about 0.1 higher.
 VALIDATION_IMAGES = 48_238
 
-# Section 6 and abstract.
+# Section 6 and abstract. A slip: no network that the paper describes or its authors released has so
+# few multiply-adds, see `TABLE_3_COUNTED`.
 LAYERS = 42
 COST_RELATIVE_TO_GOOGLENET = 2.5
 MULTIPLY_ADDS = 5e9
@@ -52,6 +53,17 @@ END_POINTS = {
     "Mixed_7c": (8, 8, 2048),
 }
 
+# The auxiliary head of the released network: output of its layers, for 299x299x3.
+AUXILIARY_HEAD = {
+    "pool": (5, 5, 768),
+    "Conv2d_1b_1x1": (5, 5, 128),
+    "Conv2d_2a_5x5": (1, 1, 768),
+}
+
+# Table 1 as printed, with the widths of the released network inside its modules: parameters
+# (more than the abstract's), multiply-adds in 1e9. Without auxiliary head.
+TABLE_1_COUNTED = {"parameters": 25_934_984, "billion_multiply_adds": 6.353}
+
 # Table 2: low-resolution input at nearly equal cost, single frame.
 TABLE_2 = [
     {"receptive_field": 79, "first_layer": "stride 1, no pooling", "top1_accuracy": 75.2},
@@ -71,6 +83,20 @@ TABLE_3 = [
     {"network": "+ factorised 7x7", "top1_error": 21.6, "top5_error": 5.8, "billion_ops": 4.8},
     {"network": "+ BN-auxiliary", "top1_error": 21.2, "top5_error": 5.6, "billion_ops": 4.8},
 ]
+
+# A slip: these costs are not those of the layers, counted here in 1e9 multiply-adds for 299x299
+# (GoogLeNet 224x224) without auxiliary heads; BN-Inception is not among the networks. In the 1.5 of
+# GoogLeNet conv1 has 0.034, as its own paper prints, where the layer has 0.118. BN-GoogLeNet is
+# torchvision's.
+TABLE_3_COUNTED = {
+    "GoogLeNet": 1.583,
+    "BN-GoogLeNet": 1.498,
+    "Inception-v2": 5.300,
+    "+ RMSProp": 5.300,
+    "+ label smoothing": 5.300,
+    "+ factorised 7x7": 5.713,
+    "+ BN-auxiliary": 5.713,
+}
 
 # Table 4: several crops, one model. Only the rows of the paper's own network.
 TABLE_4 = [
@@ -106,7 +132,8 @@ RELEASED_WEIGHTS = {
 }
 
 # Counted from the dimensions of the released network; not printed in the paper. "gamma" is what
-# torchvision has and TensorFlow has not: a scale in the batch norms.
+# torchvision has and TensorFlow has not: a scale in the batch norms. 1001 classes are TensorFlow's,
+# where 0 is the background: its labels are higher by one.
 PARAMETERS = {
     "main, gamma, 1000 classes": 23_834_568,
     "auxiliary, gamma, 1000 classes": 3_326_696,

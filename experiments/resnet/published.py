@@ -7,8 +7,10 @@ is not published: parameters and multiply-adds counted from the layers' sizes.
 # Table 1: multiply-adds ("FLOPs") for 224x224 images; strides in the first 1x1 of a bottleneck.
 TABLE_1 = {18: 1.8e9, 34: 3.6e9, 50: 3.8e9, 101: 7.6e9, 152: 11.3e9}
 
-# Section 3.3: multiply-adds of the networks that it compares.
+# Section 3.3: multiply-adds of the networks that it compares. A slip: VGG-19's are those of all its
+# layers, VGG-16's those of its convolutions alone (with its linear layers 15.5e9).
 SECTION_3_3 = {"plain-34": 3.6e9, "VGG-19": 19.6e9, "VGG-16": 15.3e9}
+PLAIN_34_TO_VGG_19 = 0.18
 
 # (depth, shortcut): parameters, and multiply-adds in 1e9 with the stride in the first 1x1.
 COUNTED = {
@@ -99,6 +101,7 @@ CIFAR_COUNTED_B = {20: 272_474, 32: 466_906, 44: 661_338, 56: 855_770, 110: 1_73
 CIFAR_COUNTED_100_CLASSES = {20: 275_572, 110: 1_733_812}
 
 # README of KaimingHe/deep-residual-networks: shorter side 256; one centre crop, ten crops of 224.
+# Their batch norms have averages over many images, taken after training, not moving averages.
 AUTHORS_REPOSITORY = {
     "VGG-16": {"top1": 28.5, "top5": 9.9},
     "ResNet-50": {"top1": 24.7, "top5": 7.8, "top1_ten_crop": 22.9, "top5_ten_crop": 6.7},
@@ -161,6 +164,18 @@ TORCHVISION = {
         "multiply_adds": 22.753,
         "top1": 21.152,
         "top5": 5.716,
+    },
+    "resnext50_32x4d": {
+        "parameters": 25_028_904,
+        "multiply_adds": 4.230,
+        "top1": 22.382,
+        "top5": 6.302,
+    },
+    "resnext101_32x8d": {
+        "parameters": 88_791_336,
+        "multiply_adds": 16.414,
+        "top1": 20.688,
+        "top5": 5.474,
     },
 }
 # IMAGENET1K_V2, trained by a longer recipe.

@@ -23,6 +23,8 @@ TABLE_1 = {
     "conv10": {"output": (13, 13, 1000), "parameters": 513_000},
 }
 TABLE_1_PARAMETERS = 1_248_424
+# The same rows at 224x224: sides of the maps.
+SIDES_AT_224 = {"conv1": 109, "maxpool1": 54, "maxpool4": 27, "maxpool8": 13, "conv10": 13}
 TABLE_1_PARAMETERS_AFTER_PRUNING = 421_098
 
 # Table 2, by network and compression; the reduction is against AlexNet.
@@ -58,12 +60,13 @@ TABLE_2 = {
 }  # fmt: skip
 
 # Table 3, by `bypass`. The size of the complex bypass could not be checked: the wiring of Figure 2
-# (1x1 convolutions around fire2, 4, 6 and 8) makes 1,589,672 parameters, 6.1 MiB.
+# (1x1 convolutions around fire2, 4, 6 and 8) makes 6.1 MiB, one around every fire module 7.9.
 TABLE_3 = {
     "none": {"top1_accuracy": 57.5, "top5_accuracy": 80.3, "megabytes": 4.8},
     "simple": {"top1_accuracy": 60.4, "top5_accuracy": 82.5, "megabytes": 4.8},
     "complex": {"top1_accuracy": 58.8, "top5_accuracy": 82.0, "megabytes": None},
 }
+COMPLEX_BYPASS_COUNTED = {"fire2, 4, 6, 8": 1_589_672, "every fire": 2_082_472}
 
 # Section 5.1: SqueezeNet's place in the design space.
 METAPARAMETERS = {
@@ -78,13 +81,28 @@ FIGURE_3A = {
     1.0: {"top5_accuracy": 86.0, "megabytes": None},
 }
 FIGURE_3B = {0.5: {"top5_accuracy": 85.6, "megabytes": 13}}
+# Parameters by (squeeze ratio, share of 3x3 filters), counted from section 5.1.
+FIGURE_3_COUNTED = {
+    (0.125, 0.5): 1_248_424,
+    (0.25, 0.5): 1_967_080,
+    (0.375, 0.5): 2_685_736,
+    (0.5, 0.5): 3_404_392,
+    (0.75, 0.5): 4_841_704,
+    (1.0, 0.5): 6_279_016,
+    (0.5, 0.01): 1_478_248,
+    (0.5, 0.12): 1_908_328,
+    (0.5, 0.25): 2_421_352,
+    (0.5, 0.75): 4_387_432,
+    (0.5, 0.99): 5_330_536,
+}
 
 # README of the released code: 10^9 operations, two to a multiply-add. The layers of 1.0 have as
-# many at 227x227 with `conv10_padding=1`; those of 1.1 have 0.70 at 224x224 and 0.78 at 227x227.
+# many at 227x227 with `conv10_padding=1`; those of 1.1 have others, by the side of the image.
 README = {
     "1.0": {"gigaflops": 1.72, "top5_accuracy": 80.3},
     "1.1": {"gigaflops": 0.72, "top5_accuracy": 80.3},
 }
+README_1_1_COUNTED = {224: 0.698, 227: 0.775}
 
 # torchvision's weights IMAGENET1K_V1 (resize 256, crop 224); multiply-adds at 224x224, in 10^9.
 TORCHVISION = {

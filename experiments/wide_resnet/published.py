@@ -23,6 +23,9 @@ TABLE_2_COUNTED = {
     "B(3,1,3)": 1_145_498,
 }
 
+# With N = (depth - 4) / (3 convolutions), where the depth counts layers; not what the table prints.
+TABLE_2_COUNTED_BY_LAYERS = {"B(1,3,1)": 953_306, "B(3,1,1)": 867_290, "B(3,1,3)": 735_578}
+
 # Table 3: the number of convolutions in a block, WRN-40-2, CIFAR-10 (ZCA-whitened).
 TABLE_3 = {1: 6.69, 2: 5.43, 3: 5.65, 4: 5.93}
 TABLE_3_COUNTED = {1: 2_243_546, 2: 2_243_546, 3: 2_243_546, 4: 2_243_546}
@@ -84,6 +87,12 @@ TABLE_5 = {
     "28-10": {"parameters": 36.5e6, "CIFAR-10": 4.00, "CIFAR-100": 19.25},
 }
 
+# What the rows with a wrong number of parameters should have.
+TABLE_5_SLIPS = {
+    "original ResNet-1202": {"parameters": 19.4e6},
+    "stochastic depth 1202": {"parameters": 19.4e6},
+}
+
 # Table 6, by (network, dropout): 0.3 of the activations on CIFAR, 0.4 on SVHN. The two rows of 16-8
 # are from the text.
 TABLE_6 = {
@@ -136,5 +145,9 @@ TABLE_9 = {
     ("COCO", "WRN-34-2"): {"mean_average_precision": 35.2},
 }
 
-# Figure 4: milliseconds for a batch of 32, forward and backward, on a Titan X.
+# In the text: parameters of WRN-28-10 over those of ResNet-1001, as printed (10.2e6).
+PARAMETERS_28_10_TO_1001 = 3.6
+
+# Figure 4: milliseconds for a batch of 32, forward and backward, on a Titan X. A slip: depths
+# of bottleneck networks are 9n + 2, so "1004" must be the 1001 of arXiv:1603.05027.
 FIGURE_4 = {"ResNet-164": 85, "ResNet-1004": 512, "40-4": 68, "16-10": 164, "28-10": 312}

@@ -95,10 +95,13 @@ def test_preactivated_unit_that_changes_dimensions_activates_before_the_split(sh
 @pytest.mark.parametrize(
     ("options", "skip", "branch"),
     [
+        ({"shortcut_scale": 0.0}, lambda g: 0, lambda g: 1),
         ({"shortcut_scale": 0.5}, lambda g: 0.5, lambda g: 1),
         ({"shortcut_scale": 0.5, "residual_scale": 0.5}, lambda g: 0.5, lambda g: 0.5),
         ({"gating": "exclusive", "gate_bias": -6.0}, lambda g: 1 - g, lambda g: g),
+        ({"gating": "exclusive", "gate_bias": -7.0}, lambda g: 1 - g, lambda g: g),
         ({"gating": "shortcut-only"}, lambda g: 1 - g, lambda g: 1),
+        ({"gating": "shortcut-only", "gate_bias": -6.0}, lambda g: 1 - g, lambda g: 1),
         ({"shortcut_dropout": 0.5}, lambda g: 0.5, lambda g: 1),
     ],
 )
@@ -109,6 +112,15 @@ def test_unit_of_table_1(options, skip, branch):
     f = norm("bn2", conv("conv2", nn.relu(norm("bn1", conv("conv1", x)))))
     g = nn.sigmoid(conv("gate", x)) if "gating" in options else None
     expected = nn.relu(skip(g) * x + branch(g) * f)
+    np.testing.assert_allclose(unit.apply(variables, x, False), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_1x1_conv_shortcut_of_table_1_also_projects_where_nothing_changes():
+    x = noise(1, 2, 6, 6, 4)
+    unit = unit_of(shortcut="C")
+    variables, conv, norm = parts(unit, x)
+    f = norm("bn2", conv("conv2", nn.relu(norm("bn1", conv("conv1", x)))))
+    expected = nn.relu(norm("shortcut_bn", conv("shortcut", x)) + f)
     np.testing.assert_allclose(unit.apply(variables, x, False), expected, rtol=1e-4, atol=1e-5)
 
 
