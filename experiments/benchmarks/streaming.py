@@ -122,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--batches", type=int, default=12)
+    parser.add_argument("--batches", type=int, default=20)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--workers", default="1,2,3", help="numbers of workers for torch")
     parser.add_argument("--rounds", type=int, default=7)
@@ -132,8 +132,8 @@ def main() -> None:
     ways = {}  # name -> (next_batch, worker processes, batches that it makes ahead)
     for name in decode.DECODERS:
         common = (source, batch, threads, name)
-        ways[f"stream, {name}"] = start_stream(*common, device=True), (), 2 * threads
-        ways[f"stream, {name}, uint8"] = start_stream(*common, device=False), (), 2 * threads
+        ways[f"stream, {name}"] = start_stream(*common, device=True), (), 3 * threads
+        ways[f"stream, {name}, uint8"] = start_stream(*common, device=False), (), 3 * threads
         ways[f"decoder, {name}"] = start_decoder(*common), (), 2 * threads
     for count in map(int, arguments.workers.split(",")):
         loader = torch_loader.start(source, batch, SIZE, count)
