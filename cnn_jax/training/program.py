@@ -36,7 +36,7 @@ class Program:
     dataset_facts: dict[str, Any]
     preprocessing: preprocess.Preprocessing
     plan: Plan
-    learning_rate: Callable[[int], Any]
+    learning_rate: schedules.LearningRate
     create_state: Callable[[], state.TrainState]
     state_template: state.TrainState  # of jax.ShapeDtypeStruct, with shardings
     run_steps: Callable[[state.TrainState, int, int], tuple[state.TrainState, Metrics]]
@@ -68,6 +68,11 @@ def build(config: ConfigDict) -> Program:
         duration=config.training.duration,
         steps_per_epoch=plan.steps_per_epoch,
     )
+    if learning_rate.plateau and "validation" not in plan.splits:
+        raise errors.UserError(
+            "learning_rate.schedule 'plateau' follows the validation error: add 'validation' to "
+            "evaluation.splits (and set data.validation_size where the data has no such split)"
+        )
     optimizer = configs.call(
         optimizers.create, "optimizer", config.optimizer, learning_rate=learning_rate
     )

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from cnn_jax.data.preprocess import Preprocessing
-from cnn_jax.training import losses
+from cnn_jax.training import losses, plateau
 from cnn_jax.training.state import TrainState
 
 Array = jax.Array
@@ -71,7 +71,8 @@ def make_train_step(
             opt_state=opt_state,
         )
         errors = losses.errors(logits, batch.labels)
-        return state, {"loss": value, **{name: e.mean() for name, e in errors.items()}}
+        metrics = {"loss": value, **{name: e.mean() for name, e in errors.items()}}
+        return state, metrics | {"learning_rate_scale": plateau.scale(state.opt_state)}
 
     return train_step
 
