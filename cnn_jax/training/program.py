@@ -41,7 +41,7 @@ class Program:
     dataset_facts: dict[str, Any]
     preprocessing: preprocess.Preprocessing
     plan: Plan
-    learning_rate: Callable[[int], Any]
+    learning_rate: schedules.LearningRate
     weights: str  # those that are evaluated, "raw" or "ema"
     create_state: Callable[[], TrainState]
     state_template: TrainState  # of one seed: jax.ShapeDtypeStruct with shardings
@@ -151,6 +151,11 @@ def make_optimizer(
         duration=config.training.duration,
         steps_per_epoch=plan.steps_per_epoch,
     )
+    if learning_rate.plateau and "validation" not in plan.splits:
+        raise errors.UserError(
+            "learning_rate.schedule 'plateau' follows the validation error: add 'validation' to "
+            "evaluation.splits (and set data.validation_size where the data has no such split)"
+        )
     optimizer = configs.call(
         optimizers.create, "optimizer", config.optimizer, learning_rate=learning_rate
     )

@@ -68,7 +68,8 @@ class Recorder:
         self._train_errors.append(means["top1_error"])
         step = first + count
         rate = self._progress.update(step, means["loss"], means["top1_error"])
-        learning_rate = float(self._program.learning_rate(step - 1))
+        scale = means.pop("learning_rate_scale")  # the same in all steps between evaluations
+        learning_rate = float(self._program.learning_rate(step - 1)) * scale
         more = {"learning_rate": learning_rate, "images_per_second": round(rate, 1)}
         self._write(step, "train", means | more)
 

@@ -11,6 +11,7 @@ from cnn_jax.runs.checkpoints import Checkpoints
 from cnn_jax.runs.directory import RunDirectory
 from cnn_jax.runs.metrics import Metrics
 from cnn_jax.training.interruption import Interruption
+from cnn_jax.training.plateau import observe
 from cnn_jax.training.program import Program, build
 from cnn_jax.training.progress import TrainingProgress, summary_table
 from cnn_jax.training.recorder import DIVERGED, Recorder
@@ -65,6 +66,8 @@ def run(program: Program, directory: RunDirectory, console: Console) -> None:
                     continue
                 recorder.flush(state)
                 validation_error = recorder.evaluation(state, step) if evaluates else None
+                if validation_error is not None:
+                    state = state.replace(opt_state=observe(state.opt_state, validation_error))
                 checkpoints.save(step, state, metrics.seconds, validation_error)
                 progress.skip_time()
                 if interruption.requested and step < plan.total_steps:
