@@ -16,6 +16,8 @@ from cnn_jax.data import preprocess
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.errors import UserError
 
+# What may lie in a directory before its config.json is whole.
+BEFORE_CONFIG = {".lock", "config.json.tmp"}
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "numpy")
 
 
@@ -31,7 +33,7 @@ class RunDirectory:
         """
         self.path = path
         is_run = (path / "config.json").exists()
-        if path.is_dir() and not is_run and set(os.listdir(path)) - {".lock"}:
+        if path.is_dir() and not is_run and set(os.listdir(path)) - BEFORE_CONFIG:
             raise UserError(f"{path} has files that are not a run's; choose another --workdir")
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -104,10 +106,16 @@ def read_status(path: Path) -> dict:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a file so that nobody, at no moment, reads half of it."""
+    """Writes a file so that nobody reads half of it, not even after a power failure."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
 
 
 def write_json(path: Path, value: dict) -> None:
