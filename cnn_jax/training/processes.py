@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -91,6 +92,7 @@ class Group:
 
 
 _group: Group | None = None
+_ending = threading.Lock()
 
 
 def address(
@@ -147,6 +149,7 @@ def joined(where: Address | None, hang_minutes: float) -> Iterator[None]:
 
 def end(error: BaseException) -> None:
     """Ends this process at once, past JAX's wait for the others, and tells them why."""
+    _ending.acquire()  # and never released: one thread ends it, and one reason is told
     code = getattr(error, "exit_code", 1)
     if sys.stdout.isatty():
         print("\x1b[?25h", end="")  # the cursor, which a progress bar hides
@@ -190,7 +193,9 @@ def place(tree: Tree, shardings: Tree) -> Tree:
 
     def put(array, sharding):
         array = np.asarray(array)
-        return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+        places = sharding.addressable_devices_indices_map(array.shape).items()
+        parts = [jax.device_put(array[index], device) for device, index in places]
+        return jax.make_array_from_single_device_arrays(array.shape, sharding, parts)
 
     if isinstance(shardings, jax.sharding.Sharding):
         return jax.tree.map(lambda array: put(array, shardings), tree)
