@@ -189,14 +189,18 @@ def read_item(step_directory: Path, item: str, handler: ocp.CheckpointHandler) -
         return checkpointer.restore((step_directory / item).absolute())
 
 
-def load_arrays(directory: Path, step: int, keys: tuple[str, ...]) -> dict[str, Any]:
-    """Parts of a saved state as NumPy arrays, on any machine and without the network's code."""
+def load_arrays(directory: Path, step: int, keys: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """Parts of a saved state, or all, as NumPy arrays: on any machine, without the network's code.
+
+    Raises:
+      UserError: it cannot be read.
+    """
     logging.set_verbosity(logging.ERROR)
     path = (directory / f"{step:08d}" / "state").absolute()
     try:
         with ocp.PyTreeCheckpointer() as checkpointer:
             saved = checkpointer.metadata(path).item_metadata.tree
-            part = {key: saved[key] for key in keys if key in saved}
+            part = {key: saved[key] for key in keys or saved if key in saved}
             arguments = ocp.args.PyTreeRestore(
                 item=jax.tree.map(lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype), part),
                 restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), part),
