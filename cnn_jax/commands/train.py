@@ -5,6 +5,7 @@ Several processes train as one where SLURM or a TPU pod starts them, or with --c
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -29,6 +30,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     from cnn_jax.training.interruption import Interruption
     from cnn_jax.training.train import train
 
+    # Where a checkpoint cannot be written, Orbax's threads complain once more of each other.
+    sys.unraisablehook = lambda _: None
     config = load_config(arguments)
     name = arguments.config.removeprefix("experiments/").replace(".py", "")
     workdir = arguments.workdir or Path("runs") / "".join(c if c.isalnum() else "-" for c in name)

@@ -11,8 +11,8 @@ import signal
 import sys
 import threading
 
-# The line with which the client aborts, and those of the same format before it.
-FATAL, NOISE = re.compile(rb"F\d{4} "), re.compile(rb"[EWI]\d{4} ")
+# The line with which the client aborts, and what C++ logs before it.
+FATAL, NOISE = re.compile(rb"F\d{4} "), re.compile(rb"[EWI]\d{4} |\[Gloo\]")
 
 
 def fork() -> None:

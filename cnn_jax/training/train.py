@@ -16,7 +16,7 @@ from cnn_jax.runs import curves, load_run
 from cnn_jax.runs.checkpoints import Checkpoints
 from cnn_jax.runs.directory import RunDirectory
 from cnn_jax.runs.metrics import Metrics
-from cnn_jax.training import processes
+from cnn_jax.training import compiler, processes
 from cnn_jax.training.guards import Guards
 from cnn_jax.training.interruption import STOPPED, Interruption
 from cnn_jax.training.program import Program, build
@@ -48,7 +48,8 @@ def train(
             else:
                 check_config(config)
                 program = build(config)
-                directory.begin(program.dataset_facts, program.preprocessing)
+                options = compiler.supported(jax.default_backend(), False)
+                directory.begin(program.dataset_facts, program.preprocessing, options)
                 run(program, directory, console, interruption)
                 if processes.is_first():
                     curves.draw(load_run(path).history, path / "curves.png", str(workdir))

@@ -1,20 +1,9 @@
 """A run that is killed at any moment, also in mid checkpoint, ends as if nobody had touched it."""
 
-import json
-import os
-import shutil
-
 import pytest
 from rich.console import Console
 
-import cnn_jax
-from cnn_jax.errors import UserError
-from cnn_jax.runs import metrics
-from cnn_jax.training.kill_test import compare, kill_test
-from cnn_jax.training.train import train
-from tests.conftest import ROOT
-
-QUIET = Console(quiet=True)
+from cnn_jax.training.kill_test import kill_test
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(24, marks=pytest.mark.slow)])
