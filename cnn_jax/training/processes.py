@@ -64,6 +64,8 @@ class Group:
 
         state = distributed.global_state
         self.client, self.index, self.count = state.client, state.process_id, state.num_processes
+        if self.index:  # C++ libraries write there too
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         self.watch = watch.Watch(self.client, self.index, self.count, hang_minutes * 60, end)
 
     def say(self, what: str, value: Any = None) -> Any:
