@@ -19,7 +19,7 @@ usage: python launch.py [COMMAND] [ARGUMENTS]
 Without arguments: trains the quickstart, on embedded data, in about a minute.
 
   train     train a network, or go on with a run that was stopped
-            [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--workdir=DIR]
+            [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--workdir=DIR] [--seeds=N]
   eval      errors of a run's checkpoint over a whole split
             RUN [--split=test] [--step=last|best|N] [--data=PATH]
   predict   what a run sees in images

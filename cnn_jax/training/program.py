@@ -22,6 +22,7 @@ from cnn_jax.training import (
     optimizers,
     parallel,
     precision,
+    processes,
     schedules,
     state,
     steps,
@@ -92,7 +93,8 @@ def build(
         seed=config.seed,
         several=seeds,
     )
-    resident = jax.device_put(steps.ResidentData(*train, preprocessing), parallel.replicated(mesh))
+    resident = steps.ResidentData(*train, preprocessing)
+    resident = processes.place(resident, parallel.replicated(mesh))
 
     def run_steps(train_state, first_step, count):
         cut = (first_step, count, plan.batch_size, len(train.labels))
