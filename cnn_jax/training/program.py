@@ -37,6 +37,9 @@ class Program:
     preprocessing: preprocess.Preprocessing
     plan: Plan
     learning_rate: Callable[[int], Any]
+    train_step: Callable  # (state, batch) -> (state, metrics), not compiled
+    train_steps: Callable  # (state, train_data, indices [K, B]) -> (state, metrics), compiled
+    train_data: steps.ResidentData
     create_state: Callable[[], state.TrainState]
     state_template: state.TrainState  # of jax.ShapeDtypeStruct, with shardings
     run_steps: Callable[[state.TrainState, int, int], tuple[state.TrainState, Metrics]]
@@ -44,15 +47,19 @@ class Program:
     is_finite: Callable[[Any], jax.Array]
 
 
-def build(config: ConfigDict) -> Program:
+def build(config: ConfigDict, dataset: data.Dataset | None = None) -> Program:
     """Reads the data, makes the network and the programs; nothing is trained yet.
+
+    Args:
+      config: the experiment.
+      dataset: takes the place of the data that `config.data` names.
 
     Raises:
       UserError: anything in the config that cannot be.
     """
     if config.seed < 0:
         raise errors.UserError(f"seed {config.seed} is negative")
-    dataset = configs.call(data.load, "data", config.data)
+    dataset = dataset or configs.call(data.load, "data", config.data)
     train = dataset.splits["train"]
     for split in config.evaluation.splits:
         if split not in set(dataset.splits) - {"train"}:
@@ -98,6 +105,9 @@ def build(config: ConfigDict) -> Program:
         preprocessing=preprocessing,
         plan=plan,
         learning_rate=learning_rate,
+        train_step=train_step,
+        train_steps=train_steps,
+        train_data=resident,
         create_state=compiler.jit(create_state, once=True, out_shardings=whole),
         state_template=jax.tree.map(
             lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=whole),
