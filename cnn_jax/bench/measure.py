@@ -23,7 +23,7 @@ def alternate(ways: dict[str, Way], rounds: int, least_seconds: float) -> dict[s
     repeats = {}
     for name, way in ways.items():
         seconds_of(way, 1)
-        repeats[name] = math.ceil(least_seconds / seconds_of(way, 1))
+        repeats[name] = max(1, math.ceil(least_seconds / seconds_of(way, 1)))
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():

@@ -22,7 +22,9 @@ def add_arguments(add) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Prints a line for each thing; raises `UserError` where one of them fails."""
     from cnn_jax.bench import checks
+    from cnn_jax.training import compiler
 
+    compiler.enable_cache()
     subject = checks.Subject(
         config=load_config(arguments),
         quickstart=cnn_jax.load_config(str(arguments.home / QUICKSTART)),
