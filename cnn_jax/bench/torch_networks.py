@@ -59,7 +59,7 @@ def torchvision_name(options: Mapping[str, Any]) -> str:
     if differences[closest]:
         changes = (f"--config.model.{key}={value}" for key, value in differences[closest].items())
         raise UserError(
-            f"torchvision has no such {options['name']}; its {closest} is {' '.join(changes)}"
+            f"torchvision has no such {options['name']}; for its {closest} set {' '.join(changes)}"
         )
     return closest
 

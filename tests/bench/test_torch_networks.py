@@ -82,7 +82,7 @@ def test_every_network_of_torchvision_is_found_by_its_options(name):
 
 
 def test_the_closest_network_is_named_where_torchvision_has_none():
-    with pytest.raises(UserError, match=r"its resnet50 is --config.model.stride_in=3x3"):
+    with pytest.raises(UserError, match=r"for its resnet50 set --config.model.stride_in=3x3"):
         torch_networks.torchvision_name({"name": "resnet", **models.options("resnet")})
 
 
