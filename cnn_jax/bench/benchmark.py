@@ -76,7 +76,12 @@ def run(config: ConfigDict, options: Options) -> dict[str, Any]:
         "skipped": skipped,
         "compile_seconds": ours.compile_seconds,
         "memory_bytes": ours.memory_bytes | device_memory(),
-        **arithmetic(model.dtype, max_of_ours(medians), PASSES[mode] * multiply_adds),
+        # Of what a user would run.
+        **arithmetic(
+            model.dtype,
+            medians["forward" if options.inference else "loop"],
+            PASSES[mode] * multiply_adds,
+        ),
         "environment": environment(),
     }
 
@@ -114,11 +119,6 @@ def ratios(medians: dict[str, float]) -> dict[str, float]:
     for theirs in (name for name in medians if name.startswith("torch")):
         found |= {f"{name} / {theirs}": medians[name] / medians[theirs] for name in ours}
     return found
-
-
-def max_of_ours(medians: dict[str, float]) -> float:
-    """Images per second of what a user would run: the loop, or the forward pass."""
-    return medians["loop"] if "loop" in medians else medians["forward"]
 
 
 def device_memory() -> dict[str, int]:

@@ -74,7 +74,9 @@ def ways(
         except Exception as error:  # the compiler's toolchain fails in many ways
             if not compiled:
                 raise
-            skipped[kind] = f"torch.compile needs a working C++ compiler ({first_line(error)})"
+            skipped[kind] = (
+                f"torch.compile failed; it needs a working C++ compiler ({first_line(error)})"
+            )
             continue
         made[kind] = Way(_repeated(step, count), _wait(place), count * len(images))
     return made, skipped
