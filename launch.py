@@ -12,7 +12,7 @@ from cnn_jax import errors
 from cnn_jax.errors import UserError
 
 # Each is a module of cnn_jax.commands, which is imported only when it is asked for.
-COMMANDS = ("train", "eval", "predict", "summary", "convert", "list")
+COMMANDS = ("train", "eval", "predict", "summary", "convert", "list", "bench", "doctor")
 USAGE = """\
 usage: python launch.py [COMMAND] [ARGUMENTS]
 
@@ -30,6 +30,11 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
   convert   weights of a torchvision or timm network to Flax, or back
             NAME FILE --out=FILE [--check]
   list      the networks, data sets and experiments there are
+  bench     speed, compile time and memory of a config on this machine
+            [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--fake] [--batch=N]
+            [--inference] [--against=torch] [--steps=K] [--rounds=N] [--json] [--out=FILE]
+  doctor    is this machine fit: versions, devices, disk, data, one step, a checkpoint
+            [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--workdir=DIR]
 
   python launch.py COMMAND --help     tells more of one of them
 
@@ -37,6 +42,7 @@ examples:
   python launch.py train --config=experiments/resnet/cifar10.py:20,fast --config.data.path=CIFAR
   python launch.py train --config.model.width=4 --workdir=runs/wider
   python launch.py eval runs/quickstart --step=best
+  python launch.py bench --config=experiments/resnet/cifar10.py:20 --fake --against=torch
 
 Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 diverged, 75 stopped by a signal after saving.
 """

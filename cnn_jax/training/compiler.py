@@ -12,7 +12,7 @@ import jax
 
 from cnn_jax import caches
 
-# Measured in experiments/benchmarks/dispatch.py; options that a jaxlib does not know are left out.
+# Measured with `launch.py bench`; options that a jaxlib does not know are left out.
 CPU_STEP = {
     # Keeps the barriers of models/layers.py: XLA:CPU deletes them early otherwise.
     "xla_disable_hlo_passes": "cse_barrier_expander",

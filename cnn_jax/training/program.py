@@ -44,6 +44,9 @@ class Program:
     plan: Plan
     learning_rate: schedules.LearningRate
     weights: str  # those that are evaluated, "raw" or "ema"
+    train_step: Callable  # (state, batch) -> (state, metrics), of one seed, not compiled
+    train_steps: Callable  # (state, train_data, indices [K, B]) -> (state, metrics), compiled
+    train_data: steps.ResidentData
     create_state: Callable[[], TrainState]
     state_template: TrainState  # of one seed: jax.ShapeDtypeStruct with shardings
     run_steps: Callable[[TrainState, int, int], tuple[TrainState, Metrics]]
@@ -55,12 +58,14 @@ class Program:
 
 def build(
     config: ConfigDict,
+    dataset: data.Dataset | None = None,
     devices: Sequence[jax.Device] | None = None,
     seeds: Sequence[int] | None = None,
 ) -> Program:
     """Reads the data, makes the network and the programs; nothing is trained yet.
 
     Args:
+      dataset: takes the place of the data that `config.data` names.
       devices: those to train on, by default all there are.
       seeds: trains a network for each of them, instead of one for `config.seed`.
 
@@ -69,7 +74,7 @@ def build(
     """
     if config.seed < 0:
         raise errors.UserError(f"seed {config.seed} is negative")
-    dataset = configs.call(data.load, "data", config.data)
+    dataset = dataset or configs.call(data.load, "data", config.data)
     train = dataset.splits["train"]
     check_evaluation(config, dataset)
     plan = Plan.create(config, len(train.labels))
@@ -118,6 +123,9 @@ def build(
         plan=plan,
         learning_rate=learning_rate,
         weights=config.evaluation.weights,
+        train_step=precise(make_step(lambda params: params)),
+        train_steps=members.train_steps,
+        train_data=resident,
         create_state=members.create_state,
         state_template=members.template,
         run_steps=run_steps,
