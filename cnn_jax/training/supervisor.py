@@ -14,6 +14,15 @@ import threading
 # The line with which the client aborts, and what C++ logs before it.
 FATAL, NOISE = re.compile(rb"F\d{4} "), re.compile(rb"[EWI]\d{4} |\[Gloo\]")
 
+UNMET = (
+    "the processes did not all meet in time; start as many as --num_processes says, each with its "
+    "own --process_id, and with the --coordinator address that process 0 has"
+)
+COORDINATOR_LOST = (
+    "the process that coordinates the run, 0, is lost; the last checkpoint is whole, "
+    "start all processes again to go on from there"
+)
+
 
 def fork() -> None:
     """Returns in the child alone. To be called before JAX has started any thread."""
@@ -49,14 +58,10 @@ def attend(child: int, errors: int) -> int:
             if not NOISE.match(line):
                 sys.stderr.buffer.write(line)
                 sys.stderr.buffer.flush()
-        lines.read()
+        unmet = b"RegisterTask" in lines.read()
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code == -signal.SIGABRT:
-        print(
-            "error: the process that coordinates the run, 0, is lost or was never there; the last "
-            "checkpoint is whole, start all processes again to go on from there",
-            file=sys.stderr,
-        )
+        print(f"error: {UNMET if unmet else COORDINATOR_LOST}", file=sys.stderr)
     elif code < 0:
         name = signal.Signals(-code).name
         print(f"error: {name} ended this process; the last checkpoint is whole", file=sys.stderr)

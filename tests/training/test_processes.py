@@ -79,6 +79,7 @@ def test_two_processes_give_what_one_with_two_devices_gives(alone, tmp_path):
     assert (environment["processes"], environment["devices_per_process"]) == (2, 1)
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_stops_all_a_lost_one_ends_all_and_one_process_goes_on(alone, tmp_path):
     workdir = tmp_path / "run"
     both = start_two(workdir)
@@ -115,6 +116,17 @@ def test_the_loss_of_the_coordinating_process_ends_the_others_in_one_line(tmp_pa
     assert both[1].returncode == 1 and output == ""
     assert error.startswith("error: the process that coordinates") and error.count("\n") == 1
     both[0].communicate()
+
+
+def test_processes_that_do_not_meet_end_in_one_line():
+    code = (
+        "from cnn_jax.training import processes, supervisor; processes.MEET_SECONDS = 2;"
+        "supervisor.fork(); processes.Group(processes.Address('127.0.0.1:1', 1, 2), 30)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the processes did not all meet in time")
+    assert done.stderr.count("\n") == 1
 
 
 class Service:
