@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
-import jax
 import numpy as np
 
 from cnn_jax import config as configs
@@ -13,7 +12,7 @@ from cnn_jax.data.batches import evaluation_batches
 from cnn_jax.data.dataset import Split
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.runs import Run
-from cnn_jax.training import compiler, parallel, steps
+from cnn_jax.training import compiler, parallel, processes, steps
 
 
 def make_evaluate(
@@ -22,9 +21,9 @@ def make_evaluate(
     """`evaluate(variables)`: mean loss, top-1 and top-5 error (0-1) of the single central view."""
     mesh = parallel.data_mesh()
     resident = steps.ResidentData(*split, preprocessing)
-    resident = jax.device_put(resident, parallel.replicated(mesh))
+    resident = processes.place(resident, parallel.replicated(mesh))
     batches = evaluation_batches(len(split.labels), parallel.rounded_up(batch_size, mesh))
-    indices, weights = jax.device_put(batches, parallel.by_batch(mesh))
+    indices, weights = processes.place(batches, parallel.by_batch(mesh))
     eval_steps = compiler.jit(steps.make_eval_steps(steps.make_eval_step(model)))
 
     def evaluate(variables):

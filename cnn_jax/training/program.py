@@ -19,6 +19,7 @@ from cnn_jax.training import (
     losses,
     optimizers,
     parallel,
+    processes,
     schedules,
     state,
     steps,
@@ -82,12 +83,12 @@ def build(config: ConfigDict) -> Program:
     mesh = parallel.data_mesh()
     parallel.check_batch(plan.batch_size, mesh)
     whole, by_batch = parallel.replicated(mesh), parallel.by_batch(mesh)
-    resident = jax.device_put(steps.ResidentData(*train, preprocessing), whole)
+    resident = processes.place(steps.ResidentData(*train, preprocessing), whole)
     train_steps = compiler.jit(steps.make_train_steps(train_step), donate_argnums=0)
 
     def run_steps(train_state, first_step, count):
         indices = batch_indices(config.seed, first_step, count, plan.batch_size, len(train.labels))
-        return train_steps(train_state, resident, jax.device_put(indices, by_batch))
+        return train_steps(train_state, resident, processes.place(indices, by_batch))
 
     def create_state():
         return state.create_state(model, optimizer, dataset.image_shape, config.seed)
