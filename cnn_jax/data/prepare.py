@@ -28,7 +28,8 @@ from cnn_jax.data.published import Published
 from cnn_jax.errors import UserError
 
 VERSION = "1.0.0"
-SHARD_BYTES = 128 * 2**20
+SHARD_BYTES = 64 * 2**20
+MOST_SHARDS = 512  # of a split: a reader holds each open, and 1,024 files is a usual limit
 ON_ERROR = ("raise", "skip")
 
 Report = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
@@ -82,7 +83,7 @@ def prepare(
         notes = begin(incomplete, made_from)
         for split, examples in published.splits.items():
             shards = math.ceil(examples.nbytes / shard_bytes)
-            shards = min(max(shards, 1), len(examples))
+            shards = min(max(shards, 1), len(examples), MOST_SHARDS)
             bounds = [round(len(examples) * i / shards) for i in range(shards + 1)]
             for i in range(shards):
                 shard = incomplete / f"{name}-{split}.array_record-{i:05d}-of-{shards:05d}"
@@ -161,7 +162,7 @@ class ShardWriter:
         try:
             encoded = self._examples.encoded(index)
             shape = folder.decode_bytes(encoded, identity, None).shape
-        except UserError as error:
+        except (UserError, OSError) as error:
             if self._on_error == "raise":
                 raise UserError(f"{error}, or leave such out with --on_error=skip") from None
             return None, str(error)

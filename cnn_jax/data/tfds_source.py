@@ -38,8 +38,12 @@ def prepared(data_dir: Path) -> dict[str, list[str]]:
             if re.fullmatch(r"\d+\.\d+\.\d+", file.parent.name):
                 name = file.parent.parent.relative_to(data_dir).as_posix()
                 found.setdefault(name, []).append(file.parent.name)
-    by_number = lambda version: [int(part) for part in version.split(".")]  # noqa: E731
-    return {name: sorted(versions, key=by_number) for name, versions in sorted(found.items())}
+    return {name: sorted(versions, key=numbers) for name, versions in sorted(found.items())}
+
+
+def numbers(version: str) -> list[int]:
+    """By which versions are ordered."""
+    return [int(part) for part in version.split(".")]
 
 
 def locate(name: str, data_dir: Path) -> Path:
@@ -113,7 +117,7 @@ class Source:
         builder = open_builder(self._place)
         for part in split.split("+"):
             if part not in builder.info.splits:
-                raise errors.unknown(f"split of {name}", part, builder.info.splits)
+                raise errors.unknown(f"split of {self._place}", part, builder.info.splits)
             if missing := [file for file, _ in shards(builder, part) if not file.is_file()]:
                 raise UserError(
                     f"{name}: {len(missing)} of {len(shards(builder, part))} shards of {part} are "
