@@ -72,16 +72,16 @@ def check(name: str, data_dir: Path, console: Console) -> None:
     table = Table("split", "images", "shards", "MB", "sizes (height x width)", "mean", "std")
     for split, facts in splits.items():
         numbers = [", ".join(f"{x:.3f}" for x in row) for row in (facts.mean, facts.deviation)]
-        images, megabytes = f"{facts.counts.sum():,}", f"{facts.nbytes / 1e6:,.1f}"
+        images, megabytes = f"{len(facts.labels):,}", f"{facts.nbytes / 1e6:,.1f}"
         table.add_row(split, images, str(facts.shards), megabytes, sizes(facts.sizes), *numbers)
     console.print(table)
     table = Table("label", "class", *splits)
-    for label, class_name in enumerate(class_names):
-        counts = [f"{facts.counts[label]:,}" for facts in splits.values()]
-        table.add_row(str(label), class_name, *counts)
+    columns = [[f"{count:,}" for count in facts.counts] for facts in splits.values()]
+    for label, row in enumerate(zip(class_names, *columns, strict=True)):
+        table.add_row(str(label), *row)
     console.print(table)
     for split, facts in splits.items():
-        note_count(name, split, int(facts.counts.sum()), console)
+        note_count(name, split, len(facts.labels), console)
     if problems:
         for problem in problems[:SHOWN]:
             say(console, problem)

@@ -16,14 +16,20 @@ from cnn_jax.errors import UserError
 class SplitFacts:
     """What was found in one split."""
 
-    counts: np.ndarray  # int64 [classes], the images of each
+    classes: int
     channels: int
-    shards: int = 0
+    labels: list[int] = field(default_factory=list)  # of the good images, in the stored order
+    shards: int = 0  # that are whole
     nbytes: int = 0  # of the encoded images
     sizes: Counter = field(default_factory=Counter)  # (height, width) -> images
     pixels: int = 0
     totals: np.ndarray = 0  # float64 [channels]
     squares: np.ndarray = 0  # float64 [channels]
+
+    @property
+    def counts(self) -> np.ndarray:
+        """The good images of each class, int64 [classes]."""
+        return np.bincount(np.array(self.labels, np.int64), minlength=self.classes)
 
     @property
     def mean(self) -> np.ndarray:
@@ -37,7 +43,7 @@ class SplitFacts:
 
     def add(self, image: np.ndarray, label: int, nbytes: int) -> None:
         """One more image, uint8 [H, W, channels]."""
-        self.counts[label] += 1
+        self.labels.append(label)
         self.nbytes += nbytes
         self.sizes[image.shape[:2]] += 1
         self.pixels += image.shape[0] * image.shape[1]
@@ -63,14 +69,18 @@ def check(
     channels = builder.info.features["image"].shape[-1]
     splits, problems = {}, []
     for split, info in builder.info.splits.items():
-        facts = splits[split] = SplitFacts(np.zeros(len(class_names), np.int64), channels)
+        facts = splits[split] = SplitFacts(len(class_names), channels)
         files = tfds_source.shards(builder, split)
         for i, (file, examples) in enumerate(files):
             expected = notes.get(file.name)
             problems += check_shard(builder, file, examples, expected, facts)
             report(f"check {split}, shard", i + 1, len(files))
-        if (found := int(facts.counts.sum())) != info.num_examples:
+        if (found := len(facts.labels)) != info.num_examples:
             problems.append(f"{split} has {found:,} good images in place of {info.num_examples:,}")
+        elif (place / "labels.npz").is_file():
+            beside = tfds_source.Source(name, split, data_dir).labels
+            if beside.tolist() != facts.labels:
+                problems.append(f"{place / 'labels.npz'} has other labels than the shards")
     return class_names, splits, problems
 
 
@@ -89,9 +99,9 @@ def check_shard(
         identity = example.get("id", b"")  # text in ours and CIFAR, absent or a number elsewhere
         identity = identity.decode() if isinstance(identity, bytes) else identity
         what = f"{identity} (record {number} of {file.name})".lstrip()
-        label, classes = example["label"], len(facts.counts)
-        if not 0 <= label < classes:
-            return f"{what} has label {label}, but there are {classes} classes"
+        label = int(example["label"])
+        if not 0 <= label < facts.classes:
+            return f"{what} has label {label}, but there are {facts.classes} classes"
         try:
             image = folder.decode_bytes(example["image"], what, None, mode)
         except UserError as error:

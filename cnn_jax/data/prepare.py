@@ -210,7 +210,9 @@ def write_metadata(name: str, published: Published, place: Path, notes: dict) ->
 
     infos, labels = [], {}
     for split, examples in published.splits.items():
-        shards = [facts for file, facts in notes["shards"].items() if split_of(file) == split]
+        # By name: a shard that was written anew stands last in the notes.
+        named = sorted(notes["shards"].items())
+        shards = [facts for file, facts in named if split_of(file) == split]
         skipped = [index for facts in shards for index, _ in facts["skipped"]]
         labels[split] = np.delete(examples.labels, skipped)
         template = tfds.core.ShardedFileTemplate(

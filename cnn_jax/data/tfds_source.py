@@ -174,10 +174,11 @@ class Source:
 
 def sources(name: str, data_dir: Path | None) -> dict[str, Source]:
     """A source for each of the splits "train", "validation" and "test" that there are."""
-    extra = (NAME.fullmatch(name) or {"extra": None})["extra"]
     builder = open_builder(locate(name, data_dir or default_folder()))
     splits = {split: split for split in SPLITS if split in builder.info.splits}
-    if extra and "train" in splits:
+    if "train" not in splits:
+        raise UserError(f"{name} has no split 'train', only {', '.join(builder.info.splits)}")
+    if extra := NAME.fullmatch(name)["extra"]:
         splits["train"] = f"train+{extra}"
         splits.pop(extra, None)  # never in two splits at once
     return {split: Source(name, parts, data_dir) for split, parts in splits.items()}

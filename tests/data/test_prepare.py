@@ -70,19 +70,23 @@ def test_an_interrupted_preparation_of_files_that_have_changed_starts_over(
 
 def test_a_shard_that_does_not_read_back_is_named_and_written_anew(birds, tmp_path, monkeypatch):
     def damage(place, *_):
-        (file,) = place.glob("birds-test.array_record-*")
+        file = min(place.glob("birds-train.array_record-*"))
         content = bytearray(file.read_bytes())
         content[2000] ^= 255
         file.write_bytes(content)
         verify(place, *_)
 
+    # One that is left out makes the first shard shorter than those after it.
+    (birds / "train" / "owl" / "0000.png").write_bytes(b"no image")
     verify = prepare.verify
     monkeypatch.setattr(prepare, "verify", damage)
-    with pytest.raises(UserError, match=r"birds-test\.array_record.* is damaged .*write it anew"):
-        prepare_all("birds", birds, tmp_path / "tfds")
+    with pytest.raises(UserError, match=r"birds-train\.array_record.* is damaged .*write it anew"):
+        prepare_all("birds", birds, tmp_path / "tfds", shard_bytes=10_000, on_error="skip")
     monkeypatch.undo()
-    prepare_all("birds", birds, tmp_path / "tfds")
-    assert len(tfds_source.Source("birds", "test", tmp_path / "tfds")) == 4
+    prepare_all("birds", birds, tmp_path / "tfds", shard_bytes=10_000, on_error="skip")
+    (birds / "train" / "owl" / "0000.png").unlink()
+    direct = load("folder", birds, image_size=16)
+    assert load("tfds:birds", tmp_path / "tfds", image_size=16).facts() == direct.facts()
 
 
 def test_prepared_from_other_files_is_not_written_over(birds, tmp_path):
@@ -103,6 +107,17 @@ def test_a_damaged_image_is_named_or_left_out_and_counted(birds, tmp_path, capsy
     source = tfds_source.Source("birds", "train", tmp_path / "tfds")
     assert len(source) == 19 and source.labels.tolist() == [0] * 9 + [1] * 10
     assert run(capsys, "check", "birds", f"--data_dir={tmp_path / 'tfds'}")[0] == 0
+
+
+def test_a_cmyk_jpeg_is_stored_as_it_is_and_one_of_16_bits_is_named(birds, tmp_path):
+    odd = birds / "test" / "owl" / "0.png"
+    Image.new("CMYK", (8, 8), (10, 20, 30, 40)).save(odd, "JPEG")
+    prepare_all("birds", birds, tmp_path / "cmyk")
+    source = tfds_source.Source("birds", "test", tmp_path / "cmyk")
+    assert source.encoded(0) == odd.read_bytes() and source.shape == (None, None, 3)
+    Image.fromarray(np.full((8, 8), 1000, np.uint16)).save(odd)
+    with pytest.raises(UserError, match=r"owl/0\.png .*more than 8 bits.*--on_error=skip"):
+        prepare_all("birds", birds, tmp_path / "deep")
 
 
 @pytest.mark.parametrize(

@@ -110,3 +110,10 @@ def test_a_data_set_too_large_for_the_memory_is_refused(birds, tmp_path, monkeyp
     monkeypatch.setattr(tfds_source, "MEMORY_LIMIT", 1000)
     with pytest.raises(UserError, match="too much to hold in memory: stream it"):
         load("tfds:birds", tmp_path, image_size=16)
+
+
+def test_checking_names_labels_beside_the_shards_that_are_others(birds, tmp_path, capsys):
+    place, _ = prepare_all("birds", birds, tmp_path)
+    np.savez(place / "labels.npz", train=np.zeros(20, np.int32), test=np.array([0, 0, 1, 1]))
+    code, _, err = run(capsys, "check", "birds", f"--data_dir={tmp_path}")
+    assert code == 1 and "labels.npz has other labels than the shards" in err
