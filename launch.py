@@ -12,7 +12,7 @@ from cnn_jax import errors
 from cnn_jax.errors import UserError
 
 # Each is a module of cnn_jax.commands, which is imported only when it is asked for.
-COMMANDS = ("train", "eval", "predict", "summary", "convert", "list", "bench", "doctor")
+COMMANDS = ("train", "eval", "predict", "summary", "convert", "data", "list", "bench", "doctor")
 USAGE = """\
 usage: python launch.py [COMMAND] [ARGUMENTS]
 
@@ -29,6 +29,8 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
             [--classes=N] [--json]
   convert   weights of a torchvision or timm network to Flax, or back
             NAME FILE --out=FILE [--check]
+  data      makes a TFDS data set of published archives, or reads and checks all of one
+            prepare NAME --from=DIR | check NAME  [--data_dir=DIR] [--on_error=raise|skip]
   list      the networks, data sets and experiments there are
   bench     speed, compile time and memory of a config on this machine
             [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--fake] [--batch=N]

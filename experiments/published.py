@@ -15,18 +15,9 @@ from experiments.wide_resnet import published as wide_resnet
 
 # Options that change neither parameters nor multiply-adds.
 NEUTRAL = {
-    *(
-        "bn_group_size",
-        "unroll",
-        "remat",
-        "dtype",
-        "dropout",
-        "auxiliary_dropout",
-        "gamma",
-        "residual",
-    ),
+    *("bn_group_size", "unroll", "dtype", "dropout", "auxiliary_dropout", "gamma", "residual"),
     *("bn_momentum", "bn_epsilon", "count_include_pad", "init_fan", "weight_init", "kernel_init"),
-    *("zero_init_gamma", "death_rate", "ceil_pool"),
+    *("zero_init_gamma", "death_rate", "ceil_pool", "remat"),
 }
 
 

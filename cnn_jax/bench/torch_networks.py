@@ -16,16 +16,8 @@ from cnn_jax.interop import reference, torchvision
 from cnn_jax.models import cifar_resnet, residual_units, wide_resnet
 
 # Initial values, rates and precision: they do not change which layers there are.
-WITHOUT_LAYERS = {
-    "dtype",
-    "bn_group_size",
-    "bn_momentum",
-    "bn_epsilon",
-    "unroll",
-    "remat",
-    "dropout",
-}
-WITHOUT_LAYERS |= {"auxiliary_dropout", "init_fan", "weight_init", "kernel_init", "gamma"}
+WITHOUT_LAYERS = {"dtype", "bn_group_size", "bn_momentum", "bn_epsilon", "unroll", "dropout"}
+WITHOUT_LAYERS |= {"auxiliary_dropout", "init_fan", "weight_init", "kernel_init", "gamma", "remat"}
 WITHOUT_LAYERS |= {"zero_init_gamma", "gate_bias"}
 
 

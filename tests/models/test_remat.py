@@ -10,9 +10,8 @@ from cnn_jax.training import compiler
 
 NETWORKS = [
     ("cifar_resnet", {"depth": 20, "bn_group_size": 8}),
-    ("cifar_resnet", {"depth": 62, "death_rate": 0.5}),  # scanned, with stochastic depth
-    ("wide_resnet", {"depth": 10, "width": 2, "dropout": 0.3}),
-    ("resnet", {"depth": 18}),
+    ("cifar_resnet", {"depth": 56, "death_rate": 0.5}),  # scanned, with stochastic depth
+    ("wide_resnet", {"depth": 16, "width": 1, "dropout": 0.3}),
 ]
 
 
