@@ -13,7 +13,9 @@ from cnn_jax import errors, models
 from cnn_jax.data import Split
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.interop import deep_compression
+from cnn_jax.training import precision
 from cnn_jax.training.evaluate import make_evaluate
+from cnn_jax.training.parallel import data_mesh
 from experiments.deep_compression import published
 
 DATA = Path(
@@ -192,7 +194,14 @@ def right(count):
     """How many of the first `count` images are right at top-1 and at top-5."""
     model = models.create("squeezenet", **OPTIONS)
     caffe = Preprocessing(np.float32([104, 117, 123]), np.ones(1, np.float32), None)
-    evaluate = make_evaluate(model, sample(count), caffe, batch_size=25)
+    evaluate = make_evaluate(
+        model,
+        sample(count),
+        caffe,
+        batch_size=25,
+        precise=precision.create(matmul="float32"),
+        mesh=data_mesh(),
+    )
     numbers = evaluate(deep_compression.read(NET) | {"batch_stats": {}})
     return tuple(round(count * (1 - numbers[f"top{k}_error"])) for k in (1, 5))
 
