@@ -12,6 +12,7 @@ MAY_IMPORT = {
     | {"data", "models", "config", "errors"},
     "bench": {"analysis", "interop", "training", "caches", "runs"}
     | {"data", "models", "config", "errors"},
+    "compression": {"interop", "runs", "data", "models", "config", "errors"},
     "interop": {"models", "errors"},
     "analysis": {"training", "runs", "data", "models", "config", "errors"},
     "training": {"caches", "runs", "data", "models", "config", "errors"},
