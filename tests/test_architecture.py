@@ -8,8 +8,9 @@ from tests.conftest import ROOT
 # Each room may import itself and those after it in its row.
 MAY_IMPORT = {
     "launch": {"commands", "errors"},
-    "commands": {"bench", "compression", "analysis", "interop", "training", "runs"}
+    "commands": {"sweeps", "bench", "compression", "analysis", "interop", "training", "runs"}
     | {"data", "models", "config", "errors"},
+    "sweeps": {"analysis", "training", "runs", "data", "models", "config", "errors"},
     "bench": {"analysis", "interop", "training", "caches", "runs"}
     | {"data", "models", "config", "errors"},
     "compression": {"interop", "models", "config", "errors"},
