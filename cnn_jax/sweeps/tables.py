@@ -1,4 +1,4 @@
-"""What a recipe says of the tables it reproduces: `TABLES = {"table_2": Table(...)}` in its file."""
+"""The tables that a recipe reproduces: `TABLES = {"table_2": Table(...)}` in its file."""
 
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
