@@ -161,7 +161,10 @@ def save(preprocessing: Preprocessing, path: Path) -> None:
     """Writes the arrays as one `.npz` file."""
     arrays = {k: v for k, v in vars(preprocessing).items() if v is not None}
     temporary = path.with_suffix(".tmp.npz")
-    np.savez(temporary, **arrays)
+    with temporary.open("wb") as file:
+        np.savez(file, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)
 
 

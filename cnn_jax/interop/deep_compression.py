@@ -13,6 +13,7 @@ The position of entry i in the flattened kernel [out, in, height, width] is the 
 the entries up to i, less 1. An entry of code 0 only fills a gap of more than 15.
 """
 
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -44,11 +45,34 @@ class _Layer(NamedTuple):
     kernel_shape: tuple[int, ...]  # [height, width, in, out]
 
 
+class Shared(NamedTuple):
+    """One convolution as it stands in the file."""
+
+    codebook: np.ndarray  # float32 [256]
+    bias: np.ndarray  # float32 [out]
+    codes: np.ndarray  # uint8 [entries]
+    gaps: np.ndarray  # uint8 [entries], 0 to 15
+
+
 def read(path: str | PathLike) -> dict:
     """Variables {"params": ...} (float32, NumPy) from the authors' file.
 
     They are for `create("squeezenet", num_classes=1000, version="1.0", conv10_padding=1)`, whose
     images are 227x227, channels in the order BGR, values 0-255 less (104, 117, 123).
+
+    Raises `UserError` for a file that is not complete, has bytes left over or is something else.
+    """
+    params: dict = {}
+    for layer, shared in zip(_layers(), parse(path), strict=True):
+        module = params
+        for name in layer.path:
+            module = module.setdefault(name, {})
+        module.update(kernel=_kernel(path, layer, shared), bias=shared.bias)
+    return {"params": params}
+
+
+def parse(path: str | PathLike) -> list[Shared]:
+    """The convolutions of the authors' file, in its order, as they are stored.
 
     Raises `UserError` for a file that is not complete, has bytes left over or is something else.
     """
@@ -60,13 +84,34 @@ def read(path: str | PathLike) -> dict:
     entries = _entries(path, data, layers)
     reader = _Reader(data)
     reader.take("<u4", len(layers))
-    params: dict = {}
-    for layer, count in zip(layers, entries, strict=True):
-        module = params
-        for name in layer.path:
-            module = module.setdefault(name, {})
-        module.update(_decode(path, reader, layer, count))
-    return {"params": params}
+    return [
+        _shared(path, reader, layer, count) for layer, count in zip(layers, entries, strict=True)
+    ]
+
+
+def write(path: str | PathLike, convolutions: Sequence[Shared]) -> None:
+    """Writes the authors' file; of what `parse` gave it is the same, byte for byte.
+
+    Raises `UserError` for arrays that are not those of the 26 convolutions.
+    """
+    layers = _layers()
+    if len(convolutions) != len(layers):
+        raise UserError(f"the file has {len(layers)} convolutions, not {len(convolutions)}")
+    sections = [np.array([len(shared.codes) for shared in convolutions], "<u4").tobytes()]
+    for layer, shared in zip(layers, convolutions, strict=True):
+        codebook, bias, codes, gaps = map(np.asarray, shared)
+        shapes = (codebook.shape, bias.shape, gaps.shape)
+        if shapes != ((CODEBOOK,), layer.kernel_shape[-1:], codes.shape):
+            raise UserError(
+                f"{'/'.join(layer.path)}: codebook, biases and gaps of {len(codes)} entries are "
+                f"{[CODEBOOK]}, {[layer.kernel_shape[-1]]} and {[len(codes)]}, not "
+                f"{', '.join(str(list(shape)) for shape in shapes)}"
+            )
+        _kernel(path, layer, shared)  # positions inside of the kernel
+        even = np.pad(gaps, (0, len(gaps) % 2)).reshape(-1, 2).astype(np.uint8)
+        sections += [codebook.astype("<f4").tobytes(), bias.astype("<f4").tobytes()]
+        sections += [codes.astype("u1").tobytes(), (even[:, 0] | even[:, 1] << 4).tobytes()]
+    Path(path).write_bytes(b"".join(sections))
 
 
 def _layers() -> list[_Layer]:
@@ -112,27 +157,31 @@ def _entries(path, data: bytes, layers: list[_Layer]) -> list[int]:
     return entries
 
 
-def _decode(path, reader: _Reader, layer: _Layer, count: int) -> dict[str, np.ndarray]:
-    """Kernel [height, width, in, out] and bias [out] of one convolution."""
-    name = "/".join(layer.path)
-    height, width, inputs, outputs = layer.kernel_shape
+def _shared(path, reader: _Reader, layer: _Layer, count: int) -> Shared:
+    """One convolution, as it stands in the file."""
     codebook = reader.take("<f4", CODEBOOK)
-    bias = reader.take("<f4", outputs)
+    bias = reader.take("<f4", layer.kernel_shape[-1])
     codes = reader.take("u1", count)
     packed = reader.take("u1", (count + 1) // 2)
     if codebook[0] != 0 or not (np.isfinite(codebook).all() and np.isfinite(bias).all()):
         raise UserError(
-            f"{path} is damaged: the codebook of {name} does not begin with 0, or a value of it or "
-            "of the biases is not finite"
+            f"{path} is damaged: the codebook of {'/'.join(layer.path)} does not begin with 0, or "
+            "a value of it or of the biases is not finite"
         )
     gaps = np.stack([packed & 15, packed >> 4], axis=-1).reshape(-1)[:count]
-    positions = np.cumsum(gaps.astype(np.int64) + 1) - 1
+    return Shared(codebook.astype(np.float32), bias.astype(np.float32), codes, gaps)
+
+
+def _kernel(path, layer: _Layer, shared: Shared) -> np.ndarray:
+    """Kernel [height, width, in, out] of one convolution."""
+    height, width, inputs, outputs = layer.kernel_shape
+    positions = np.cumsum(shared.gaps.astype(np.int64) + 1) - 1
     kernel = np.zeros(height * width * inputs * outputs, np.float32)
     if positions[-1] >= kernel.size:
         raise UserError(
-            f"{path} is damaged: position {positions[-1]} in {name}, which has {kernel.size} "
-            "weights"
+            f"{path} is damaged: position {positions[-1]} in {'/'.join(layer.path)}, which has "
+            f"{kernel.size} weights"
         )
-    kernel[positions] = codebook[codes]
+    kernel[positions] = shared.codebook[shared.codes]
     kernel = kernel.reshape(outputs, inputs, height, width).transpose(2, 3, 1, 0)
-    return {"kernel": np.ascontiguousarray(kernel), "bias": bias.astype(np.float32)}
+    return np.ascontiguousarray(kernel)

@@ -13,6 +13,7 @@ from cnn_jax import errors, models
 from cnn_jax.data import Split
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.interop import deep_compression
+from cnn_jax.training import parallel, precision
 from cnn_jax.training.evaluate import make_evaluate
 from experiments.deep_compression import published
 
@@ -112,6 +113,30 @@ def test_the_last_position_of_a_kernel_can_be_used(tmp_path):
     assert kernel[-1, -1, -1, -1] == layers[0][2].flat[-1] != 0
 
 
+def test_write_of_what_parse_gave_is_the_same_file(tmp_path):
+    data, _ = net()
+    (tmp_path / "a.net").write_bytes(data)
+    deep_compression.write(tmp_path / "b.net", deep_compression.parse(tmp_path / "a.net"))
+    assert (tmp_path / "b.net").read_bytes() == data
+
+
+@needs_net
+def test_write_gives_the_released_file_byte_for_byte(tmp_path):
+    deep_compression.write(tmp_path / "a.net", deep_compression.parse(NET))
+    assert (tmp_path / "a.net").read_bytes() == NET.read_bytes()
+
+
+def test_write_refuses_layers_that_are_not_those_of_the_network(tmp_path):
+    (tmp_path / "a.net").write_bytes(net()[0])
+    layers = deep_compression.parse(tmp_path / "a.net")
+    with pytest.raises(errors.UserError, match="26 convolutions, not 25"):
+        deep_compression.write(tmp_path / "b.net", layers[:-1])
+    layers[3] = layers[3]._replace(bias=layers[3].bias[:-1])
+    with pytest.raises(errors.UserError, match=r"fire2/expand3x3: .* \[64\]"):
+        deep_compression.write(tmp_path / "b.net", layers)
+    assert not (tmp_path / "b.net").exists()
+
+
 def changed(data, offset, value):
     return data[:offset] + value + data[offset + len(value) :]
 
@@ -192,7 +217,14 @@ def right(count):
     """How many of the first `count` images are right at top-1 and at top-5."""
     model = models.create("squeezenet", **OPTIONS)
     caffe = Preprocessing(np.float32([104, 117, 123]), np.ones(1, np.float32), None)
-    evaluate = make_evaluate(model, sample(count), caffe, batch_size=25)
+    evaluate = make_evaluate(
+        model,
+        sample(count),
+        caffe,
+        batch_size=25,
+        precise=precision.create(matmul="float32"),
+        mesh=parallel.data_mesh(),
+    )
     numbers = evaluate(deep_compression.read(NET) | {"batch_stats": {}})
     return tuple(round(count * (1 - numbers[f"top{k}_error"])) for k in (1, 5))
 

@@ -1,0 +1,275 @@
+"""A trained network as one small file, which needs nothing else to be read.
+
+    8 bytes   MAGIC, whose last byte is the version
+    8 bytes   BLAKE2b of all that follows
+    uint32    size of the header (little-endian, as all numbers)
+    header    zlib of JSON: `about` (config, class names, ...), and path, shape, coding
+              of each array
+    4 x       uint32 and as many bytes: zlib of the first, second, ... byte of all float values
+    rest      the symbols of all "step" and "codebook" arrays, as `coder` makes them
+
+Codings of an array: "float32" and "float16" as they are; "step" is one float32, times symbols;
+"codebook" is increasing float32 values, of which symbol s stands for the one s behind `zero`.
+"""
+
+import hashlib
+import json
+import math
+import os
+import struct
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cnn_jax.compression import coder
+from cnn_jax.errors import UserError, first_line
+
+MAGIC = b"\x89CNNJAX\x01"
+CHECKSUM = 8  # bytes
+LARGEST_HEADER = 2**24  # bytes; the names of 22,000 classes are half a million
+MOST_VALUES = 2**28  # VGG-16, the largest network of the project, has 138 million
+
+
+class Steps(NamedTuple):
+    """An array of whole multiples of a step."""
+
+    symbols: np.ndarray  # int, in the shape of the array
+    step: np.float32
+
+    def values(self) -> np.ndarray:
+        return self.symbols.astype(np.float32) * np.float32(self.step)
+
+
+class Codebook(NamedTuple):
+    """An array of few different values."""
+
+    symbols: np.ndarray  # int, in the shape of the array; 0 stands for codebook[zero]
+    codebook: np.ndarray  # float32 [k], increasing
+    zero: int
+
+    def values(self) -> np.ndarray:
+        return self.codebook[self.symbols + self.zero]
+
+
+class Archive(NamedTuple):
+    """What `read` gives."""
+
+    variables: dict[str, Any]  # {"params", "batch_stats"} of float32 NumPy arrays
+    about: dict[str, Any]  # as it was given to `write`
+    arrays: dict[str, Any]  # by path, as they were given to `write`
+
+
+def codebook(values: np.ndarray) -> Codebook:
+    """Shares the equal values of an array, exactly."""
+    different, index = np.unique(np.asarray(values, np.float32), return_inverse=True)
+    zero = int(np.searchsorted(different, 0)) if len(different) else 0
+    zero = min(zero, max(len(different) - 1, 0))
+    return Codebook(index.reshape(values.shape) - zero, different, zero)
+
+
+def write(path: str | os.PathLike, arrays: Mapping[str, Any], about: Mapping[str, Any]) -> int:
+    """Writes arrays by path ("params/conv1/kernel"); returns the size of the file in bytes.
+
+    Args:
+      arrays: each a `Steps`, a `Codebook`, or a float32 or float16 array.
+      about: JSON values that say what the network is.
+    """
+    entries, floats, kernels = [], [], []
+    for name, array in arrays.items():
+        symbols = array.symbols if isinstance(array, Steps | Codebook) else None
+        shape = list(np.shape(array if symbols is None else symbols))
+        if isinstance(array, Steps):
+            entries.append([name, shape, "step"])
+            floats.append(_bits(np.float32([array.step])))
+        elif isinstance(array, Codebook):
+            entries.append([name, shape, "codebook", len(array.codebook), array.zero])
+            floats.append(np.diff(_ordered(array.codebook), prepend=np.uint32(0)))
+        else:
+            entries.append([name, shape, str(array.dtype)])
+            floats.append(_bits(array))
+        if symbols is not None:
+            kernels.append(np.asarray(symbols).transpose(_order(shape)).reshape(_matrix(shape)))
+    header = json.dumps({"about": dict(about), "arrays": entries}, separators=(",", ":"))
+    packed = zlib.compress(header.encode(), 9)
+    body = struct.pack("<I", len(packed)) + packed + _planes(floats) + coder.encode(kernels)
+    data = MAGIC + _checksum(body) + body
+    temporary = Path(path).with_name(Path(path).name + ".tmp")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+    return len(data)
+
+
+def is_archive(path: str | os.PathLike) -> bool:
+    """Whether a file begins as `write` begins it, in this version or another."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(MAGIC))[:-1] == MAGIC[:-1]
+    except OSError:
+        return False
+
+
+def read(path: str | os.PathLike) -> Archive:
+    """Reads what `write` wrote; raises `UserError` for any other or a damaged file."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror})") from None
+    start = len(MAGIC) + CHECKSUM
+    if data[: len(MAGIC) - 1] != MAGIC[:-1]:
+        raise UserError(f"{path} is no compressed network: `launch.py compress` makes them")
+    if data[: len(MAGIC)] != MAGIC:
+        version = data[len(MAGIC) - 1] if len(data) >= len(MAGIC) else "?"
+        raise UserError(f"{path} is of version {version}; this code reads version {MAGIC[-1]}")
+    if len(data) < start or _checksum(data[start:]) != data[len(MAGIC) : start]:
+        raise UserError(f"{path} is damaged or cut short: its checksum is wrong; get it again")
+    try:
+        about, arrays = _parse(data[start:])
+        variables = _nested({name: _values(array) for name, array in arrays.items()})
+    except UserError as error:
+        raise UserError(f"{path} is damaged: {error}") from None
+    except (ValueError, TypeError, KeyError, struct.error, zlib.error, RecursionError) as error:
+        raise UserError(f"{path} is damaged: {first_line(error)}") from None
+    return Archive(variables, about, arrays)
+
+
+def _checksum(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=CHECKSUM).digest()
+
+
+def _parse(body: bytes) -> tuple[dict, dict]:
+    """`about`, and the arrays by path."""
+    (size,) = struct.unpack_from("<I", body)
+    unpacked = zlib.decompressobj()
+    text = unpacked.decompress(body[4 : 4 + size], LARGEST_HEADER)
+    if not unpacked.eof:
+        raise UserError("its header is not whole")
+    header = json.loads(text)
+    about, entries = header["about"], header["arrays"]
+    for name, shape, coding, *_ in entries:
+        numbers = all(type(n) is int and 0 <= n <= MOST_VALUES for n in shape)
+        if type(name) is not str or not numbers or len(shape) > 8:
+            raise UserError(f"its header has an array {name!r} of shape {shape!r}")
+        if coding not in ("float32", "float16", "step", "codebook"):
+            raise UserError(f"its header has a coding {coding!r}")
+    if sum(math.prod(entry[1]) for entry in entries) > MOST_VALUES:
+        raise UserError(f"its header asks for more than {MOST_VALUES:,} values")
+    if len({entry[0] for entry in entries}) < len(entries):
+        raise UserError("its header has an array twice")
+    floats, offset = _unplanes(body, 4 + size, [_floats(entry) for entry in entries])
+    coded = [shape for _, shape, coding, *_ in entries if not coding.startswith("float")]
+    kernels = iter(coder.decode(body[offset:], [_matrix(shape) for shape in coded]))
+    return about, {
+        entry[0]: _array(entry, bits, kernels) for entry, bits in zip(entries, floats, strict=True)
+    }
+
+
+def _floats(entry: list) -> int:
+    """How many float values an array of the header has."""
+    _, shape, coding, *numbers = entry
+    if coding == "step":
+        return 1
+    if coding != "codebook":
+        return math.prod(shape)
+    length, zero = numbers
+    whole = type(length) is int and type(zero) is int
+    if not whole or not (0 <= zero < max(length, 1) and length <= math.prod(shape)):
+        raise UserError(f"its header has a codebook of {length!r} values, zero at {zero!r}")
+    return length
+
+
+def _array(entry: list, bits: np.ndarray, kernels) -> Any:
+    """One array from its float values and the next symbols."""
+    name, shape, coding, *numbers = entry
+    if coding == "float32":
+        return bits.view(np.float32).reshape(shape)
+    if coding == "float16":
+        return bits.astype(np.uint16).view(np.float16).reshape(shape)
+    order = _order(shape)
+    symbols = next(kernels).reshape([shape[i] for i in order]).transpose(np.argsort(order))
+    if coding == "step":
+        return Steps(symbols, bits.view(np.float32)[0])
+    values = _unordered(np.cumsum(bits, dtype=np.uint32))
+    length, zero = numbers
+    if symbols.size and not (-zero <= symbols.min() and symbols.max() < length - zero):
+        raise UserError(f"{name} has symbols outside of its codebook")
+    return Codebook(symbols, values, zero)
+
+
+def _values(array: Any) -> np.ndarray:
+    values = array.values() if isinstance(array, Steps | Codebook) else array.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise UserError("a value is not finite")
+    return values
+
+
+def _nested(flat: Mapping[str, np.ndarray]) -> dict:
+    """{"params/conv1/kernel": a} as {"params": {"conv1": {"kernel": a}}}."""
+    tree: dict = {}
+    for name, array in flat.items():
+        *groups, last = name.split("/")
+        group = tree
+        for part in groups:
+            group = group.setdefault(part, {})
+            if not isinstance(group, dict):
+                raise UserError(f"{name} is inside of an array")
+        if last in group:
+            raise UserError(f"{name} is twice there")
+        group[last] = array
+    return tree
+
+
+def _order(shape: list[int]) -> list[int]:
+    """Flax's [height, width, in, out] or [in, out] as [out, in, height, width], [out, in]."""
+    axes = list(range(len(shape)))
+    return axes[:-3:-1] + axes[:-2] if len(axes) > 1 else axes
+
+
+def _matrix(shape: list[int]) -> tuple[int, ...]:
+    """The shape as the coder sees it: [out, in, height, width], of any number of axes."""
+    if len(shape) == 4:
+        return tuple(shape[i] for i in _order(shape))
+    if len(shape) < 2:
+        return (math.prod(shape), 1, 1, 1)
+    return (shape[-1], shape[-2], math.prod(shape[:-2]), 1)
+
+
+def _bits(values: np.ndarray) -> np.ndarray:
+    """Float values as uint32 [n]; those of a float16 have 16 bits."""
+    values = np.ascontiguousarray(values).reshape(-1)
+    return values.view(f"u{values.itemsize}").astype(np.uint32)
+
+
+def _ordered(values: np.ndarray) -> np.ndarray:
+    """Float32 as uint32 that increase with them, so that neighbours differ by little."""
+    bits = np.asarray(values, np.float32).view(np.uint32)
+    return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+
+
+def _unordered(bits: np.ndarray) -> np.ndarray:
+    return np.where(bits >> 31, bits & np.uint32(2**31 - 1), ~bits).view(np.float32)
+
+
+def _planes(floats: list[np.ndarray]) -> bytes:
+    """All values, byte by byte: the upper ones of many values are alike."""
+    values = np.concatenate([np.zeros(0, np.uint32), *floats])
+    planes = [(values >> 8 * i & 255).astype(np.uint8).tobytes() for i in range(4)]
+    packed = [zlib.compress(plane, 9) for plane in planes]
+    return b"".join(struct.pack("<I", len(plane)) + plane for plane in packed)
+
+
+def _unplanes(body: bytes, offset: int, counts: list[int]) -> tuple[list[np.ndarray], int]:
+    """Values of each array, and where the planes end."""
+    values = np.zeros(sum(counts), np.uint32)
+    for i in range(4):
+        (size,) = struct.unpack_from("<I", body, offset)
+        unpacked = zlib.decompressobj()
+        packed = body[offset + 4 : offset + 4 + size]
+        plane = unpacked.decompress(packed, len(values) + 1)  # 0 would mean without a limit
+        if len(plane) != len(values):
+            raise UserError(f"it has {len(plane)} float values, where {len(values)} belong")
+        values |= np.frombuffer(plane, np.uint8).astype(np.uint32) << np.uint32(8 * i)
+        offset += 4 + size
+    return np.split(values, np.cumsum(counts)[:-1]) if counts else [], offset
