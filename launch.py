@@ -12,14 +12,17 @@ from cnn_jax import errors
 from cnn_jax.errors import UserError
 
 # Each is a module of cnn_jax.commands, which is imported only when it is asked for.
-COMMANDS = ("train", "eval", "predict", "summary", "convert", "compress", "list")
+COMMANDS = (
+    *("train", "eval", "predict", "summary", "convert", "compress", "data", "list", "bench"),
+    "doctor",
+)
 USAGE = """\
 usage: python launch.py [COMMAND] [ARGUMENTS]
 
 Without arguments: trains the quickstart, on embedded data, in about a minute.
 
   train     train a network, or go on with a run that was stopped
-            [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--workdir=DIR]
+            [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--workdir=DIR] [--seeds=N]
   eval      errors of a run's checkpoint over a whole split
             RUN [--split=test] [--step=last|best|N] [--data=PATH]
   predict   what a run sees in images
@@ -31,7 +34,14 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
             NAME FILE --out=FILE [--check]
   compress  a trained network to the smallest file, which eval and predict take as a run
             RUN_OR_WEIGHTS --out=FILE [--lossless | --bits=B | --quality=7] [--images=FOLDER]
+  data      makes a TFDS data set of published archives, or reads and checks all of one
+            prepare NAME --from=DIR | check NAME  [--data_dir=DIR] [--on_error=raise|skip]
   list      the networks, data sets and experiments there are
+  bench     speed, compile time and memory of a config on this machine
+            [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--fake] [--batch=N]
+            [--inference] [--against=torch] [--steps=K] [--rounds=N] [--json] [--out=FILE]
+  doctor    is this machine fit: versions, devices, disk, data, one step, a checkpoint
+            [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--workdir=DIR]
 
   python launch.py COMMAND --help     tells more of one of them
 
@@ -39,6 +49,7 @@ examples:
   python launch.py train --config=experiments/resnet/cifar10.py:20,fast --config.data.path=CIFAR
   python launch.py train --config.model.width=4 --workdir=runs/wider
   python launch.py eval runs/quickstart --step=best
+  python launch.py bench --config=experiments/resnet/cifar10.py:20 --fake --against=torch
 
 Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 diverged, 75 stopped by a signal after saving.
 """

@@ -154,14 +154,16 @@ def call(function: Callable, group_name: str, group: ConfigDict, **others: Any) 
     """`function(**others, **group)`; a field too many or too few is an error that names it."""
     arguments = group.to_dict()
     parameters = inspect.signature(function).parameters
+    takes = [
+        name for name, p in parameters.items() if name not in others and p.kind is not p.VAR_KEYWORD
+    ]
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        takes = [name for name in parameters if name not in others]
         for name in arguments:
             if name not in takes:
                 raise errors.unknown(f"field of config.{group_name}", name, takes)
-        for name in takes:
-            if name not in arguments and parameters[name].default is inspect.Parameter.empty:
-                raise UserError(f"config.{group_name} lacks the field {name!r}", 2)
+    for name in takes:
+        if name not in arguments and parameters[name].default is inspect.Parameter.empty:
+            raise UserError(f"config.{group_name} lacks the field {name!r}", 2)
     return function(**others, **arguments)
 
 

@@ -20,7 +20,7 @@ def unknown(what: str, name: str, choices: Iterable[str]) -> UserError:
     return UserError(f"unknown {what} {name!r}{hint}; choose from: {', '.join(choices)}", 2)
 
 
-def first_line(error: BaseException) -> str:
-    """What an exception says, in one line of at most 200 characters."""
+def first_line(error: BaseException, length: int = 200) -> str:
+    """What an exception says, in one line of at most `length` characters."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]
+    return lines[0][:length]

@@ -8,11 +8,12 @@ from tests.conftest import ROOT
 # Each room may import itself and those after it in its row.
 MAY_IMPORT = {
     "launch": {"commands", "errors"},
-    "commands": {
-        *("analysis", "interop", "compression", "training", "runs", "data", "models", "config"),
-        "errors",
-    },
-    "interop": {"compression", "models", "errors"},
+    "commands": {"sweeps", "bench", "compression", "analysis", "interop", "training", "runs"}
+    | {"data", "models", "config", "errors"},
+    "sweeps": {"analysis", "training", "runs", "data", "models", "config", "errors"},
+    "bench": {"analysis", "interop", "training", "caches", "runs"}
+    | {"data", "models", "config", "errors"},
+    "interop": {"models", "errors"},
     "analysis": {"training", "runs", "data", "models", "config", "errors"},
     "compression": {"models", "errors"},
     "training": {"caches", "runs", "data", "models", "config", "errors"},

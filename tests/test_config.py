@@ -118,6 +118,16 @@ def test_a_field_too_many_or_too_few_in_a_group_is_told():
         configs.call(function, "optimizer", configs.ConfigDict({"rate": 1}), size=3)
 
 
+def test_a_field_that_a_group_lacks_is_told_also_where_a_choice_decides_on_the_others():
+    def function(*, name, rate, **options):
+        return name, rate, options
+
+    group = configs.ConfigDict({"name": "momentum", "nesterov": True})
+    with pytest.raises(UserError, match="config.optimizer lacks the field 'rate'"):
+        configs.call(function, "optimizer", group)
+    assert configs.call(function, "optimizer", group, rate=1)[2] == {"nesterov": True}
+
+
 def test_the_difference_of_two_configs_is_told_field_by_field():
     old, new = (cnn_jax.load_config(QUICKSTART, [f"seed={seed}"]) for seed in (0, 1))
     assert configs.difference(old, new) == ["seed: 0 there, 1 here"]

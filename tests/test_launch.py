@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -47,6 +48,9 @@ def test_every_command_has_a_help_of_its_own(command, capsys):
         (["eval"], "the following arguments are required: RUN"),
         (["eval", "nowhere"], "nowhere is not a run"),
         (["summary", "--image=32"], "write HxWxC"),
+        (["bench", "--against=torhc"], "(did you mean 'torch'?)"),
+        (["bench", "--fake", "--image=8"], "write HxWxC"),
+        (["bench", "--config=experiments/resnet/cifar10.py", "--config.data.path=none"], "none"),
     ],
 )
 def test_a_mistake_is_one_line_on_stderr(arguments, message, capsys):
@@ -106,3 +110,39 @@ def test_predict_names_an_image_that_it_cannot_read(tiny_run, tmp_path, capsys):
     (tmp_path / "broken.png").write_bytes(b"no image")
     code, _, err = run(capsys, "predict", str(tiny_run), str(tmp_path / "broken.png"))
     assert code == 1 and "broken.png" in err and err.count("\n") == 1
+
+
+def test_bench_prints_a_table_and_writes_the_same_as_json(capsys, tmp_path):
+    arguments = ["--config.model.width=1", "--batch=8", "--steps=2", "--rounds=1", "--seconds=0"]
+    file = tmp_path / "bench.json"
+    _, out, _ = run(capsys, "bench", *arguments, f"--out={file}")
+    found = json.loads(file.read_text())
+    assert (found["batch_size"], found["steps"], found["mode"]) == (8, 2, "training")
+    assert found["overrides"] == ["model.width=1"]
+    assert f"{found['images_per_second']['loop']:,.1f}" in out and "compiled in" in out
+
+
+def test_bench_as_json_prints_nothing_else(capsys):
+    arguments = ["--config=experiments/resnet/cifar10.py:20", "--fake", "--image=8x8x3"]
+    arguments += ["--inference", "--batch=2", "--steps=1", "--rounds=1", "--seconds=0", "--json"]
+    _, out, err = run(capsys, "bench", *arguments)
+    assert json.loads(out)["mode"] == "inference" and err == ""
+
+
+def test_bench_without_torch_says_what_to_install(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for name in ("torch_ways", "torch_networks"):
+        monkeypatch.delitem(sys.modules, f"cnn_jax.bench.{name}", raising=False)
+        monkeypatch.delattr(f"cnn_jax.bench.{name}", raising=False)
+    code, out, err = run(capsys, "bench", "--against=torch", "--fake")
+    assert code == 1 and out == "" and err.count("\n") == 1
+    assert "pip install torch torchvision" in err
+
+
+def test_doctor_leaves_with_0_where_all_is_well_and_with_1_where_it_is_not(capsys, tmp_path):
+    code, out, err = run(capsys, "doctor", f"--workdir={tmp_path}")
+    assert code == 0 and "checkpoint" in out and err == ""
+    arguments = ["--config=experiments/resnet/cifar10.py", "--config.data.path=nowhere"]
+    code, out, err = run(capsys, "doctor", f"--workdir={tmp_path}", *arguments)
+    assert code == 1 and "FAIL" in out
+    assert "1 of" in err and "data (cifar10)" in err and err.count("\n") == 1

@@ -1,29 +1,53 @@
-"""Trains a network, or goes on with a run that was stopped."""
+"""Trains a network, or goes on with a run that was stopped.
+
+Several processes train as one where SLURM or a TPU pod starts them, or with --coordinator,
+--process_id and --num_processes on each; process 0 alone needs --workdir and writes there.
+"""
 
 import argparse
+import sys
 from pathlib import Path
 
 from rich.console import Console
 
-from cnn_jax.commands.arguments import add_config, load_config
+from cnn_jax.commands.arguments import add_config, load_config, positive
 
 
 def add_arguments(add) -> None:
-    """Which experiment, and where it is kept."""
+    """Which experiment, where it is kept, and which processes take part."""
     add_config(add)
     add("--workdir", type=Path, metavar="DIR", help="the run; default runs/EXPERIMENT-VARIANT")
+    several = "trains N networks as one program, each in DIR/seed-I"
+    add("--seeds", type=positive, metavar="N", help=several)
+    add("--coordinator", metavar="HOST:PORT", help="where process 0 is, for several processes")
+    add("--process_id", type=int, metavar="I", help="which of them this is, from 0")
+    add("--num_processes", type=int, metavar="N", help="how many there are")
+    hang = "minutes without progress after which a process of several gives up; default 30"
+    add("--hang_minutes", type=float, metavar="M", default=30.0, help=hang)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Trains, and says what to do with the run."""
-    from cnn_jax.training import compiler
+    from cnn_jax.training import compiler, processes, supervisor
+    from cnn_jax.training.interruption import Interruption
     from cnn_jax.training.train import train
 
+    # Where a checkpoint cannot be written, Orbax's threads complain once more of each other.
+    sys.unraisablehook = lambda _: None
     config = load_config(arguments)
     name = arguments.config.removeprefix("experiments/").replace(".py", "")
     workdir = arguments.workdir or Path("runs") / "".join(c if c.isalnum() else "-" for c in name)
-    compiler.enable_cache()
-    train(config, workdir, console)
+    given = (arguments.coordinator, arguments.process_id, arguments.num_processes)
+    where = processes.address(*given)
+    if where:
+        supervisor.fork()
+    with (
+        Interruption(processes.end) as interruption,
+        processes.joined(where, arguments.hang_minutes),
+    ):
+        console.quiet = not processes.is_first()
+        compiler.enable_cache()
+        train(config, workdir, console, interruption, arguments.seeds)
     console.print(
         f"the run is in {workdir}, its curves in {workdir}/curves.png; go on with\n"
         f"  python launch.py eval {workdir}\n"

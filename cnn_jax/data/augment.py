@@ -46,6 +46,8 @@ def create(*, crop_padding: int, crop_fill: str, flip: bool) -> Callable:
                 f"{width}x{height} pixels"
             )
         offset, mirrored = jax.vmap(draw, (None, 0))(key, index)
+        if not crop_padding:  # a choice between two, which is far cheaper than gathering pixels
+            return jnp.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
         rows = offset[:, :1] + jnp.arange(height)
         columns = jnp.where(mirrored[:, None], jnp.arange(width)[::-1], jnp.arange(width))
         columns = offset[:, 1:] + columns

@@ -6,6 +6,7 @@ times of all files; a folder that has changed is read anew.
 """
 
 import hashlib
+import io
 import os
 import tempfile
 import zipfile
@@ -97,18 +98,39 @@ def decode_all(files: dict[str, list[Path]], size: tuple[int, int] | None) -> di
 
 
 def decode(file: Path, size: tuple[int, int] | None, mode: str | None = None) -> np.ndarray:
+    """The image in a file as uint8 [H, W, 1 or 3], see `decode_bytes`."""
+    try:
+        encoded = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read the image {file} ({error.strerror})") from None
+    return decode_bytes(encoded, file, size, mode)
+
+
+def decode_bytes(
+    encoded: bytes, name: object, size: tuple[int, int] | None, mode: str | None = None
+) -> np.ndarray:
     """One image as uint8 [H, W, 1 or 3].
 
-    `size` (height, width): resized to cover it, and centre cropped. `mode`: Pillow's "L" or
-    "RGB"; None keeps grey images grey.
+    Args:
+      encoded: an image file's bytes, of any format that Pillow knows.
+      name: what an error calls it.
+      size: (height, width), resized to cover it, and centre cropped; None takes it as it is.
+      mode: Pillow's "L" or "RGB"; None keeps grey images grey.
+
+    Raises:
+      UserError: it is damaged, or has more than 8 bits a channel.
     """
     try:
-        with Image.open(file) as opened:
+        with Image.open(io.BytesIO(encoded)) as opened:
             if opened.mode == "F" or opened.mode.startswith("I"):
                 raise ValueError("it has more than 8 bits a channel")
             image = opened.convert(mode or ("L" if opened.mode in ("1", "L") else "RGB"))
+    except Image.UnidentifiedImageError:
+        raise UserError(
+            f"cannot decode the image {name} (no image); replace or remove it"
+        ) from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"cannot decode the image {file} ({error}); replace or remove it") from None
+        raise UserError(f"cannot decode the image {name} ({error}); replace or remove it") from None
     if size is not None:
         image = ImageOps.fit(image, size[::-1], Image.Resampling.BILINEAR)
     array = np.asarray(image)

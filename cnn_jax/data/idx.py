@@ -9,42 +9,66 @@ import numpy as np
 from cnn_jax.data.dataset import Dataset, Split
 from cnn_jax.errors import UserError
 
-CLASSES = (
-    "t-shirt/top", "trouser", "pullover", "dress", "coat",
-    "sandal", "shirt", "sneaker", "bag", "ankle boot",
-)  # fmt: skip
-HOW_TO_GET = (
-    "Fashion-MNIST is four files, train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, "
-    "t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz, from "
-    "https://github.com/zalandoresearch/fashion-mnist; put them into one folder and name it with "
-    "--config.data.path=FOLDER"
+CLASSES = {
+    "fashion_mnist": (
+        "t-shirt/top", "trouser", "pullover", "dress", "coat",
+        "sandal", "shirt", "sneaker", "bag", "ankle boot",
+    ),
+    "mnist": tuple("0123456789"),
+}  # fmt: skip
+WHERE = {
+    "fashion_mnist": "https://github.com/zalandoresearch/fashion-mnist",
+    "mnist": "http://yann.lecun.com/exdb/mnist",
+}
+FILES = (
+    "four files, train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, "
+    "t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz"
 )
 
 
-def load(path: Path | None, image_size: int | None) -> Dataset:
-    """Reads the four files, gzipped or not, from the folder `path`: uint8 [N, 28, 28, 1]."""
+def load_fashion_mnist(path: Path | None, image_size: int | None) -> Dataset:
+    """uint8 [N, 28, 28, 1] from the folder `path`, see `load`."""
     del image_size
+    return load("fashion_mnist", path)
+
+
+def load_mnist(path: Path | None, image_size: int | None) -> Dataset:
+    """uint8 [N, 28, 28, 1] from the folder `path`, see `load`."""
+    del image_size
+    return load("mnist", path)
+
+
+def load(name: str, path: Path | None) -> Dataset:
+    """Reads the four files, gzipped or not, from the folder `path`."""
     if path is None or not path.is_dir():
-        raise UserError(f"fashion_mnist: no folder at data.path = {path}. {HOW_TO_GET}")
+        raise UserError(f"{name}: no folder at data.path = {path}. {how_to_get(name)}")
     splits = {}
     for split, prefix in [("train", "train"), ("test", "t10k")]:
-        images = read(find(path, f"{prefix}-images-idx3-ubyte"))
-        labels = read(find(path, f"{prefix}-labels-idx1-ubyte"))
+        images = read(find(name, path, f"{prefix}-images-idx3-ubyte"))
+        labels = read(find(name, path, f"{prefix}-labels-idx1-ubyte"))
         if images.ndim != 3 or labels.shape != images.shape[:1] or labels.max() > 9:
             raise UserError(
-                f"fashion_mnist: the {split} files in {path} do not fit together "
+                f"{name}: the {split} files in {path} do not fit together "
                 f"(images {images.shape}, labels {labels.shape})"
             )
         splits[split] = Split(images[..., None], labels.astype(np.int32))
-    return Dataset(CLASSES, splits)
+    return Dataset(CLASSES[name], splits)
 
 
-def find(folder: Path, name: str) -> Path:
-    """The file `name`, or `name.gz`."""
-    for candidate in (folder / f"{name}.gz", folder / name):
+def how_to_get(name: str) -> str:
+    """Where the files are, and what to do with them."""
+    return (
+        f"{name} is {FILES}, from {WHERE[name]}; put them into one folder and name it with "
+        "--config.data.path=FOLDER"
+    )
+
+
+def find(name: str, folder: Path, file: str) -> Path:
+    """The file, gzipped or not."""
+    for candidate in (folder / f"{file}.gz", folder / file):
         if candidate.is_file():
             return candidate
-    raise UserError(f"fashion_mnist: {folder} has no {name}.gz. {HOW_TO_GET}")
+    raise UserError(f"{name}: {folder} has no {file}.gz. {how_to_get(name)}")
 
 
 def read(path: Path) -> np.ndarray:
@@ -58,6 +82,4 @@ def read(path: Path) -> np.ndarray:
             raise ValueError("not an IDX file of bytes")
         return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
     except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
-        raise UserError(
-            f"fashion_mnist: cannot read {path} ({error}); get the file again"
-        ) from None
+        raise UserError(f"cannot read {path} ({error}); get the file again") from None

@@ -7,8 +7,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from cnn_jax.errors import UserError
-from cnn_jax.interop import torchvision
+from cnn_jax.interop import reference, torchvision
 from cnn_jax.models import layers
 
 
@@ -69,14 +68,9 @@ def _flax_outputs(model: nn.Module, variables: Any, images: np.ndarray):
 
 def _torch_outputs(name: str, state: Mapping[str, np.ndarray], images: np.ndarray) -> dict:
     """Prefix -> output of each module of torchvision's network."""
-    try:
-        import torch
-        import torchvision as reference
-    except (ImportError, RuntimeError) as error:
-        raise UserError(f"--check needs PyTorch and torchvision ({error})") from None
-    classes = torchvision.number_of_classes(state)
-    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    network = reference.models.get_model(name, weights=None, num_classes=classes, **options)
+    network = reference.network(name, torchvision.number_of_classes(state))
+    import torch
+
     tensors = {key: torch.from_numpy(np.array(value)) for key, value in state.items()}
     network.load_state_dict(tensors, strict=False)  # auxiliary heads may be missing
     network.eval()

@@ -47,6 +47,7 @@ class CifarResNet(nn.Module):
         leaves the last layer at Torch's default. The paper does not say which.
     `bn_group_size`: examples that share batch statistics; None is the whole batch.
     `unroll`: keeps long stages as separate blocks, where they are one `lax.scan` otherwise.
+    `remat`: computes the inside of blocks again for the gradient, to save memory.
     """
 
     num_classes: int
@@ -64,6 +65,7 @@ class CifarResNet(nn.Module):
     init_fan: str = "in"
     bn_group_size: int | None = None
     unroll: bool = False
+    remat: bool = False
     dtype: str = "float32"
 
     def __post_init__(self):
@@ -115,7 +117,7 @@ class CifarResNet(nn.Module):
         for i, (stage, channels, stride) in enumerate(STAGES):
             unit = self._unit(channels)
             first_unit = functools.partial(unit, activated=True) if i == 0 else unit
-            x = layers.Stage(unit, count, stride, self.unroll, first_unit, name=stage)(
+            x = layers.Stage(unit, count, stride, self.unroll, first_unit, self.remat, name=stage)(
                 x,
                 train,
                 jnp.float32(survival[i * count : (i + 1) * count]) if self.death_rate else None,

@@ -60,6 +60,7 @@ class ResNet(nn.Module):
         fb.resnet.torch and torchvision, which leave the weights of fc at Torch's default.
     `bn_group_size`: examples that share batch statistics; None is the whole batch.
     `unroll`: keeps long stages as separate blocks, where they are one `lax.scan` otherwise.
+    `remat`: computes the inside of blocks again for the gradient, to save memory.
     """
 
     num_classes: int
@@ -77,6 +78,7 @@ class ResNet(nn.Module):
     init_fan: str = "in"
     bn_group_size: int | None = None
     unroll: bool = False
+    remat: bool = False
     dtype: str = "float32"
 
     def __post_init__(self):
@@ -143,7 +145,9 @@ class ResNet(nn.Module):
         for (stage, channels, stride), count in zip(STAGES, UNITS[self.depth][1], strict=True):
             unit = self._unit(channels)
             first_unit = functools.partial(unit, activated=True) if stage == "conv2" else unit
-            x = layers.Stage(unit, count, stride, self.unroll, first_unit, name=stage)(x, train)
+            x = layers.Stage(unit, count, stride, self.unroll, first_unit, self.remat, name=stage)(
+                x, train
+            )
         if self.preactivation:
             x = nn.relu(norm(name="bn")(x, train))
         x = x.mean((1, 2)).astype(jnp.float32)

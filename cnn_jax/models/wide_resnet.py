@@ -90,6 +90,7 @@ class WideResNet(nn.Module):
     `gamma`: initial scale of the batch norms, "uniform" as in the released code, or "ones".
     `bn_group_size`: examples that share batch statistics; None is the whole batch.
     `unroll`: keeps long stages as separate blocks, where they are one `lax.scan` otherwise.
+    `remat`: computes the inside of blocks again for the gradient, to save memory.
     """
 
     num_classes: int
@@ -101,6 +102,7 @@ class WideResNet(nn.Module):
     gamma: str = "uniform"
     bn_group_size: int | None = None
     unroll: bool = False
+    remat: bool = False
     dtype: str = "float32"
 
     def __post_init__(self):
@@ -157,7 +159,9 @@ class WideResNet(nn.Module):
                 dtype=self.dtype,
             )
             count = (self.depth - 4) // (3 * self.deepening)
-            x = layers.Stage(block, count, stride, self.unroll, name=group)(x, train)
+            x = layers.Stage(block, count, stride, self.unroll, remat=self.remat, name=group)(
+                x, train
+            )
         norm = layers.BatchNorm(
             self.bn_group_size, scale_init=GAMMA[self.gamma], dtype=self.dtype, name="bn"
         )

@@ -1,8 +1,16 @@
-"""Checkpoints by Orbax: the latest two and the best one, written while training goes on."""
+"""Checkpoints by Orbax: the latest two and the best one, written while training goes on.
 
+They hold NumPy arrays and are one process's affair, whatever devices and processes train: what is
+spread over several is gathered before, so that any other number of them can go on.
+"""
+
+import contextlib
+import errno
+import os
 import shutil
 import warnings
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +26,13 @@ BEST = "validation_top1_error"
 
 
 class Checkpoints:
-    """Saves and restores a tree of arrays under its step."""
+    """Saves and restores a tree of NumPy arrays under its step."""
 
     def __init__(self, directory: Path, keep_best: bool):
         """`keep_best`: also keeps the one of the lowest validation error."""
-        logging.set_verbosity(logging.ERROR)  # Orbax tells much
+        logging.set_verbosity(logging.FATAL)  # Orbax tells much, and errors twice
         self.directory = directory.absolute()
+        self.directory.mkdir(parents=True, exist_ok=True)
         self._keep_best = keep_best
         self._manager = self._open()
 
@@ -39,33 +48,64 @@ class Checkpoints:
             preservation_policy=preserve.AnyPreservationPolicy(policies),
             step_format_fixed_length=8,
             cleanup_tmp_directories=True,
+            create=False,
+            multiprocessing_options=ocp.options.MultiprocessingOptions(active_processes={0}),
             **best,
         )
         return ocp.CheckpointManager(self.directory, options=options)
 
     def save(self, step: int, state: Any, seconds: float, validation_error: float | None) -> None:
-        """Starts to write; training may go on, and donate `state`, at once."""
+        """Starts to write a copy of `state`; what failed of the one before is raised here.
+
+        Raises:
+          UserError: it cannot be written, as on a full disk; those from before are whole.
+        """
         if step in self._manager.all_steps():
             return
         about = {"seconds": seconds, "checksum": checksum(state), BEST: validation_error}
         metrics = {BEST: float("inf") if validation_error is None else validation_error}
-        self._manager.save(
-            step,
-            metrics=metrics if self._keep_best else None,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about)
-            ),
-        )
+        with self._told():
+            self._manager.save(
+                step,
+                metrics=metrics if self._keep_best else None,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about)
+                ),
+            )
 
-    def restore_latest(self, template: Any) -> tuple[Any, dict] | None:
+    def wait(self) -> None:
+        """Until what is being written is on disk; raises like `save`."""
+        with self._told():
+            self._manager.wait_until_finished()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Whatever Orbax and its threads raise, in one line."""
+        try:
+            self._manager.check_for_errors()
+            yield
+            self._manager.check_for_errors()
+        except Exception as error:
+            have = saved_steps(self.directory)
+            kept = f"the one of step {have[-1]:,} is whole" if have else "there is none before it"
+            raise UserError(
+                f"cannot write a checkpoint in {self.directory} ({os_reason(error)}); {kept}; "
+                "the same command goes on from there"
+            ) from error
+
+    def restore_latest(self, template: Any, limit: int | None = None) -> tuple[Any, dict] | None:
         """The newest undamaged state and what was saved about it; None where there is none.
 
-        `template` is a tree of `jax.ShapeDtypeStruct` with shardings. A damaged checkpoint is moved
+        Those after the step `limit` are left alone.
+        `template` is a tree of anything with shape and dtype. A damaged checkpoint is moved
         to `damaged/` with a warning, and the one before it is taken; where all of them are, nothing
         is moved and `UserError` raised.
         """
+        template = jax.tree.map(lambda a: np.empty(a.shape, a.dtype), template)
         damaged: dict[int, Exception] = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
+            if limit is not None and step > limit:
+                continue
             arguments = ocp.args.Composite(
                 state=ocp.args.StandardRestore(template), about=ocp.args.JsonRestore()
             )
@@ -73,7 +113,7 @@ class Checkpoints:
                 restored = self._manager.restore(step, args=arguments)
                 if checksum(restored.state) != restored.about["checksum"]:
                     raise ValueError("its checksum is wrong")
-            except (MemoryError, jax.errors.JaxRuntimeError):
+            except MemoryError:
                 raise
             except Exception as error:  # tensorstore and Orbax raise all kinds
                 damaged[step] = error
@@ -100,9 +140,9 @@ class Checkpoints:
         self._manager = self._open()
 
     def close(self) -> None:
-        """Waits for what is being written."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        """Waits for what is being written; raises like `save`."""
+        with self._told():
+            self._manager.close()
 
 
 def best_value(metrics: dict) -> float:
@@ -110,11 +150,19 @@ def best_value(metrics: dict) -> float:
     return metrics[BEST]
 
 
+def os_reason(error: BaseException) -> str:
+    """What the system said, somewhere in a long message: "No space left on device"."""
+    text = " ".join(str(error).split())
+    codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+    known = (os.strerror(code) for code in codes)
+    return next((reason for reason in known if reason in text), first_line(error))
+
+
 def checksum(tree: Any) -> int:
     """CRC-32 of the bytes of all leaves, in the order of the tree."""
     value = 0
     for leaf in jax.tree.leaves(tree):
-        value = zlib.crc32(np.ascontiguousarray(jax.device_get(leaf)), value)
+        value = zlib.crc32(np.ascontiguousarray(leaf), value)
     return value
 
 
@@ -144,14 +192,18 @@ def read_item(step_directory: Path, item: str, handler: ocp.CheckpointHandler) -
         return checkpointer.restore((step_directory / item).absolute())
 
 
-def load_arrays(directory: Path, step: int, keys: tuple[str, ...]) -> dict[str, Any]:
-    """Parts of a saved state as NumPy arrays, on any machine and without the network's code."""
+def load_arrays(directory: Path, step: int, keys: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """Parts of a saved state, or all, as NumPy arrays: on any machine, without the network's code.
+
+    Raises:
+      UserError: it cannot be read.
+    """
     logging.set_verbosity(logging.ERROR)
     path = (directory / f"{step:08d}" / "state").absolute()
     try:
         with ocp.PyTreeCheckpointer() as checkpointer:
             saved = checkpointer.metadata(path).item_metadata.tree
-            part = {key: saved[key] for key in keys if key in saved}
+            part = {key: saved[key] for key in keys or saved if key in saved}
             arguments = ocp.args.PyTreeRestore(
                 item=jax.tree.map(lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype), part),
                 restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), part),

@@ -16,6 +16,17 @@ from cnn_jax.data import preprocess
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.errors import UserError
 
+# Settings of JAX that change numbers or speed; the rest is in the flags.
+JAX_CONFIG = (
+    "jax_default_matmul_precision",
+    "jax_enable_x64",
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+    "jax_numpy_dtype_promotion",
+    "jax_disable_jit",
+)
+# What may lie in a directory before its config.json is whole.
+BEFORE_CONFIG = {".lock", "config.json.tmp"}
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "numpy")
 
 
@@ -31,7 +42,7 @@ class RunDirectory:
         """
         self.path = path
         is_run = (path / "config.json").exists()
-        if path.is_dir() and not is_run and set(os.listdir(path)) - {".lock"}:
+        if path.is_dir() and not is_run and set(os.listdir(path)) - BEFORE_CONFIG:
             raise UserError(f"{path} has files that are not a run's; choose another --workdir")
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -52,7 +63,7 @@ class RunDirectory:
             )
         self._config = config
 
-    def begin(self, dataset: dict, preprocessing: Preprocessing) -> None:
+    def begin(self, dataset: dict, preprocessing: Preprocessing, compiler_options: dict) -> None:
         """Writes what a run starts from, once its config is known to be good.
 
         Raises:
@@ -70,11 +81,11 @@ class RunDirectory:
         else:
             preprocess.save(preprocessing, self.path / "preprocessing.npz")
             write_json(facts, dataset)
-        self._note_environment()
+        self._note({**environment(), "compiler_options": compiler_options})
 
-    def _note_environment(self) -> None:
+    def _note(self, now: dict) -> None:
         """`environment.json`: that of the first start, and under "later" those that went on."""
-        path, now = self.path / "environment.json", environment()
+        path = self.path / "environment.json"
         record = json.loads(path.read_text()) if path.exists() else {**now, "later": []}
         first = {key: value for key, value in record.items() if key != "later"}
         if now != [first, *record["later"]][-1]:
@@ -84,6 +95,16 @@ class RunDirectory:
     def close(self) -> None:
         """Lets another process in."""
         self._lock.close()
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return self.path.name
+
+    @property
+    def seed(self) -> int:
+        """That of its config."""
+        return self._config.seed
 
     @property
     def status(self) -> str:
@@ -104,10 +125,16 @@ def read_status(path: Path) -> dict:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a file so that nobody, at no moment, reads half of it."""
+    """Writes a file so that nobody reads half of it, not even after a power failure."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
 
 
 def write_json(path: Path, value: dict) -> None:
@@ -124,10 +151,18 @@ def environment() -> dict:
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "backend": jax.default_backend(),
         "devices": [device.device_kind for device in jax.devices()],
+        "processes": jax.process_count(),
+        "devices_per_process": jax.local_device_count(),
         "cpus": os.cpu_count(),
         "platform": platform.platform(),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "flags": {name: value for name, value in sorted(os.environ.items()) if is_flag(name)},
+        "jax_config": {name: jax.config.values[name] for name in JAX_CONFIG},
     }
+
+
+def is_flag(name: str) -> bool:
+    """Whether an environment variable sets JAX, XLA or the libraries below; no secrets are."""
+    return name.startswith(("JAX_", "XLA_", "LIBTPU_", "TF_", "NCCL_", "OMP_", "CUDA_VISIBLE"))
 
 
 def git(*arguments: str) -> str | None:

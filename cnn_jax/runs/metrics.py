@@ -1,12 +1,18 @@
 """`metrics.jsonl`, the truth about a run, and its mirror for TensorBoard."""
 
+import contextlib
 import json
+import os
 import time
 from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
+from cnn_jax.errors import UserError
 from cnn_jax.runs.directory import write_whole
+
+# What no two runs have alike, the last fields of a line.
+WALL_CLOCK = ("images_per_second", "seconds")
 
 
 class Metrics:
@@ -30,17 +36,28 @@ class Metrics:
         return time.monotonic() - self._start
 
     def write(self, step: int, split: str, **values: float) -> None:
-        """One line, on disk before this returns."""
+        """One line, which outlives this process once this returns."""
         line = {"step": step, "split": split, **values, "seconds": round(self.seconds, 3)}
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise UserError(
+                f"cannot write {self.path} ({error.strerror}); the last checkpoint is whole, "
+                "the same command goes on from there"
+            ) from error
         for name, value in values.items():
             if name != "epoch":
                 self._events.add_scalar(f"{split}/{name}", value, step)
 
+    def sync(self) -> None:
+        """All lines are on disk once this returns: a checkpoint never knows more than they do."""
+        os.fsync(self._file.fileno())
+
     def close(self) -> None:
         """Flushes both."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # `write` has told it
+            self._file.close()
         self._events.close()
 
 
@@ -51,3 +68,9 @@ def read(directory: Path) -> list[dict]:
         return []
     lines = path.read_text().splitlines(keepends=True)
     return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def reproducible(directory: Path) -> bytes:
+    """`metrics.jsonl` without the wall clock: equal, byte for byte, in two runs of a config."""
+    rows = [{k: v for k, v in line.items() if k not in WALL_CLOCK} for line in read(directory)]
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()

@@ -14,7 +14,7 @@ from cnn_jax.data.batches import evaluation_batches
 from cnn_jax.data.dataset import Split
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.runs import Run
-from cnn_jax.training import compiler, parallel, precision, steps
+from cnn_jax.training import compiler, parallel, precision, processes, steps
 
 
 def make_evaluate(
@@ -29,9 +29,9 @@ def make_evaluate(
     """`evaluate(variables)`: mean loss, top-1 and top-5 error (0-1) of the single central view."""
     resident = steps.ResidentData(*split, preprocessing)
     whole = parallel.replicated(mesh)
-    resident = jax.device_put(resident, whole)
+    resident = processes.place(resident, whole)
     batches = evaluation_batches(len(split.labels), parallel.rounded_up(batch_size, mesh))
-    indices, weights = jax.device_put(batches, parallel.by_batch(mesh))
+    indices, weights = processes.place(batches, parallel.by_batch(mesh))
     eval_steps = steps.make_eval_steps(steps.make_eval_step(model))
 
     def gathered(variables, *data):

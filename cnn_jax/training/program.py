@@ -22,6 +22,7 @@ from cnn_jax.training import (
     optimizers,
     parallel,
     precision,
+    processes,
     schedules,
     state,
     steps,
@@ -41,8 +42,11 @@ class Program:
     dataset_facts: dict[str, Any]
     preprocessing: preprocess.Preprocessing
     plan: Plan
-    learning_rate: Callable[[int], Any]
+    learning_rate: schedules.LearningRate
     weights: str  # those that are evaluated, "raw" or "ema"
+    train_step: Callable  # (state, batch) -> (state, metrics), of one seed, not compiled
+    train_steps: Callable  # (state, train_data, indices [K, B]) -> (state, metrics), compiled
+    train_data: steps.ResidentData
     create_state: Callable[[], TrainState]
     state_template: TrainState  # of one seed: jax.ShapeDtypeStruct with shardings
     run_steps: Callable[[TrainState, int, int], tuple[TrainState, Metrics]]
@@ -54,12 +58,14 @@ class Program:
 
 def build(
     config: ConfigDict,
+    dataset: data.Dataset | None = None,
     devices: Sequence[jax.Device] | None = None,
     seeds: Sequence[int] | None = None,
 ) -> Program:
     """Reads the data, makes the network and the programs; nothing is trained yet.
 
     Args:
+      dataset: takes the place of the data that `config.data` names.
       devices: those to train on, by default all there are.
       seeds: trains a network for each of them, instead of one for `config.seed`.
 
@@ -68,7 +74,7 @@ def build(
     """
     if config.seed < 0:
         raise errors.UserError(f"seed {config.seed} is negative")
-    dataset = configs.call(data.load, "data", config.data)
+    dataset = dataset or configs.call(data.load, "data", config.data)
     train = dataset.splits["train"]
     check_evaluation(config, dataset)
     plan = Plan.create(config, len(train.labels))
@@ -92,7 +98,8 @@ def build(
         seed=config.seed,
         several=seeds,
     )
-    resident = jax.device_put(steps.ResidentData(*train, preprocessing), parallel.replicated(mesh))
+    resident = steps.ResidentData(*train, preprocessing)
+    resident = processes.place(resident, parallel.replicated(mesh))
 
     def run_steps(train_state, first_step, count):
         cut = (first_step, count, plan.batch_size, len(train.labels))
@@ -116,6 +123,9 @@ def build(
         plan=plan,
         learning_rate=learning_rate,
         weights=config.evaluation.weights,
+        train_step=precise(make_step(lambda params: params)),
+        train_steps=members.train_steps,
+        train_data=resident,
         create_state=members.create_state,
         state_template=members.template,
         run_steps=run_steps,
@@ -151,6 +161,11 @@ def make_optimizer(
         duration=config.training.duration,
         steps_per_epoch=plan.steps_per_epoch,
     )
+    if learning_rate.plateau and "validation" not in plan.splits:
+        raise errors.UserError(
+            "learning_rate.schedule 'plateau' follows the validation error: add 'validation' to "
+            "evaluation.splits (and set data.validation_size where the data has no such split)"
+        )
     optimizer = configs.call(
         optimizers.create, "optimizer", config.optimizer, learning_rate=learning_rate
     )

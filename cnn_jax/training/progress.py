@@ -16,6 +16,7 @@ class TrainingProgress:
         self.console = console
         self._total, self._batch_size = total_steps, batch_size
         self._step, self._time, self._rate = first_step, time.monotonic(), 0.0
+        self._last_rate = 0.0
         self._printed = 0.0
         self._bar = Progress(
             BarColumn(bar_width=12),
@@ -42,11 +43,13 @@ class TrainingProgress:
 
     def update(self, step: int, loss: float, top1_error: float) -> float:
         """Shows the state of training; returns images per second since the last update."""
+        if step == self._step:  # another of several seeds, in the same program
+            return self._last_rate
         now = time.monotonic()
         rate = (step - self._step) * self._batch_size / max(now - self._time, 1e-9)
         # An average that forgets, so that the first steps, with compilation in them, do not stay.
         self._rate = rate if not self._rate else 0.7 * self._rate + 0.3 * rate
-        self._step, self._time = step, now
+        self._step, self._time, self._last_rate = step, now, rate
         left = (self._total - step) * self._batch_size / self._rate
         text = f"loss {loss:.3f}  accuracy {1 - top1_error:.1%}  {self._rate:,.0f} images/s"
         self._bar.update(self._task, completed=step, text=text)
@@ -60,9 +63,11 @@ class TrainingProgress:
         self.console.print(text, highlight=False, soft_wrap=True)
 
 
-def summary_table(summary: dict[str, dict[str, float]]) -> Table:
+def summary_table(summary: dict[str, dict[str, float]], title: str | None = None) -> Table:
     """The last numbers of each split."""
-    table = Table("split", "loss", "top-1 error", "top-5 error", "accuracy")
+    table = Table(title=title)
+    for column in ("split", "loss", "top-1 error", "top-5 error", "accuracy"):
+        table.add_column(column)
     for split, values in summary.items():
         top1, top5 = values["top1_error"], values["top5_error"]
         table.add_row(

@@ -17,8 +17,12 @@ DIVERGED = 3  # exit code of launch.py
 class Recorder:
     """Fetches the metrics of one program while the device is busy with the next."""
 
-    def __init__(self, program: Program, metrics: Metrics, progress: TrainingProgress):
+    def __init__(
+        self, program: Program, metrics: Metrics, progress: TrainingProgress, label: str = ""
+    ):
+        """`label` stands before each line for a person."""
         self._program, self._metrics, self._progress = program, metrics, progress
+        self._label = label
         self._pending: tuple[int, dict[str, Any]] | None = None
         self._train_errors: list[float] = []  # of the programs since the last evaluation
 
@@ -49,9 +53,8 @@ class Recorder:
         self._train_errors = []
         numbers = "  ".join(f"{s} error {v['top1_error']:.2%}" for s, v in results.items())
         epoch = step / plan.steps_per_epoch
-        self._progress.line(
-            f"epoch {epoch:.4g}  step {step:,}  train error {train_error:.2%}  {numbers}"
-        )
+        where = f"{self._label}epoch {epoch:.4g}  step {step:,}"
+        self._progress.line(f"{where}  train error {train_error:.2%}  {numbers}")
         return results.get("validation", {}).get("top1_error")
 
     def _write_pending(self) -> None:
@@ -68,7 +71,8 @@ class Recorder:
         self._train_errors.append(means["top1_error"])
         step = first + count
         rate = self._progress.update(step, means["loss"], means["top1_error"])
-        learning_rate = float(self._program.learning_rate(step - 1))
+        scale = means.pop("learning_rate_scale")  # the same in all steps between evaluations
+        learning_rate = float(self._program.learning_rate(step - 1)) * scale
         more = {"learning_rate": learning_rate, "images_per_second": round(rate, 1)}
         self._write(step, "train", means | more)
 

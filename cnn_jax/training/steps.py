@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from cnn_jax.data.preprocess import Preprocessing
-from cnn_jax.training import losses
+from cnn_jax.training import losses, plateau
 from cnn_jax.training.state import TrainState
 
 Array = jax.Array
@@ -101,7 +101,8 @@ def make_train_step(
         ema = state.ema
         if average:
             ema = average(ema, {"params": params, "batch_stats": batch_stats}, state.step)
-        return TrainState(state.seed, state.step + 1, params, batch_stats, opt_state, ema), metrics
+        state = TrainState(state.seed, state.step + 1, params, batch_stats, opt_state, ema)
+        return state, metrics | {"learning_rate_scale": plateau.scale(opt_state)}
 
     return train_step
 

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cnn_jax import errors
-from cnn_jax.training import compiler, parallel
+from cnn_jax.training import compiler, parallel, processes
 from cnn_jax.training.state import TrainState
 
 WAYS = ("auto", "map", "vmap")
@@ -70,7 +70,7 @@ def alone(
         create_state=compiler.jit(lambda: create_state(seed), once=True, out_shardings=shardings),
         template=parallel.placed(shapes, shardings),
         train_steps=compiler.jit(train_steps, donate_argnums=0, out_shardings=(shardings, whole)),
-        join_indices=lambda indices: jax.device_put(indices[0], parallel.by_batch(mesh)),
+        join_indices=lambda indices: processes.place(indices[0], parallel.by_batch(mesh)),
         split=lambda tree: [tree],
         join=lambda states: states[0],
     )
@@ -105,7 +105,7 @@ def together(
         ),
         template=parallel.placed(shapes, jax.tree.map(lambda _: whole, shapes)),
         train_steps=compiler.jit(local, donate_argnums=0, out_shardings=by_seed),
-        join_indices=lambda indices: jax.device_put(np.stack(indices), by_index),
+        join_indices=lambda indices: processes.place(np.stack(indices), by_index),
         split=lambda tree: [jax.tree.map(lambda a, i=i: a[i], tree) for i in range(len(seeds))],
         join=jax.jit(
             lambda states: jax.tree.map(lambda *a: jnp.stack(a), *states), out_shardings=by_seed

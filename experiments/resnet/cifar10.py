@@ -53,6 +53,8 @@ def get_config(variant: str = "") -> ConfigDict:
                 "nesterov": False,
                 "weight_decay": 1e-4,
                 "decay": "all",
+                "clip_norm": placeholder(float),
+                "bias_rate": 1.0,
                 "rate_inside": True,
             },
             "learning_rate": {

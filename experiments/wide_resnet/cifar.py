@@ -60,6 +60,8 @@ def get_config(variant: str = "") -> ConfigDict:
                 "nesterov": True,
                 "weight_decay": 5e-4,
                 "decay": "all",
+                "clip_norm": placeholder(float),
+                "bias_rate": 1.0,
                 "rate_inside": False,
             },
             "learning_rate": {

@@ -2,6 +2,9 @@
 
 import pytest
 
+from cnn_jax.errors import UserError
+from cnn_jax.interop import reference
+
 
 @pytest.fixture(scope="session")
 def torch():
@@ -9,18 +12,9 @@ def torch():
     torch = pytest.importorskip("torch")
     torch.set_num_threads(2)
     try:
-        import torchvision  # noqa: F401
-    except RuntimeError:
-        # A torchvision without its compiled operators, as beside a CPU-only PyTorch: its networks
-        # need none of them, so their names are enough to import it.
-        library = torch.library.Library("torchvision", "DEF")
-        for name in ("nms", "qnms", "roi_align", "ps_roi_align", "roi_pool", "ps_roi_pool"):
-            library.define(f"{name}(Tensor x) -> Tensor")
-        for name in ("roi_align", "ps_roi_align", "roi_pool", "ps_roi_pool", "deform_conv2d"):
-            library.define(f"_{name}_backward(Tensor x) -> Tensor")
-        library.define("deform_conv2d(Tensor x) -> Tensor")
-        torch._torchvision_operators = library  # they live as long as the library does
-        pytest.importorskip("torchvision", exc_type=(ImportError, RuntimeError))
+        reference.torchvision()
+    except UserError as error:
+        pytest.skip(str(error))
     return torch
 
 
@@ -29,11 +23,8 @@ def network(torch):
     """`network(name)`: torchvision's network with random weights, and statistics where `random`."""
 
     def make(name, classes=7, random=True):
-        from torchvision import models
-
         torch.manual_seed(0)
-        options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-        made = models.get_model(name, weights=None, num_classes=classes, **options)
+        made = reference.network(name, classes)
         for part in made.modules() if random else ():
             if isinstance(part, torch.nn.BatchNorm2d):
                 torch.nn.init.uniform_(part.weight, 0.5, 1.5)

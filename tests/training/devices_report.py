@@ -30,7 +30,7 @@ COLLECTIVES = r"= \S+ (all-reduce|all-gather|all-to-all|collective-permute|reduc
 def train(devices: int, *overrides: str) -> tuple[dict, TrainState]:
     """Losses of the steps, the validation loss after them (of averages), and the state."""
     config = cnn_jax.load_config(str(ROOT / "experiments" / "quickstart.py"), [*CONFIG, *overrides])
-    built = program.build(config, jax.devices()[:devices])
+    built = program.build(config, devices=jax.devices()[:devices])
     state, metrics = built.run_steps(built.create_state(), 0, STEPS)
     validation = built.evaluate["validation"](state.weights("ema"))["loss"]
     return {"train": metrics["loss"].tolist(), "validation": validation}, state

@@ -165,7 +165,9 @@ def test_the_environment_of_a_start_on_another_machine_is_added(tiny_config, tin
     file.write_text(json.dumps({**before, "cpus": 96}))
     directory = RunDirectory(workdir, tiny_config)
     for _ in range(2):
-        directory.begin(json.loads((workdir / "dataset.json").read_text()), None)
+        directory.begin(
+            json.loads((workdir / "dataset.json").read_text()), None, before["compiler_options"]
+        )
     directory.close()
     after = json.loads(file.read_text())
     assert after["cpus"] == 96 and [later["cpus"] for later in after["later"]] == [before["cpus"]]

@@ -1,0 +1,1 @@
+"""What a network costs on this machine, beside the same one in PyTorch; and is the machine fit?"""

@@ -1,0 +1,151 @@
+"""Our side: the programs of a config, compiled and ready to be timed."""
+
+import time
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from cnn_jax import config as configs
+from cnn_jax.bench.measure import Way
+from cnn_jax.data import Dataset, augment
+from cnn_jax.data.batches import batch_indices
+from cnn_jax.training import compiler, parallel
+from cnn_jax.training.program import Program, build
+
+
+class Programs(NamedTuple):
+    """What `training` and `inference` make."""
+
+    ways: dict[str, Way]
+    compile_seconds: dict[str, float]  # "lowering" and "compiling"
+    memory_bytes: dict[str, int]  # of the compiled program: arguments, outputs, temporary, peak
+
+
+def training(config: ConfigDict, dataset: Dataset | None, count: int) -> Programs:
+    """The bare step, the loop's program of `count` steps, and its data path alone.
+
+    Args:
+      config: the experiment.
+      dataset: takes the place of the config's data.
+      count: steps that one start of a way takes.
+    """
+    program = build(config, dataset)
+    batch_size, size = program.plan.batch_size, len(program.train_data.labels)
+    by_batch = parallel.by_batch(parallel.data_mesh())
+    indices = jax.device_put(batch_indices(config.seed, 0, count, batch_size, size), by_batch)
+    arguments = (program.state_template, program.train_data, indices)
+    seconds, memory = compile_ahead(program.train_steps, *arguments)
+    images = count * batch_size
+    ways = {
+        "step": _bare_step(program, indices[0], count),
+        "loop": _loop(program, count),
+        "data": _data_path(program, config, count),
+    }
+    ways = {name: Way(*way, images) for name, way in ways.items()}
+    return Programs(ways, seconds, memory)
+
+
+def _bare_step(program: Program, index: jax.Array, count: int):
+    """`count` calls of the jitted step, on a batch that lies on the device."""
+    split = NamedSharding(parallel.data_mesh(), PartitionSpec("data"))
+    batch = jax.jit(program.train_data.batch, out_shardings=split)(index)
+    step = compiler.jit(program.train_step, donate_argnums=0)
+    state = program.create_state()
+
+    def start():
+        nonlocal state
+        for _ in range(count):
+            state, _ = step(state, batch)
+
+    return start, lambda: jax.block_until_ready(state)
+
+
+def _loop(program: Program, count: int):
+    """What training does: order of the data, transfer of the indices, one program."""
+    state, first = program.create_state(), 0
+
+    def start():
+        nonlocal state, first
+        state, _ = program.run_steps(state, first, count)
+        first += count
+
+    return start, lambda: jax.block_until_ready(state)
+
+
+def _data_path(program: Program, config: ConfigDict, count: int):
+    """The loop without the network: a sum of its images, so that nothing is optimised away."""
+    view = configs.call(augment.create, "augmentation", config.augmentation)
+    by_batch = parallel.by_batch(parallel.data_mesh())
+    size = len(program.train_data.labels)
+
+    @compiler.jit
+    def checksum(data, indices):
+        def add(total, index):
+            batch = data.batch(index)
+            images = view(jax.random.fold_in(jax.random.key(0), index[0]), batch.images, index)
+            return total + images.sum() + batch.labels.sum(), None
+
+        return jax.lax.scan(add, jnp.float32(0), indices)[0]
+
+    total, first = jnp.float32(0), 0
+
+    def start():
+        nonlocal total, first
+        indices = batch_indices(config.seed, first, count, program.plan.batch_size, size)
+        total = checksum(program.train_data, jax.device_put(indices, by_batch))
+        first += count
+
+    return start, lambda: jax.block_until_ready(total)
+
+
+def inference(
+    model: nn.Module, shape: tuple[int, int, int], batch_size: int, count: int
+) -> Programs:
+    """`count` forward passes of `batch_size` images [H, W, C], one by one."""
+    mesh = parallel.data_mesh()
+    parallel.check_batch(batch_size, 1, mesh)
+    example = jnp.zeros((1, *shape))
+    make = compiler.jit(model.init, once=True, out_shardings=parallel.replicated(mesh))
+    variables = make(jax.random.key(0), example)
+    batch = random_images(batch_size, shape)
+    batch = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))
+    forward = compiler.jit(lambda variables, images: model.apply(variables, images, train=False))
+    seconds, memory = compile_ahead(forward, variables, batch)
+    logits = None
+
+    def start():
+        nonlocal logits
+        for _ in range(count):
+            logits = forward(variables, batch)
+
+    way = Way(start, lambda: jax.block_until_ready(logits), count * len(batch))
+    return Programs({"forward": way}, seconds, memory)
+
+
+def random_images(count: int, shape: tuple[int, int, int]) -> np.ndarray:
+    """float32 [count, H, W, C], normally distributed, as after preprocessing."""
+    return np.random.default_rng(0).standard_normal((count, *shape), np.float32)
+
+
+def compile_ahead(program: Any, *arguments: Any) -> tuple[dict[str, float], dict[str, int]]:
+    """Compiles a jitted function, which later calls use: seconds, and bytes of memory."""
+    begin = time.perf_counter()
+    lowered = program.lower(*arguments)
+    middle = time.perf_counter()
+    compiled = lowered.compile()
+    seconds = {"lowering": middle - begin, "compiling": time.perf_counter() - middle}
+    memory = compiled.memory_analysis()
+    if memory is None:  # not every backend tells
+        return seconds, {}
+    sizes = {
+        "arguments": memory.argument_size_in_bytes,
+        "outputs": memory.output_size_in_bytes,
+        "temporary": memory.temp_size_in_bytes,
+    }
+    # Outputs that take the place of donated arguments are counted once.
+    return seconds, sizes | {"peak": sum(sizes.values()) - memory.alias_size_in_bytes}

@@ -1,0 +1,140 @@
+"""Prepares a data set from the archives as they are published, or checks a prepared one."""
+
+import argparse
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cnn_jax import errors
+from cnn_jax.data import check as checker
+from cnn_jax.data import prepare as preparer
+from cnn_jax.data import published, tfds_source
+from cnn_jax.errors import UserError
+
+ACTIONS = ("prepare", "check")
+PLAIN_SECONDS = 30.0  # between two lines of progress where there is no terminal
+SHOWN = 20  # damaged images that are named
+
+
+def add_arguments(add) -> None:
+    """What to do with which data set, and where."""
+    add("action", metavar="prepare|check", help="make a data set, or read and decode all of it")
+    add("name", metavar="NAME", help=f"{', '.join(published.COUNTS)}, or any for an image folder")
+    add("--from", dest="source", type=Path, metavar="DIR", help="the folder of the published files")
+    add("--data_dir", type=Path, metavar="DIR", help="of all data sets; default the cache folder's")
+    add("--on_error", default="raise", help="a damaged image: raise (default), or skip it")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> None:
+    """Prepares, or checks and fails with one line where something is wrong."""
+    if arguments.action not in ACTIONS:
+        raise errors.unknown("action of data", arguments.action, ACTIONS)
+    data_dir = (arguments.data_dir or tfds_source.default_folder()).expanduser()
+    if arguments.action == "prepare":
+        prepare(arguments, data_dir, console)
+    else:
+        check(arguments.name, data_dir, console)
+
+
+def prepare(arguments: argparse.Namespace, data_dir: Path, console: Console) -> None:
+    """Writes the data set and says what it has."""
+    name, source = arguments.name, arguments.source
+    if source is None:
+        raise UserError(f"name the folder that has the files of {name} with --from=DIR", 2)
+    try:
+        found = published.find(name, source.expanduser())
+    except UserError as error:  # of the sources, which configs read from data.path
+        text = str(error).replace("--config.data.path=", "--from=").replace("data.path", "--from")
+        raise UserError(text, error.exit_code) from None
+    with ProgressBar(console) as bar:
+        place, notes = preparer.prepare(
+            name, found, data_dir, on_error=arguments.on_error, report=bar.report
+        )
+    say(console, f"{place}: prepared, every shard read back and its checksum compared")
+    for split in found.splits:
+        shards = [f for file, f in notes["shards"].items() if preparer.split_of(file) == split]
+        examples = sum(shard["examples"] for shard in shards)
+        skipped = [why for shard in shards for _, why in shard["skipped"]]
+        left_out = f", {len(skipped):,} damaged left out" if skipped else ""
+        say(console, f"{split}: {examples:,} images, shards: {len(shards):,}{left_out}")
+        for why in skipped[:SHOWN]:
+            say(console, f"  {why}")
+        note_count(name, split, examples, console)
+
+
+def check(name: str, data_dir: Path, console: Console) -> None:
+    """Prints what each split has, class by class."""
+    with ProgressBar(console) as bar:
+        class_names, splits, problems = checker.check(name, data_dir, bar.report)
+    table = Table("split", "images", "shards", "MB", "sizes (height x width)", "mean", "std")
+    for split, facts in splits.items():
+        numbers = [", ".join(f"{x:.3f}" for x in row) for row in (facts.mean, facts.deviation)]
+        images, megabytes = f"{len(facts.labels):,}", f"{facts.nbytes / 1e6:,.1f}"
+        table.add_row(split, images, str(facts.shards), megabytes, sizes(facts.sizes), *numbers)
+    console.print(table)
+    table = Table("label", "class", *splits)
+    columns = [[f"{count:,}" for count in facts.counts] for facts in splits.values()]
+    for label, row in enumerate(zip(class_names, *columns, strict=True)):
+        table.add_row(str(label), *row)
+    console.print(table)
+    for split, facts in splits.items():
+        note_count(name, split, len(facts.labels), console)
+    if problems:
+        for problem in problems[:SHOWN]:
+            say(console, problem)
+        raise UserError(f"{name}: things that are wrong: {len(problems):,}; first: {problems[0]}")
+    say(console, f"{name}: whole; every image was decoded")
+
+
+def sizes(found: dict[tuple[int, int], int]) -> str:
+    """One size, or the range."""
+    if len(found) <= 1:
+        return "".join(f"{height}x{width}" for height, width in found)
+    heights, widths = zip(*found, strict=True)
+    return f"{min(heights)}-{max(heights)} x {min(widths)}-{max(widths)}, {len(found):,} different"
+
+
+def note_count(name: str, split: str, examples: int, console: Console) -> None:
+    """Says where a split has not as many images as its authors publish."""
+    expected = published.COUNTS.get(name.split(":")[0], {}).get(split, examples)
+    if expected != examples:
+        say(console, f"note: {split} has {examples:,} images; as published it has {expected:,}")
+
+
+def say(console: Console, text: str) -> None:
+    """A line that is neither coloured nor broken."""
+    console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+class ProgressBar:
+    """A bar for each thing that is done on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Console):
+        self._console, self._tasks, self._printed = console, {}, time.monotonic()
+        columns = (BarColumn(bar_width=24), TextColumn("{task.completed:,}/{task.total:,}"))
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            *columns,
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+
+    def __enter__(self) -> "ProgressBar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._bar.stop()
+
+    def report(self, what: str, done: int, total: int) -> None:
+        """So many of a thing are done."""
+        if what not in self._tasks:
+            self._tasks[what] = self._bar.add_task(what, total=total)
+        self._bar.update(self._tasks[what], completed=done)
+        if not self._console.is_terminal and time.monotonic() - self._printed > PLAIN_SECONDS:
+            self._printed = time.monotonic()
+            say(self._console, f"{what} {done:,}/{total:,}")

@@ -1,0 +1,51 @@
+"""Is this machine fit for training: versions, devices, disk, memory, data, a step, a checkpoint."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+import cnn_jax
+from cnn_jax.commands.arguments import QUICKSTART, add_config, load_config, positive
+from cnn_jax.errors import UserError
+
+STYLES = {"ok": "green", "warning": "yellow", "FAIL": "bold red"}
+
+
+def add_arguments(add) -> None:
+    """Whose data is read, and where runs would be."""
+    add_config(add)
+    add("--workdir", type=Path, default=Path("runs"), metavar="DIR", help="where runs would be")
+    kills = "kills small runs, goes on with them, and compares their ends byte for byte"
+    add("--kill-test", action="store_true", help=kills)
+    add("--kills", type=positive, default=20, metavar="N", help="how many times; default 20")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> None:
+    """Prints a line for each thing; raises `UserError` where one of them fails."""
+    from cnn_jax.bench import checks
+    from cnn_jax.training import compiler
+    from cnn_jax.training.kill_test import kill_test
+
+    compiler.enable_cache()
+    if arguments.kill_test:
+        with tempfile.TemporaryDirectory() as folder:
+            kill_test(arguments.kills, Path(folder), console)
+        return
+    subject = checks.Subject(
+        config=load_config(arguments),
+        quickstart=cnn_jax.load_config(str(arguments.home / QUICKSTART)),
+        requirements=arguments.home / "requirements.txt",
+        workdir=arguments.workdir,
+    )
+    with console.status("examining"):
+        lines = list(checks.examine(subject))
+    table = Table("", "what", "found", "what to do")
+    for line in lines:
+        table.add_row(line.status, line.what, line.found, line.advice, style=STYLES[line.status])
+    console.print(table)
+    failed = [line.what for line in lines if line.status == checks.FAIL]
+    if failed:
+        raise UserError(f"{len(failed)} of {len(lines)} checks failed: {', '.join(failed)}")

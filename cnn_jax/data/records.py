@@ -1,0 +1,92 @@
+"""Shards of ArrayRecord files: written in one stroke, read in order, told apart by a digest."""
+
+import hashlib
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from cnn_jax.errors import UserError, first_line
+
+CHUNK = 256  # records read at once
+TASK = 16  # of these, what a thread takes at a time: small images one by one would wait for threads
+
+
+class Digest:
+    """Counts records and digests them, their lengths included."""
+
+    def __init__(self):
+        self.examples, self.nbytes, self._sha256 = 0, 0, hashlib.sha256()
+
+    def add(self, record: bytes) -> None:
+        """The next record."""
+        self.examples += 1
+        self.nbytes += len(record)
+        self._sha256.update(len(record).to_bytes(8, "little"))
+        self._sha256.update(record)
+
+    def facts(self) -> dict:
+        """As JSON values."""
+        return {
+            "examples": self.examples,
+            "bytes": self.nbytes,
+            "sha256": self._sha256.hexdigest(),
+        }
+
+
+def in_threads(pool: ThreadPoolExecutor, function: Callable, items: Sequence) -> Iterator:
+    """As `pool.map`, in tasks that are worth a thread's while."""
+    tasks = [items[start : start + TASK] for start in range(0, len(items), TASK)]
+    return itertools.chain.from_iterable(
+        pool.map(lambda task: [function(item) for item in task], tasks)
+    )
+
+
+def write(file: Path, records: Iterable[bytes]) -> dict:
+    """Writes a shard, so that there is never half of one under its name; its `Digest.facts`."""
+    from array_record.python import array_record_module
+
+    temporary, digest = file.with_name(f"{file.name}.tmp"), Digest()
+    # One record a group, as TFDS writes them: a random read decompresses nothing else.
+    writer = array_record_module.ArrayRecordWriter(str(temporary), "group_size:1")
+    try:
+        for record in records:
+            writer.write(record)
+            digest.add(record)
+    finally:
+        writer.close()
+    os.replace(temporary, file)
+    return digest.facts()
+
+
+def read(file: Path, examples: int) -> Iterator[list[bytes]]:
+    """The records of a shard in order, some at a time.
+
+    Raises:
+      UserError: the file is missing or damaged, or does not have so many `examples`.
+    """
+    from array_record.python import array_record_module
+
+    if not file.is_file():
+        raise UserError(f"the shard {file} is missing")
+    try:
+        reader = array_record_module.ArrayRecordReader(str(file))
+        # A file that was cut off has no index at its end, and counts as empty.
+        if (found := reader.num_records()) != examples:
+            raise UserError(f"the shard {file} has {found:,} records in place of {examples:,}")
+        for start in range(0, examples, CHUNK):
+            yield reader.read(start, min(start + CHUNK, examples))
+        reader.close()
+    except (RuntimeError, IndexError) as error:
+        raise UserError(f"the shard {file} is damaged ({first_line(error)})") from None
+
+
+def verify(file: Path, facts: dict) -> None:
+    """Reads a shard back; raises `UserError` unless it is what `write` returned `facts` of."""
+    digest = Digest()
+    for chunk in read(file, facts["examples"]):
+        for record in chunk:
+            digest.add(record)
+    if digest.facts() != {key: facts[key] for key in digest.facts()}:
+        raise UserError(f"the shard {file} is not what was written (another checksum)")

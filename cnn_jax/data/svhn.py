@@ -1,0 +1,45 @@
+"""SVHN, the cropped digits (format 2): three .mat files as they are published."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cnn_jax.data.dataset import Dataset, Split
+from cnn_jax.errors import UserError, first_line
+
+HOW_TO_GET = (
+    "svhn_cropped is train_32x32.mat and test_32x32.mat, and extra_32x32.mat for those who train "
+    "on it too, from http://ufldl.stanford.edu/housenumbers; put them into one folder"
+)
+
+
+def load(path: Path) -> Dataset:
+    """Reads the splits "train", "test" and, where its file is there, "extra": uint8 [N, 32, 32, 3].
+
+    A split is in memory as a whole: 1.6 GB for "extra" with its 531,131 images.
+    """
+    splits = {}
+    for split in ("train", "test", "extra"):
+        file = path / f"{split}_32x32.mat"
+        if file.is_file():
+            splits[split] = read_mat(file)
+        elif split != "extra":
+            raise UserError(f"svhn_cropped: {path} has no {file.name}. {HOW_TO_GET}")
+    return Dataset(tuple("0123456789"), splits)
+
+
+def read_mat(file: Path) -> Split:
+    """X is [32, 32, 3, N]; y is [N, 1], in which 10 stands for the digit 0."""
+    from scipy.io import loadmat
+
+    try:
+        content = loadmat(file)
+        images, labels = np.moveaxis(content["X"], -1, 0), content["y"].ravel().astype(np.int32)
+        if images.shape[1:] != (32, 32, 3) or images.dtype != np.uint8:
+            raise ValueError(f"X is {images.dtype} {content['X'].shape}")
+    # scipy raises about anything at bytes that are no .mat, NotImplementedError among them
+    except Exception as error:
+        raise UserError(f"cannot read {file} ({first_line(error)}); get the file again") from None
+    if len(labels) != len(images) or not np.isin(labels, np.arange(1, 11)).all():
+        raise UserError(f"{file}: y is not a digit, 1 to 10, for each image; get the file again")
+    return Split(images, labels % 10)

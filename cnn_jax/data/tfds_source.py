@@ -1,0 +1,246 @@
+"""Data sets that TFDS prepared as ArrayRecord, here or elsewhere, read without TensorFlow.
+
+A data set is named as in TFDS, `cifar10`, `imagenette/320px`, `cifar10:3.0.2`; what follows a plus
+sign is one more split to train on: `svhn_cropped+extra`, as Wide ResNets do (1605.07146, section
+3). TensorFlow Datasets is imported where it is needed: it takes a second, and most runs read no
+prepared data set.
+"""
+
+import hashlib
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from cnn_jax import caches, errors
+from cnn_jax.data import folder
+from cnn_jax.data.dataset import Dataset, Split
+from cnn_jax.errors import UserError, first_line
+
+NAME = re.compile(r"(?P<path>\w+(/[\w.-]+)?)(:(?P<version>\d+\.\d+\.\d+))?(\+(?P<extra>\w+))?")
+MEMORY_LIMIT = 4 * 2**30  # bytes of decoded images; SVHN with extra has 1.9e9
+SPLITS = ("train", "validation", "test")
+BATCH = 256
+
+
+def default_folder() -> Path:
+    """Where data sets are prepared unless a folder is named."""
+    return caches.folder("tfds")
+
+
+def prepared(data_dir: Path) -> dict[str, list[str]]:
+    """The data sets of a folder, with their versions, oldest first."""
+    found = {}
+    for pattern in ("*/*/dataset_info.json", "*/*/*/dataset_info.json"):
+        for file in data_dir.glob(pattern):
+            if re.fullmatch(r"\d+\.\d+\.\d+", file.parent.name):
+                name = file.parent.parent.relative_to(data_dir).as_posix()
+                found.setdefault(name, []).append(file.parent.name)
+    return {name: sorted(versions, key=numbers) for name, versions in sorted(found.items())}
+
+
+def numbers(version: str) -> list[int]:
+    """By which versions are ordered."""
+    return [int(part) for part in version.split(".")]
+
+
+def locate(name: str, data_dir: Path) -> Path:
+    """The folder of a data set's newest version, or of the one it names.
+
+    Raises:
+      UserError: it has not been prepared there.
+    """
+    parts = NAME.fullmatch(name)
+    if not parts:
+        raise UserError(
+            f"{name!r} names no TFDS data set; write NAME[/CONFIG][:VERSION][+SPLIT]", 2
+        )
+    found, path = prepared(data_dir), parts["path"]
+    if path not in found:
+        how = "`python launch.py data prepare NAME --from=DIR` makes one"
+        if any((data_dir / path).glob("*.incomplete")):
+            raise UserError(f"{name}: its preparation in {data_dir} was interrupted; do it again")
+        if not found:
+            raise UserError(f"{name}: there are no prepared data sets in {data_dir}; {how}")
+        raise UserError(f"{errors.unknown('prepared data set', path, found)}; {how}", 2)
+    version = parts["version"] or found[path][-1]
+    if version not in found[path]:
+        raise errors.unknown(f"version of {path}", version, found[path])
+    return data_dir / path / version
+
+
+def open_builder(place: Path):
+    """TFDS's read-only builder of a prepared data set.
+
+    Raises:
+      UserError: it is no set of labelled images in ArrayRecord form.
+    """
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder_from_directory(place)
+    if builder.info.file_format.value != "array_record":
+        raise UserError(
+            f"{place} is of {builder.info.file_format.value} files, which need TensorFlow; "
+            "prepare it with file_format='array_record'"
+        )
+    found = dict(builder.info.features.items())
+    image, label = found.get("image"), found.get("label")
+    is_image = isinstance(image, tfds.features.Image)
+    if not (is_image and isinstance(label, tfds.features.ClassLabel)):
+        raise UserError(f"{place} has no 'image' (Image) and 'label' (ClassLabel): {list(found)}")
+    return builder
+
+
+def shards(builder, split: str) -> list[tuple[Path, int]]:
+    """The files of a split and how many records each has, missing ones too."""
+    info = builder.info.splits[split]
+    return list(zip([Path(file) for file in info.filepaths], info.shard_lengths, strict=True))
+
+
+class Source:
+    """Random access to the image files of a split, in the stored order.
+
+    May be read from threads and pickled. `labels`: int32 [N]; `class_names`: by label.
+    """
+
+    def __init__(self, name: str, split: str, data_dir: Path | None = None):
+        """`split`: one, or several as "train+extra"; `data_dir`: None is the default folder.
+
+        Raises:
+          UserError: no such data set or split, or a shard is missing.
+        """
+        import tensorflow_datasets as tfds
+
+        self._place = locate(name, data_dir or default_folder())
+        builder = open_builder(self._place)
+        for part in split.split("+"):
+            if part not in builder.info.splits:
+                raise errors.unknown(f"split of {self._place}", part, builder.info.splits)
+            if missing := [file for file, _ in shards(builder, part) if not file.is_file()]:
+                raise UserError(
+                    f"{name}: {len(missing)} of {len(shards(builder, part))} shards of {part} are "
+                    f"missing, first {missing[0]}; copy them there, or prepare the data set again"
+                )
+        self.class_names = tuple(builder.info.features["label"].names)
+        self.shape = tuple(builder.info.features["image"].shape)
+        self._split, self._skip = split, {"image": tfds.decode.SkipDecoding()}
+        self._records = builder.as_data_source(split, decoders=self._skip)
+        self.labels = self._read_labels(builder)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def encoded(self, index: int) -> bytes:
+        """The image file of an example; `UserError` where its shard is damaged there."""
+        return self.read([index])[0]["image"]
+
+    def identity(self, index: int) -> str:
+        """What an error calls an example."""
+        return f"{self._split}[{index}] of {self._place}"
+
+    def read(self, indices) -> list[dict]:
+        """Some records, their images as they are stored."""
+        try:
+            return self._records.__getitems__(list(indices))
+        except RuntimeError as error:
+            raise UserError(
+                f"cannot read {self.identity(indices[0])} ({first_line(error)}); "
+                "`python launch.py data check NAME` tells which shards are damaged"
+            ) from None
+
+    def fingerprint(self) -> str:
+        """A digest of the names, sizes and modification times of the shards."""
+        digest = hashlib.sha256(f"{self._place} {self._split}".encode())
+        for file in sorted(self._place.glob("*.array_record-*")):
+            stat = file.stat()
+            digest.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+        return f"{self._place.parent.name}-{digest.hexdigest()[:32]}"
+
+    def _read_labels(self, builder) -> np.ndarray:
+        """From `labels.npz`; a data set prepared elsewhere has none and is read through, once."""
+        if (beside := folder.read_cache(self._place / "labels.npz")) is not None:
+            return np.concatenate([beside[part] for part in self._split.split("+")])
+        cache = caches.folder("labels") / f"{self.fingerprint()}.npz"
+        kept = folder.read_cache(cache)
+        if kept is None:
+            batches = (range(i, min(i + BATCH, len(self))) for i in range(0, len(self), BATCH))
+            labels = [record["label"] for batch in batches for record in self.read(batch)]
+            kept = {"labels": np.array(labels, np.int32)}
+            folder.write_cache(cache, kept)
+        return kept["labels"]
+
+
+def sources(name: str, data_dir: Path | None) -> dict[str, Source]:
+    """A source for each of the splits "train", "validation" and "test" that there are."""
+    builder = open_builder(locate(name, data_dir or default_folder()))
+    splits = {split: split for split in SPLITS if split in builder.info.splits}
+    if "train" not in splits:
+        raise UserError(f"{name} has no split 'train', only {', '.join(builder.info.splits)}")
+    if extra := NAME.fullmatch(name)["extra"]:
+        splits["train"] = f"train+{extra}"
+        splits.pop(extra, None)  # never in two splits at once
+    return {split: Source(name, parts, data_dir) for split, parts in splits.items()}
+
+
+def load(name: str, path: Path | None, image_size: int | None) -> Dataset:
+    """Reads a data set that fits into memory: uint8 [N, H, W, C], examples in the stored order.
+
+    The first read decodes every image and keeps the result in the user's cache folder.
+
+    Args:
+      name: as in TFDS, see above.
+      path: the folder of all prepared data sets, TFDS's `data_dir`; None is the default folder.
+      image_size: as of `data.load`.
+
+    Raises:
+      UserError: not prepared, damaged, images of several sizes, or too many for the memory.
+    """
+    opened = sources(name, path)
+    digest = hashlib.sha256(f"{[source.fingerprint() for source in opened.values()]}".encode())
+    file = f"{digest.hexdigest()[:32]}-{image_size}.npz"
+    cache = caches.folder("decoded") / file
+    images = folder.read_cache(cache)
+    if images is None:
+        images = decode_all(name, opened, image_size)
+        folder.write_cache(cache, images)
+    class_names = next(iter(opened.values())).class_names
+    return Dataset(class_names, {s: Split(images[s], opened[s].labels) for s in opened})
+
+
+def decode_all(name: str, opened: dict[str, Source], image_size: int | None) -> dict:
+    """Decodes every image of each split, in threads: uint8 [N, H, W, C]."""
+    first = next(iter(opened.values()))
+    mode = "L" if first.shape[-1] == 1 else "RGB"
+    size = None if image_size is None else (image_size, image_size)
+    shape = folder.decode_bytes(first.encoded(0), first.identity(0), size, mode).shape
+    total = sum(len(source) for source in opened.values())
+    if (needed := total * int(np.prod(shape))) > MEMORY_LIMIT:
+        raise UserError(
+            f"{name} is {needed / 1e9:,.1f} GB when decoded ({total:,} images like the first, "
+            f"{shape[1]}x{shape[0]}), too much to hold in memory: stream it"
+        )
+    images = {split: np.empty((len(source), *shape), np.uint8) for split, source in opened.items()}
+
+    def fill(split: str, batch: range) -> None:
+        for index, record in zip(batch, opened[split].read(batch), strict=True):
+            identity = opened[split].identity(index)
+            image = folder.decode_bytes(record["image"], identity, size, mode)
+            if image.shape != shape:
+                raise UserError(
+                    f"{name}: {identity} is {image.shape[1]}x{image.shape[0]} pixels and the first "
+                    f"image {shape[1]}x{shape[0]}: bring all to one size with "
+                    "--config.data.image_size=PIXELS"
+                )
+            images[split][index] = image
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = [
+            pool.submit(fill, split, range(start, min(start + BATCH, len(source))))
+            for split, source in opened.items()
+            for start in range(0, len(source), BATCH)
+        ]
+        for job in jobs:
+            job.result()
+    return images

@@ -1,0 +1,152 @@
+"""What bench measures: every number is there, and belongs to the work that it names."""
+
+import math
+import time
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import cnn_jax
+from cnn_jax.bench import benchmark, fake, measure, peaks, programs
+from cnn_jax.errors import UserError
+from cnn_jax.training import compiler
+from tests.conftest import ROOT, TINY
+
+OPTIONS = benchmark.Options(
+    count=2,
+    rounds=2,
+    inference=False,
+    is_fake=False,
+    image=None,
+    classes=None,
+    kinds=(),
+    least_seconds=0.0,
+)
+
+
+def config_of(*overrides, file="experiments/quickstart.py"):
+    return cnn_jax.load_config(str(ROOT / file), overrides)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return benchmark.run(config_of(*TINY, "training.batch_size=8"), OPTIONS)
+
+
+def test_training_has_step_loop_and_data_with_a_rate_for_each_round(trained):
+    assert list(trained["images_per_second"]) == ["step", "loop", "data"]
+    assert all(len(rounds) == 2 and min(rounds) > 0 for rounds in trained["rounds"].values())
+    assert set(trained["ratios"]) == {"loop / step", "data / step"}
+
+
+def test_the_data_path_alone_is_faster_than_the_loop(trained):
+    assert trained["images_per_second"]["data"] > 5 * trained["images_per_second"]["loop"]
+
+
+def test_training_counts_three_times_the_multiply_adds_of_a_forward_pass(trained):
+    each = trained["multiply_adds_per_second"] / trained["images_per_second"]["loop"]
+    assert each == pytest.approx(3 * trained["network"]["multiply_adds_per_image"])
+
+
+def test_memory_holds_at_least_the_parameters_and_the_data(trained):
+    images = 1257 * 64
+    parameters = 4 * trained["network"]["parameters"]
+    assert trained["memory_bytes"]["arguments"] > images + 2 * parameters
+    assert trained["memory_bytes"]["peak"] >= trained["memory_bytes"]["temporary"] > 0
+
+
+def test_a_cpu_has_no_known_peak(trained):
+    assert trained["share_of_peak"] is None
+
+
+def test_inference_on_random_images_reads_no_data():
+    config = config_of("training.batch_size=4", file="experiments/resnet/cifar10.py")
+    options = OPTIONS._replace(inference=True, is_fake=True, image="16x16x3", count=1, rounds=1)
+    result = benchmark.run(config, options)
+    assert list(result["images_per_second"]) == ["forward"]
+    assert result["image_shape"] == [16, 16, 3] and result["classes"] == 10
+    assert result["data"] == "random" and result["batch_size"] == 4
+
+
+def test_torch_is_measured_in_turns_with_ours():
+    pytest.importorskip("torch")
+    config = config_of(*TINY, "training.batch_size=8")
+    kinds = ("torch-eager", "torch-bf16")
+    result = benchmark.run(config, OPTIONS._replace(kinds=kinds))
+    medians = result["images_per_second"]
+    expected = medians["step"] / medians["torch-eager"]
+    assert result["ratios"]["step / torch-eager"] == expected
+    assert len(result["rounds"]["torch-bf16"]) == 2
+
+
+def test_a_torch_compile_that_fails_is_skipped_with_the_reason(monkeypatch):
+    torch = pytest.importorskip("torch")
+
+    def no_compiler(network):
+        raise RuntimeError("no g++ here")
+
+    monkeypatch.setattr(torch, "compile", lambda network: lambda x: no_compiler(network))
+    config = config_of(*TINY, "training.batch_size=8")
+    result = benchmark.run(config, OPTIONS._replace(kinds=("torch-compile",), rounds=1))
+    assert "no g++ here" in result["skipped"]["torch-compile"]
+    assert "torch-compile" not in result["images_per_second"]
+
+
+def test_a_folder_needs_the_size_of_its_random_images():
+    with pytest.raises(UserError, match="--image=HxWxC and --classes=N"):
+        fake.shape_of(config_of("data.name=folder"), None, None)
+
+
+def test_random_data_is_at_least_two_batches():
+    dataset = fake.dataset((224, 224, 3), 1000, 256)
+    assert len(dataset.splits["train"].labels) == 512
+
+
+def test_ways_take_turns_and_are_repeated_until_they_took_long_enough():
+    order = []
+
+    def way(name, seconds):
+        return measure.Way(lambda: (order.append(name), time.sleep(seconds)), lambda: None, 10)
+
+    rates = measure.alternate({"slow": way("slow", 0.2), "quick": way("quick", 0.02)}, 2, 0.1)
+    turns = "".join(name[0] for name in order).lstrip("s")  # the first of slow are its warm-up
+    turns = turns.lstrip("q")
+    quick = turns.index("s", 1) - 1
+    assert turns == ("s" + "q" * quick) * 2 and 2 <= quick <= 5
+    assert rates["slow"][0] < 50 < rates["quick"][0]
+
+
+def test_a_program_compiled_ahead_is_not_compiled_again():
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **_: compiled.append(event) if "backend_compile" in event else None
+    )
+    program = compiler.jit(lambda x: jnp.sin(x) * 12345.0)
+    x = jnp.ones(7)
+    seconds, memory = programs.compile_ahead(program, x)
+    assert compiled and seconds["compiling"] > 0 and memory["outputs"] == 28
+    compiled.clear()
+    program(x)
+    assert not compiled
+
+
+@pytest.mark.parametrize(
+    "kind,dtype,expected",
+    [
+        ("NVIDIA H100 80GB HBM3", "bfloat16", 989e12),
+        ("NVIDIA H100 PCIe", "bfloat16", 756e12),
+        ("NVIDIA A100-SXM4-40GB", "float32", 156e12),
+        ("TPU v5 lite", "bfloat16", 197e12),
+        ("TPU v5p", "bfloat16", 459e12),
+        ("cpu", "float32", None),
+    ],
+)
+def test_the_peak_of_a_device_is_found_by_its_kind(kind, dtype, expected):
+    assert peaks.peak(kind, dtype) == expected
+
+
+def test_the_share_of_the_peak_counts_two_operations_for_a_multiply_add(monkeypatch):
+    monkeypatch.setattr(benchmark, "peak", lambda kind, dtype: 1000.0)
+    found = benchmark.arithmetic("float32", 5.0, 10)
+    assert math.isclose(found["share_of_peak"], 0.1 / jax.device_count())

@@ -1,0 +1,107 @@
+"""Every usual kind of image file becomes RGB; what cannot is named, and never a bare traceback."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnn_jax.data import decode, views
+from cnn_jax.errors import UserError
+
+RAMP = np.linspace(0, 255, 32 * 24, dtype=np.uint8).reshape(24, 32)
+RGB = np.stack([RAMP, RAMP[::-1], RAMP[:, ::-1]], -1)
+
+
+def encode(image, kind, **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def decoded(encoded):
+    return np.asarray(decode.to_rgb(decode.open_image(encoded)).convert("RGB")).astype(int)
+
+
+IMAGE = Image.fromarray(RGB)
+KINDS = {
+    "rgb": (encode(IMAGE, "PNG"), RGB, 0),
+    "grey": (encode(Image.fromarray(RAMP), "PNG"), RAMP[..., None], 0),
+    "bilevel": (
+        encode(Image.fromarray(RAMP > 99), "PNG"),
+        255 * (RAMP > 99)[..., None].astype(int),
+        0,
+    ),
+    "transparent": (encode(IMAGE.convert("RGBA"), "PNG"), RGB, 0),
+    "grey, transparent": (encode(Image.fromarray(RAMP).convert("LA"), "PNG"), RAMP[..., None], 0),
+    "16 bits": (
+        encode(Image.fromarray(RAMP.astype(np.uint16) * 257), "PNG"),
+        RAMP[..., None],
+        0,
+    ),
+    "palette": (encode(IMAGE.quantize(256), "PNG"), RGB, 48),
+    "palette, transparent": (
+        encode(IMAGE.quantize(256), "PNG", transparency=bytes(range(256))),
+        RGB,
+        48,
+    ),
+    "cmyk": (encode(IMAGE.convert("CMYK"), "JPEG", quality=98), RGB, 24),
+    "webp": (encode(IMAGE, "WEBP", lossless=True), RGB, 0),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_image_becomes_rgb(kind):
+    encoded, expected, tolerance = KINDS[kind]
+    pixels = decoded(encoded)
+    assert pixels.shape == (24, 32, 3)
+    assert np.abs(pixels - expected).max() <= tolerance
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_of_an_animation_the_first_picture_counts(kind):
+    grey = [Image.new("RGB", (8, 8), (shade,) * 3) for shade in (40, 200)]
+    encoded = encode(grey[0], kind, save_all=True, append_images=grey[1:])
+    assert np.abs(decoded(encoded) - 40).max() <= 1
+
+
+def png_chunk(name, content):
+    body = name + content
+    return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+JPEG = encode(IMAGE, "JPEG")
+PNG = KINDS["rgb"][0]
+BAD = {
+    "empty": b"",
+    "text": b"not an image at all\n" * 9,
+    "truncated JPEG": JPEG[: len(JPEG) // 2],
+    "JPEG's header only": JPEG[:30],
+    "truncated PNG": PNG[: len(PNG) // 2],
+    "PNG with broken data": PNG[:60] + b"\0" * 40 + PNG[100:],
+    "PNG without data": PNG[:33] + png_chunk(b"IEND", b""),
+    "32 bits": encode(Image.fromarray(RAMP.astype(np.float32)), "TIFF"),
+}
+
+
+@pytest.mark.parametrize("decoder", decode.DECODERS)
+@pytest.mark.parametrize("kind", BAD)
+def test_what_cannot_be_decoded_says_why_in_one_line(kind, decoder):
+    if decoder != "pillow":
+        pytest.importorskip(decoder, reason="an optional decoder")
+    view = views.create(
+        kind="centre", size=8, resize=8, frame="whole",
+        filters=("bilinear",), decoder=decoder, dct_scaling=False,
+    )  # fmt: skip
+    with pytest.raises(decode.BadImage) as caught:
+        view(BAD[kind], np.random.default_rng(0))
+    assert str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_decoder_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setattr(decode.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install simplejpeg"):
+        decode.check("simplejpeg")

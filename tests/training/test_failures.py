@@ -1,0 +1,136 @@
+"""Full disks, signals, compilations and transfers at the wrong time end in one line."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from rich.console import Console
+
+import cnn_jax
+from cnn_jax.errors import UserError
+from cnn_jax.runs.directory import RunDirectory
+from cnn_jax.training import compiler
+from cnn_jax.training.guards import Guards
+from cnn_jax.training.interruption import Interruption
+from cnn_jax.training.kill_test import compare
+from cnn_jax.training.train import train
+from tests.conftest import ROOT, TINY
+
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture
+def unfinished(tiny_run, tmp_path):
+    """A run that lost its last checkpoint, and its "done"."""
+    workdir = tmp_path / "run"
+    shutil.copytree(tiny_run, workdir)
+    (workdir / "status.json").unlink()
+    shutil.rmtree(workdir / "checkpoints" / "00000057")
+    return workdir
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_checkpoint_that_cannot_be_written_ends_in_one_line_and_older_ones_are_whole(
+    tiny_config, tiny_run, unfinished, capfd
+):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # bytes, of each file
+    try:
+        with pytest.raises(UserError) as caught:
+            train(tiny_config, unfinished, QUIET)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "cannot write a checkpoint" in str(caught.value) and "\n" not in str(caught.value)
+    assert "(File too large); the one of step 38 is whole" in str(caught.value)
+    assert cnn_jax.load_run(unfinished).status == "failed"
+    assert capfd.readouterr().err == ""
+    train(tiny_config, unfinished, QUIET)
+    compare(tiny_run, unfinished)
+
+
+def test_a_directory_whose_config_was_half_written_is_begun_again(tiny_config, tmp_path):
+    for name in (".lock", "config.json.tmp"):
+        (tmp_path / name).write_text("{")
+    RunDirectory(tmp_path, tiny_config).close()
+
+
+def test_a_signal_before_the_first_step_ends_in_one_line_and_code_75(tmp_path):
+    arguments = [f"--config.{override}" for override in TINY] + [f"--workdir={tmp_path / 'run'}"]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "launch.py"), "train", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / ".lock").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=30)
+    assert (process.returncode, output) == (75, "")
+    assert errors.startswith("error: SIGTERM: stopped before there was anything to save")
+    assert errors.count("\n") == 1
+
+
+def test_after_the_first_step_a_signal_is_noted_and_a_second_sigint_ends_at_once():
+    ended, errors = threading.Event(), []
+    with Interruption(lambda error: (errors.append(error), ended.set())) as interruption:
+        interruption.has_progress = True
+        os.kill(os.getpid(), signal.SIGINT)
+        assert not ended.wait(0.3) and interruption.requested == signal.SIGINT
+        os.kill(os.getpid(), signal.SIGINT)
+        assert ended.wait(10) and errors[0].exit_code == 1
+
+
+def test_where_nobody_ends_the_process_the_main_thread_gets_the_error():
+    with pytest.raises(UserError, match="SIGTERM: stopped before") as caught, Interruption():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    assert caught.value.exit_code == 75
+
+
+def test_a_second_compilation_of_a_program_is_told():
+    step = jax.jit(lambda x: x + 1)
+    with Guards() as guards, warnings.catch_warnings(record=True) as caught:
+        for first, size in enumerate([3, 3, 4]):
+            argument = jnp.zeros(size)
+            with guards.dispatch(first, count=1):
+                step(argument)
+    assert [str(w.message)[:24] for w in caught] == ["compiled again at step 2"]
+
+
+def test_an_implicit_transfer_is_an_error_that_names_it():
+    told = pytest.raises(UserError, match="implicit transfer at step 7: .*int32")
+    with Guards() as guards, told, guards.dispatch(7, count=1):
+        jax.jit(lambda x: x + 1)(np.arange(3, dtype=np.int32))
+
+
+def test_the_loop_compiles_each_program_once_from_the_start_and_going_on(
+    tiny_config, unfinished, tmp_path
+):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        train(tiny_config, unfinished, QUIET)
+        train(tiny_config, tmp_path / "new", QUIET)
+    assert cnn_jax.load_run(tmp_path / "new").status == "done"
+
+
+def test_a_compiled_program_that_a_kill_cut_short_is_removed(tmp_path):
+    whole = zlib.compress(bytes(range(256)) * 100)
+    contents = {"a-cache": whole, "b-cache": whole[:-9], "c-cache": b""}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    compiler.drop_broken(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a-cache", "checked"]
