@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "interop": {"models", "errors"},
     "analysis": {"training", "runs", "data", "models", "config", "errors"},
     "compression": {"models", "errors"},
-    "training": {"caches", "runs", "data", "models", "config", "errors"},
+    "training": {"caches", "compression", "runs", "data", "models", "config", "errors"},
     "runs": {"compression", "data", "models", "config", "errors"},
     "config": {"models", "errors"},
     "data": {"caches", "errors"},

@@ -1,8 +1,12 @@
 """Weight sharing: k-means per layer (Han et al. 2016, section 3), deterministic."""
 
+from typing import Any
+
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from cnn_jax import errors
 from cnn_jax.compression.archive import Codebook, codebook
@@ -61,15 +65,43 @@ def kmeans(values: np.ndarray, count: int, initialisation: str, seed: int) -> np
     return shared
 
 
-def restore(codebook: jax.Array, codes: jax.Array, zero: int) -> jax.Array:
-    """Weights of shared values, for fine-tuning the codebook.
+class ShareState(flax.struct.PyTreeNode):
+    """Which weights share a value, in the shape of the params; what is no kernel has one 0."""
 
-    The gradient of a shared value is the sum of those of its weights (section 3.3); code `zero`,
-    the pruned weights, stays 0.
+    codes: Any
+
+
+def codes(kernel: np.ndarray) -> np.ndarray:
+    """The number of each weight's value, int32 in its shape; 0 is that of the pruned weights."""
+    number = np.unique(kernel, return_inverse=True)[1].reshape(kernel.shape) + 1
+    return np.where(kernel == 0, 0, number).astype(np.int32)
+
+
+def tied(bits: int) -> optax.GradientTransformation:
+    """Trains values instead of weights: first in the chain of an optimizer.
+
+    The gradient of a value is the sum of those of the weights that have it (section 3.3), so
+    that all of them take the same steps and remain equal; pruned weights stay 0.
 
     Args:
-      codebook: [k].
-      codes: int, in the shape of the weights, 0 to k - 1.
-      zero: the code of 0; -1 where there is none.
+      bits: of the longest code. The codes themselves are put into the state by who knows them.
     """
-    return jnp.where(codes == zero, 0, codebook[codes])
+
+    def init(params):
+        def nothing_shared(path, values):
+            return jnp.zeros(values.shape if path[-1].key == "kernel" else (), jnp.int32)
+
+        return ShareState(jax.tree_util.tree_map_with_path(nothing_shared, params))
+
+    def update(updates, state, params=None):
+        del params
+
+        def share(path, gradient, code):
+            if path[-1].key != "kernel":
+                return gradient
+            sums = jax.ops.segment_sum(gradient.reshape(-1), code.reshape(-1), 2**bits + 1)
+            return sums.at[0].set(0)[code]
+
+        return jax.tree_util.tree_map_with_path(share, updates, state.codes), state
+
+    return optax.GradientTransformation(init, update)

@@ -96,11 +96,16 @@ def test_share_takes_empty_layers_and_one_weight_and_refuses_the_rest():
         share.share(np.ones(3), 0)
 
 
-def test_the_gradient_of_a_shared_value_is_the_sum_of_those_of_its_weights():
-    codes = np.array([[0, 1, 2], [2, 2, 1]])
-    factors = np.array([[1.0, 2, 3], [4, 5, 6]])
-    gradient = jax.grad(lambda c: (share.restore(c, codes, 0) * factors).sum())(jnp.ones(3))
-    np.testing.assert_array_equal(gradient, [0, 2 + 6, 3 + 4 + 5])
+def test_weights_that_share_a_value_take_the_sum_of_their_gradients_and_pruned_ones_none():
+    kernel = np.float32([[0, 1, 2], [2, 2, 1]])
+    tied = share.tied(bits=2)
+    params = {"fc": {"kernel": kernel, "bias": np.zeros(3)}}
+    state = tied.init(params)
+    codes = {"fc": {"kernel": share.codes(kernel), "bias": np.int32(0)}}
+    gradient = {"fc": {"kernel": np.float32([[1, 2, 3], [4, 5, 6]]), "bias": np.ones(3)}}
+    updates, _ = tied.update(gradient, state.replace(codes=codes), params)
+    np.testing.assert_array_equal(updates["fc"]["kernel"], [[0, 8, 12], [12, 12, 8]])
+    np.testing.assert_array_equal(updates["fc"]["bias"], np.ones(3))
 
 
 MODELS = {
