@@ -44,6 +44,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     sweep = find(arguments)
     places = devices.places(arguments.parallel)
     if arguments.dry_run:
+        dry_run(sweep, len(places), not arguments.no_estimate, console)
         return
     with local.alone_in(sweep.workdir):
         write(sweep)
@@ -81,6 +82,39 @@ def find_table(file: Path, name: str) -> Table:
     if name not in tables:
         raise errors.unknown(f"table of {file}", name, tables)
     return tables[name]
+
+
+def dry_run(sweep: Sweep, parallel: int, measure: bool, console: Console) -> None:
+    """Prints a line for each row: what is different in it, its size, and the time of a run."""
+    from rich import table as rich
+
+    from cnn_jax.bench.estimate import Estimates
+    from cnn_jax.sweeps.live import duration
+    from cnn_jax.training import compiler
+
+    compiler.enable_cache()
+    estimates, total = Estimates(), 0.0
+    columns = ("row", "runs", "parameters", "multiply-adds", "steps", "a run takes", "paper")
+    table = rich.Table(*columns, title=sweep.facts["title"])
+    published = {row["name"]: row["published"] for row in sweep.facts["rows"]}
+    for name in dict.fromkeys(run.row for run in sweep.runs):
+        runs = [run for run in sweep.runs if run.row == name]
+        printed = ", ".join(f"{metric} {value}" for metric, value in published[name].items())
+        try:
+            with console.status(f"{name}: a few steps" if measure else name):
+                size = estimates.size(runs[0].config)
+                seconds = estimates.seconds(runs[0].config) if measure else None
+        except UserError as error:
+            table.add_row(name, str(len(runs)), str(error), "", "", "", printed)
+            continue
+        counts = (f"{count:,}" for count in (size.parameters, size.multiply_adds, size.steps))
+        takes = "" if seconds is None else duration(seconds)
+        total += (seconds or 0) * len(runs)
+        table.add_row(name, str(len(runs)), *counts, takes, printed)
+    console.print(table)
+    if total:
+        text = f"{len(sweep.runs)} runs, {parallel} at a time: about {duration(total / parallel)}"
+        console.print(f"{text}, from a few steps of each network on this machine", highlight=False)
 
 
 def report(sweep: Sweep, children, console: Console) -> None:

@@ -16,7 +16,7 @@ from cnn_jax.errors import UserError
 from cnn_jax.runs.directory import write_json
 from cnn_jax.sweeps.tables import Row, Table
 
-SHORTENED = ("fast", "smoke")  # the variants of a recipe that are not the paper's
+SHORTENED = ("fast", "short", "smoke")  # the variants of a recipe that are not the paper's
 FILE = "sweep.json"
 BEFORE = {".lock", f"{FILE}.tmp"}  # what may lie in a directory before it
 
