@@ -2,7 +2,7 @@
 
 Command    python launch.py train --config=experiments/wide_resnet/cifar.py:28-10 \\
                --config.data.path=CIFAR
-           python launch.py sweep --config=experiments/wide_resnet/cifar.py --table=table_5 --seeds=5
+           python launch.py sweep --config=experiments/wide_resnet/cifar.py --table=table_5
            CIFAR: the folder of cifar-10-binary.tar.gz (for `cifar100`, cifar-100-binary.tar.gz), or
            a folder {train,test}/<class>/*.png
 Variants   depth-width 28-10 (default), 16-4, 40-4, ...; `cifar100`; `dropout` (0.3, Table 6); `zca`
