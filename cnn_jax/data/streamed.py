@@ -20,9 +20,7 @@ class StreamedDataset:
     """What `dataset.Dataset` is for data in memory; the views of the images are chosen apart."""
 
     class_names: tuple[str, ...]
-    splits: dict[
-        str, Source
-    ]  # "train", and "validation" and "test" where there are; never the same
+    splits: dict[str, Source]  # "train", and "validation" and "test" where there are
     image_size: int | None  # that the view "whole" brings images to
     on_error: str
     decoder: str
@@ -122,6 +120,8 @@ def load(
             f"data.storage is 'stream', and {name} is not streamed: set it to 'device', or take "
             "'folder', 'tfds:NAME' or 'fake:EXAMPLES,CLASSES'"
         )
+    if validation_size and kind == "fake":
+        raise errors.UserError("fake images take no data.validation_size: set it to 0")
     if validation_size:
         splits = hold_out(name, splits, validation_size, split_seed)
     return StreamedDataset(splits["train"].class_names, splits, **others)
