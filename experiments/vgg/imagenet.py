@@ -10,9 +10,9 @@ Expected   validation error, fully convolutional, top-1 / top-5: D 27.0 / 8.8 (2
            (jitter), A - / 10.4 %; torchvision's, one centre crop: 28.408 / 9.618 (D), `bn` 26.64 /
            8.484; within 0.5 counts as reproduced
 Hardware   four accelerators or more
-Departures the paper starts B to E from a trained A, and larger sides from a network of 256: here all
-           start at random, A as in the paper, deeper ones as torchvision's. The rate is divided by
-           ten, up to three times, where the error of 10,000 images held out has not improved by
+Departures the paper starts B to E from a trained A, and larger sides from a network of 256; here
+           all start at random, A as in the paper, deeper ones as torchvision's. The rate is divided
+           by ten, up to three times, where the error of 10,000 images held out has not improved by
            0.1 % for five epochs (the paper: when the accuracy "stopped improving")
 """
 
