@@ -1,7 +1,5 @@
 """Every recipe and every member of every table builds and takes a step."""
 
-import re
-
 import jax
 import pytest
 
