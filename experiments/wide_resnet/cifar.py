@@ -25,7 +25,7 @@ from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table
-from experiments import smoke
+from experiments import in_memory, smoke
 from experiments.wide_resnet import published
 
 VARIANTS = {
@@ -61,7 +61,10 @@ def get_config(variant: str = "") -> ConfigDict:
                 "image_size": placeholder(int),
                 "validation_size": 0,
                 "split_seed": 0,
+                **in_memory.data(),
             },
+            "view": in_memory.VIEW,
+            "colour": in_memory.COLOUR,
             "preprocessing": {
                 "mean": "channel" if own_statistics else "none",
                 "deviation": "channel" if own_statistics else "none",
