@@ -58,6 +58,7 @@ def expand(
     seeds: int,
     added: str = "",
     overrides: Sequence[str] = (),
+    command: str = "",
 ) -> Sweep:
     """The runs of a table, row by row.
 
@@ -66,6 +67,7 @@ def expand(
       seeds: runs of each row, with the seeds from its `config.seed` on.
       added: words of a variant for all rows, such as "fast".
       overrides: `field=value` for all rows, after those of the row.
+      command: that makes the sweep, for people.
 
     Raises:
       UserError: a variant, field or value that cannot be, or rows that cannot be told apart.
@@ -98,7 +100,7 @@ def expand(
         )
     check_names(rows)
     facts = {name: getattr(table, name) for name in Table._fields if name != "rows"}
-    return Sweep(workdir, tuple(runs), {**facts, "seeds": seeds, "rows": rows})
+    return Sweep(workdir, tuple(runs), {**facts, "command": command, "seeds": seeds, "rows": rows})
 
 
 def papers_config(experiment: str, row: Row) -> ConfigDict:
