@@ -13,8 +13,8 @@ from cnn_jax.errors import UserError
 
 # Each is a module of cnn_jax.commands, which is imported only when it is asked for.
 COMMANDS = (
-    *("train", "sweep", "report", "eval", "predict", "summary", "convert", "data", "list", "bench"),
-    "doctor",
+    *("train", "sweep", "report", "eval", "predict", "summary", "convert", "compress", "data"),
+    *("list", "bench", "doctor"),
 )
 USAGE = """\
 usage: python launch.py [COMMAND] [ARGUMENTS]
@@ -37,6 +37,8 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
             [--classes=N] [--json]
   convert   weights of a torchvision or timm network to Flax, or back
             NAME FILE --out=FILE [--check]
+  compress  a trained network to the smallest file, which eval and predict take as a run
+            RUN_OR_WEIGHTS --out=FILE [--lossless | --bits=B | --quality=7] [--images=FOLDER]
   data      makes a TFDS data set of published archives, or reads and checks all of one
             prepare NAME --from=DIR | check NAME  [--data_dir=DIR] [--on_error=raise|skip]
   list      the networks, data sets and experiments there are

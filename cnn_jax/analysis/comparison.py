@@ -49,7 +49,7 @@ def lines(records: Sequence[Record]) -> list[Line]:
             for record in records
             if (record["recipe"]["row"], tuple(record["recipe"]["departures"])) == (row, departed)
         ]
-        metrics = own[0]["recipe"]["published"] or {default_metric(own): None}
+        metrics = own[0]["recipe"]["published"] or {default_metric(records): None}
         found += [line(own, metric, printed) for metric, printed in metrics.items()]
     return found
 

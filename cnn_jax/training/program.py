@@ -16,6 +16,7 @@ from cnn_jax import data, errors, models
 from cnn_jax.data import augment, preprocess
 from cnn_jax.data.batches import batch_indices
 from cnn_jax.training import (
+    compress,
     ema,
     evaluate,
     losses,
@@ -83,6 +84,16 @@ def build(
     model = configs.call(models.create, "model", config.model, num_classes=len(dataset.class_names))
     preprocessing = configs.call(preprocess.fit, "preprocessing", config.preprocessing, train=train)
     learning_rate, optimizer = make_optimizer(config, plan)
+    stage = None
+    if "compression" in config:
+        stage = configs.call(
+            compress.create,
+            "compression",
+            config.compression,
+            optimizer=optimizer,
+            steps_per_epoch=plan.steps_per_epoch,
+        )
+        optimizer = stage.optimizer
     precise = configs.call(precision.create, "precision", config.precision)
     create_state = functools.partial(
         state.create_state, model, optimizer, dataset.image_shape, config.ema.decay > 0
@@ -106,6 +117,10 @@ def build(
         indices = members.join_indices([batch_indices(seed, *cut) for seed in members.seeds])
         return members.train_steps(train_state, resident, indices)
 
+    def start():
+        state = members.create_state()
+        return members.join([stage.begin(own) for own in members.split(state)]) if stage else state
+
     def make_evaluate(split):
         return evaluate.make_evaluate(
             model,
@@ -126,7 +141,7 @@ def build(
         train_step=precise(make_step(lambda params: params)),
         train_steps=members.train_steps,
         train_data=resident,
-        create_state=members.create_state,
+        create_state=start,
         state_template=members.template,
         run_steps=run_steps,
         split=members.split,
@@ -188,4 +203,5 @@ def make_train_step(
         average=configs.call(ema.create, "ema", config.ema) if config.ema.decay else None,
         parts=plan.parts,
         gather=gather,
+        measure=compress.measure if "compression" in config else lambda params: {},
     )
