@@ -69,13 +69,14 @@ def of_sweep(path: Path) -> list[Record]:
 def alone(path: Path) -> dict[str, Any]:
     """What is known of a run that belongs to no sweep: no table, no number of a paper."""
     return {
-        "title": "single runs",
+        "name": "single-runs",
+        "title": "Single runs",
         "protocol": "the config's own evaluation",
         "statistic": "mean",
         "axis": None,
         "tolerance": 0.5,
         "command": "",
-        "row": str(path),
+        "row": path.name,
         "published": {},
         "paper": None,
     }

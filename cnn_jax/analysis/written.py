@@ -49,10 +49,16 @@ def protocol(facts: dict[str, Any]) -> str:
 
 def markdown(facts: dict[str, Any], lines: Sequence[Line]) -> str:
     """Heading, protocol, command, table."""
-    rows = [COLUMNS, ["---"] * len(COLUMNS), *(cells(line) for line in lines)]
-    table = "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows)
+    table = grid([COLUMNS, *(cells(line) for line in lines)])
     command = [f"`{facts['command']}`"] if facts["command"] else []
     return "\n\n".join([f"## {facts['title']}", protocol(facts), *command, table]) + "\n"
+
+
+def grid(rows: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown; the first row is its head."""
+    head, *body = (" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows)
+    rule = " | ".join("---" for _ in rows[0])
+    return "\n".join(f"| {line} |" for line in (head, rule, *body))
 
 
 def as_csv(tables: Sequence[tuple[dict[str, Any], Sequence[Line]]]) -> str:

@@ -20,10 +20,13 @@ def add_arguments(add) -> None:
     check = "exit code 1 where a result by a paper's recipe is not within its tolerance"
     add("--check", action="store_true", help=check)
 
+    record = "keeps the finished runs in experiments/results, and makes the README's table of it"
+    add("--record", action="store_true", help=record)
+
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Prints the tables and writes the files."""
-    from cnn_jax.analysis import comparison, figure, page, records, written
+    from cnn_jax.analysis import comparison, figure, page, records, registry, written
 
     found = [record for path in arguments.paths for record in records.find(path)]
     first = arguments.paths[0]
@@ -49,6 +52,11 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     console.print(
         f"the report is in {out}: open {out}/report.html", highlight=False, soft_wrap=True
     )
+    if arguments.record:
+        files = registry.record(found, arguments.home)
+        registry.renew(arguments.home)
+        folders = ", ".join(dict.fromkeys(str(file.parent) for file in files))
+        console.print(f"{len(files)} records are in {folders}", highlight=False, soft_wrap=True)
     if arguments.check:
         check([line for _, lines, _, _ in tables for line in lines])
 

@@ -70,9 +70,17 @@ def find(arguments: argparse.Namespace) -> Sweep:
         table, name, added = grid.table(arguments.grid, arguments.config, variant), "grid", ""
     else:
         table, name, added = find_table(Path(file), arguments.table), arguments.table, variant
-    workdir = arguments.workdir or Path("runs") / f"{experiment_name(arguments)}-{name}"
-    given = (arguments.seeds, added, arguments.overrides, command(arguments))
-    sweep = expand(file, table, workdir, *given)
+    name = f"{experiment_name(arguments)}-{name}"
+    sweep = expand(
+        file,
+        table,
+        arguments.workdir or Path("runs") / name,
+        arguments.seeds,
+        added,
+        arguments.overrides,
+        name,
+        command(arguments),
+    )
     return only(sweep, arguments.only) if arguments.only else sweep
 
 
