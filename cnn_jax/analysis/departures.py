@@ -12,6 +12,7 @@ NEUTRAL = re.compile(
     r"|training\.(checkpoint_every|steps_per_dispatch|duration)"
     r"|evaluation\.(every|batch_size|splits)"
 )
+ABSENT = "absent"  # as `configs.changes` says it
 
 
 def departures(
@@ -29,10 +30,13 @@ def departures(
       is_done: else it is judged by what it is to be.
     """
     changes = configs.changes(paper, config)
+    of_other_kind = {f.rpartition(".")[0] for f, pair in changes.items() if ABSENT not in pair}
     texts = [
         f"{field} {ours} (recipe: {theirs})"
         for field, (theirs, ours) in changes.items()
         if not NEUTRAL.fullmatch(field)
+        # Another schedule, say, has other fields: its name tells it.
+        and not (ABSENT in (theirs, ours) and field.rpartition(".")[0] in of_other_kind)
     ]
     durations = (tree["training"]["duration"] for tree in (paper, config))
     length = length_of(*durations, last, is_done)

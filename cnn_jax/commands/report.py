@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         files = registry.record(found, arguments.home)
         registry.renew(arguments.home)
         folders = ", ".join(dict.fromkeys(str(file.parent) for file in files))
-        console.print(f"{len(files)} records are in {folders}", highlight=False, soft_wrap=True)
+        console.print(f"records of {len(files)} runs: {folders}", highlight=False, soft_wrap=True)
     if arguments.check:
         check([line for _, lines, _, _ in tables for line in lines])
 
