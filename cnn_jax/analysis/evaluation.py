@@ -2,15 +2,66 @@
 
 import csv
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cnn_jax.data.protocols import Protocol
+from cnn_jax.runs import Run
 from cnn_jax.runs.directory import write_json
-from cnn_jax.training.predictions import Predictions
+from cnn_jax.training import parallel
+from cnn_jax.training.predictions import Examples, Predictions, predict
+from cnn_jax.training.subjects import Subject, of_run
 
 RESULTS = "results.json"
+
+
+def evaluate(
+    subject: Subject,
+    weights: Mapping[str, Any],
+    examples: Examples,
+    protocol: Protocol,
+    batch_size: int,
+    told: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[dict[str, dict], dict[str, Predictions], dict[int, str]]:
+    """Numbers and predictions for each of the named weights, and the images that were skipped.
+
+    Args:
+      weights: variables by name.
+      batch_size: views at a time, of the size of the subject's evaluation view.
+      told: of the views done so far, and of all.
+    """
+    model = subject.model
+    if protocol.name == "multi_scale" and hasattr(model, "fully_convolutional"):
+        model = model.clone(fully_convolutional=True)
+    predictions, bad = predict(
+        model,
+        weights,
+        subject.preprocessing,
+        examples,
+        protocol,
+        pixels=batch_size * subject.size**2,
+        precise=subject.precise(),
+        mesh=parallel.data_mesh(),
+        threads=subject.config.data.threads,
+        told=told,
+    )
+    skipped = {"skipped": len(bad)}
+    return {kind: numbers(p) | skipped for kind, p in predictions.items()}, predictions, bad
+
+
+def evaluate_run(run: Run, step: int, split: str, path: str | None) -> dict[str, float]:
+    """The numbers of a checkpoint of a run by its own evaluation view, as in training.
+
+    `path` is where the data is now, None where it was.
+    """
+    subject = of_run(run, [f"data.path={path}"] if path else [])
+    _, examples = subject.examples(split)
+    protocol, size = subject.protocol("center", {}), subject.config.evaluation.batch_size
+    results, _, _ = evaluate(subject, {"it": run.variables(step)}, examples, protocol, size)
+    return results["it"]
 
 
 def ranks(predictions: Predictions) -> np.ndarray:

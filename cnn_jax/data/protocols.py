@@ -61,6 +61,15 @@ class Protocol:
         """How many views of each image there are, mirror images among them."""
         return sum(part.count for part in self.parts) * (1 + self.mirrored)
 
+    @property
+    def short(self) -> str:
+        """The name, with the sizes and what is not usual: for names of folders."""
+        words = [self.name, *(str(part.side) for part in self.parts if part.side)]
+        words += [f"crop{self.parts[0].size}"] if self.parts[0].size else []
+        words += ["square"] * self.square + ["mirrored"] * self.mirrored
+        words += [self.average] * (self.average != "softmax") + [self.filter]
+        return "-".join(words)
+
     def resized(self, part: Part, width: int, height: int) -> tuple[int, int]:
         """Width and height of the image that the boxes of a part are cut out of."""
         return resized(width, height, part.side, self.square) if part.side else (width, height)
@@ -134,38 +143,38 @@ def create(
     return Protocol(name, ", ".join(about), tuple(parts), square, mirrored, average, filter)
 
 
-def center(size: int | None, resize: int | None) -> tuple[str, list[Part]]:
-    """The central crop of `size` (None: all of it) after resizing to `resize` (None: as it is)."""
-    if size is None:
+def center(crop: int | None, resize: int | None) -> tuple[str, list[Part]]:
+    """The central `crop` (None: all) of the image resized to `resize` (None: as it is)."""
+    if crop is None:
         return "all of the image", [Part(resize, lambda w, h: [(0, 0, w, h)], 1, None)]
-    check_fits(size, resize)
-    what = f"central crop {size}x{size}"
-    return what, [Part(resize, lambda w, h: [middle(w, h, size)], 1, size)]
+    check_fits(crop, resize)
+    what = f"central crop {crop}x{crop}"
+    return what, [Part(resize, lambda w, h: [middle(w, h, crop)], 1, crop)]
 
 
-def ten_crop(size: int, resize: int | None) -> tuple[str, list[Part]]:
-    """Four corners and the centre, of `size`, after resizing to `resize` (None: as it is)."""
-    check_fits(size, resize)
-    what = f"four corners and centre {size}x{size}"
-    return what, [Part(resize, lambda w, h: five(w, h, size), 5, size)]
+def ten_crop(crop: int, resize: int | None) -> tuple[str, list[Part]]:
+    """Four corners and the centre of the image resized to `resize` (None: as it is)."""
+    check_fits(crop, resize)
+    what = f"four corners and centre {crop}x{crop}"
+    return what, [Part(resize, lambda w, h: five(w, h, crop), 5, crop)]
 
 
-def crops_144(size: int, sides: tuple[int, ...]) -> tuple[str, list[Part]]:
-    """Views of `size` at each of the four `sides`."""
+def crops_144(crop: int, sides: tuple[int, ...]) -> tuple[str, list[Part]]:
+    """Views of `crop` pixels at each of the four `sides`."""
     if len(sides) != 4:
         raise errors.UserError(f"crops_144 has four sides, not {len(sides)}", 2)
-    check_fits(size, min(sides))
+    check_fits(crop, min(sides))
 
     def boxes(width, height):
         side, views = min(width, height), []
         for offset in (0, (max(width, height) - side) // 2, max(width, height) - side):
             x, y = (offset, 0) if width >= height else (0, offset)
-            inside = [*five(side, side, size), (0, 0, side, side)]
+            inside = [*five(side, side, crop), (0, 0, side, side)]
             views += [(x + a, y + b, x + c, y + d) for a, b, c, d in inside]
         return views
 
-    what = f"3 squares, of each four corners, centre and all of it, {size}x{size}"
-    return what, [Part(side, boxes, 18, size) for side in sides]
+    what = f"3 squares, of each four corners, centre and all of it, {crop}x{crop}"
+    return what, [Part(side, boxes, 18, crop) for side in sides]
 
 
 def multi_scale(sides: tuple[int, ...], multiple: int) -> tuple[str, list[Part]]:
@@ -208,11 +217,12 @@ def default_sizes(name: str, size: int, resize: int | None) -> dict:
     if name not in PROTOCOLS:
         raise errors.unknown("protocol", name, PROTOCOLS)
     if name == "center":
-        return {"size": size if resize else None, "resize": resize}
+        return {"crop": size if resize else None, "resize": resize}
     if name == "ten_crop":
-        return {"size": size, "resize": max(resize or 0, round(size * 256 / 224))}
+        larger = resize if resize and resize > size else round(size * 256 / 224)
+        return {"crop": size, "resize": larger}
     if name == "crops_144":
-        return {"size": size, "sides": tuple(round(size * s / 224) for s in CROPS_144_SIDES)}
+        return {"crop": size, "sides": tuple(round(size * s / 224) for s in CROPS_144_SIDES)}
     if resize is None:
         return {"sides": tuple(round(size * s / 224) for s in MULTI_SCALE_SIDES), "multiple": 1}
     return {"sides": MULTI_SCALE_SIDES, "multiple": STRIDE}
@@ -230,11 +240,11 @@ def five(width: int, height: int, size: int) -> list[Box]:
     return [(x, y, x + size, y + size) for x, y in corners] + [middle(width, height, size)]
 
 
-def check_fits(size: int, resize: int | None) -> None:
+def check_fits(crop: int, resize: int | None) -> None:
     """Raises `UserError` where no image has a crop of `size`."""
-    if size < 1 or (resize is not None and resize < size):
+    if crop < 1 or (resize is not None and resize < crop):
         raise errors.UserError(
-            f"a crop of {size} pixels out of images of {resize}: give a smaller --crop or a larger "
+            f"a crop of {crop} pixels out of images of {resize}: give a smaller --crop or a larger "
             "--resize",
             2,
         )

@@ -37,7 +37,7 @@ class Work(NamedTuple):
     part: Part
     shape: tuple[int, int]  # height and width of the views
     views: int  # of each example
-    examples: np.ndarray  # int32 [n]
+    rows: np.ndarray  # int32 [n], the numbers of the examples
     batch_size: int  # n, or more: the rest is padding
 
 
@@ -48,7 +48,7 @@ class Ready(NamedTuple):
     views: np.ndarray  # uint8 [B, V, H, W, C]
 
 
-class Images(NamedTuple):
+class Examples(NamedTuple):
     """A source, and how its images are opened."""
 
     source: Source
@@ -73,7 +73,7 @@ def predict(
     model: nn.Module,
     weights: Mapping[str, Any],
     preprocessing: Preprocessing,
-    images: Images,
+    examples: Examples,
     protocol: Protocol,
     *,
     pixels: int,
@@ -95,29 +95,29 @@ def predict(
         the network or the preprocessing does not take.
     """
     bad: streaming.Bad = {}
-    works = list(plan(images, protocol, pixels, mesh.size, bad))
+    works = list(plan(examples, protocol, pixels, mesh.size, bad))
     score = compiler.jit(precise(make_score(model, protocol)))
     whole, by_example = parallel.replicated(mesh), NamedSharding(mesh, PartitionSpec("data"))
     weights = jax.device_put(dict(weights), whole)
     total: dict[str, np.ndarray] = {}
-    count, expected = np.zeros(len(images.source), np.int64), 0
-    all_views = sum(len(work.examples) * work.views for work in works)
-    for work, views in read(images, protocol, works, threads, bad):
+    count, expected = np.zeros(len(examples.source), np.int64), 0
+    all_views = sum(len(work.rows) * work.views for work in works)
+    for work, views in read(examples, protocol, works, threads, bad):
         here = for_size(preprocessing, work.shape)
         on_device = jax.device_put(views, by_example)
         for name, variables in weights.items():
-            scores = np.asarray(score(variables, here, on_device))[: len(work.examples)]
+            scores = np.asarray(score(variables, here, on_device))[: len(work.rows)]
             shape = (len(count), scores.shape[1])
-            total.setdefault(name, np.zeros(shape, np.float32))[work.examples] += scores
-        count[work.examples] += work.views
-        expected += len(work.examples) * work.views
+            total.setdefault(name, np.zeros(shape, np.float32))[work.rows] += scores
+        count[work.rows] += work.views
+        expected += len(work.rows) * work.views
         told(expected, all_views)
     each = protocol.views_of_each
     good = np.setdiff1d(np.arange(len(count)), list(bad)).astype(np.int32)
     if not len(good):
         raise errors.UserError(f"none of {len(count):,} images can be used: {min(bad.items())[1]}")
     assert (count[good] == each).all(), f"not every example was seen {each} times"
-    labels = np.asarray(images.source.labels)[good]
+    labels = np.asarray(examples.source.labels)[good]
     return {
         name: Predictions(good, labels, average(sums[good] / each, protocol, each))
         for name, sums in total.items()
@@ -151,13 +151,13 @@ def make_score(model: nn.Module, protocol: Protocol) -> Callable[..., jax.Array]
 
 
 def plan(
-    images: Images, protocol: Protocol, pixels: int, devices: int, bad: streaming.Bad
+    examples: Examples, protocol: Protocol, pixels: int, devices: int, bad: streaming.Bad
 ) -> Iterator[Work]:
     """The batches that every example takes part in, once for each part of the protocol."""
-    everything = np.arange(len(images.source), dtype=np.int32)
+    everything = np.arange(len(examples.source), dtype=np.int32)
     sizes = None
     if any(part.size is None for part in protocol.parts):  # a look at each header
-        sizes = {int(i): images.use(i, lambda image: image.size, bad) for i in everything}
+        sizes = {int(i): examples.use(i, lambda image: image.size, bad) for i in everything}
     for part in protocol.parts:
         groups: dict[tuple[int, int], list[int]] = {}
         for i in everything:
@@ -171,16 +171,16 @@ def plan(
             size = -(-len(members) // batches)
             size = -(-size // devices) * devices
             for first in range(0, len(members), size):
-                examples = np.array(members[first : first + size], np.int32)
-                yield Work(part, shape, count, examples, size)
+                rows = np.array(members[first : first + size], np.int32)
+                yield Work(part, shape, count, rows, size)
 
 
 def read(
-    images: Images, protocol: Protocol, works: list[Work], threads: int, bad: streaming.Bad
+    examples: Examples, protocol: Protocol, works: list[Work], threads: int, bad: streaming.Bad
 ) -> Iterator[Ready]:
     """The batches in order, ahead of use; adds to `bad`, whose views are zero."""
     reading = streaming.Reading(threads=threads, workers=0, prefetch=2, process=0, processes=1)
-    make = functools.partial(ready, images, protocol, works)
+    make = functools.partial(ready, examples, protocol, works)
     batches = streaming.read_ahead(make, range(len(works)), reading)
     for batch in batches:
         bad |= batches.skipped
@@ -188,16 +188,16 @@ def read(
 
 
 def ready(
-    images: Images, protocol: Protocol, works: list[Work], number: int
+    examples: Examples, protocol: Protocol, works: list[Work], number: int
 ) -> tuple[Ready, streaming.Bad]:
     """One batch of views."""
     work, bad = works[number], {}
 
     def cut(image):
-        return protocol.views(work.part, decode.to_rgb(image).convert(images.mode))
+        return protocol.views(work.part, decode.to_rgb(image).convert(examples.mode))
 
-    found = [images.use(int(i), cut, bad) for i in work.examples]
-    channels = len(images.mode)
+    found = [examples.use(int(i), cut, bad) for i in work.rows]
+    channels = len(examples.mode)
     shape = (work.part.count, *work.shape, channels)
     views = np.zeros((work.batch_size, *shape), np.uint8)
     for row, array in zip(views, found, strict=False):
