@@ -10,6 +10,7 @@ window is computed. Windows are pure functions of a random generator and the ima
   area_aspect   GoogLeNet (Szegedy et al., 2015, 6): a box of 8-100 % of the area, of an aspect
                 ratio between 3/4 and 4/3, drawn as in fb.resnet.torch. Inception's code: 5-100 %.
   centre        the shorter side (or, with frame "squash", both) to `resize`, the central crop.
+  whole         all of the image, as it is or brought to a size: for small images.
 """
 
 import functools
@@ -218,7 +219,8 @@ def render(
     else:
         left, top, right, bottom = region
         piece = Image.fromarray(pixels[top:bottom, left:right])
-    return np.asarray(piece.resize((size, size), chosen, box=box).convert("RGB"))
+    view = piece.resize((size, size), chosen, box=box)
+    return np.asarray(view if view.mode == "RGB" else view.convert("RGB"))
 
 
 def dct_factor(box: Box, size: int) -> int:
@@ -237,6 +239,14 @@ def surroundings(
     first_x, first_y = max(0, int(left - x)), max(0, int(top - y))
     region = (first_x, first_y, min(image[0], int(right + x)), min(image[1], int(bottom + y)))
     return region, (left - first_x, top - first_y, right - first_x, bottom - first_y)
+
+
+def whole(
+    encoded: bytes, rng: np.random.Generator, *, size: tuple[int, int] | None, mode: str
+) -> np.ndarray:
+    """All of an image, see `decode.whole`."""
+    del rng
+    return decode.whole(encoded, size, mode)
 
 
 def raw(encoded: bytes, rng: np.random.Generator, *, size: int) -> np.ndarray:
