@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from cnn_jax.data.protocols import Protocol
-from cnn_jax.runs import Run
 from cnn_jax.runs.directory import write_json
 from cnn_jax.training import parallel
 from cnn_jax.training.predictions import Examples, Predictions, predict
-from cnn_jax.training.subjects import Subject, of_run
+from cnn_jax.training.subjects import Subject
 
 RESULTS = "results.json"
 
@@ -52,18 +51,6 @@ def evaluate(
     return {kind: numbers(p) | skipped for kind, p in predictions.items()}, predictions, bad
 
 
-def evaluate_run(run: Run, step: int, split: str, path: str | None) -> dict[str, float]:
-    """The numbers of a checkpoint of a run by its own evaluation view, as in training.
-
-    `path` is where the data is now, None where it was.
-    """
-    subject = of_run(run, [f"data.path={path}"] if path else [])
-    _, examples = subject.examples(split)
-    protocol, size = subject.protocol("center", {}), subject.config.evaluation.batch_size
-    results, _, _ = evaluate(subject, {"it": run.variables(step)}, examples, protocol, size)
-    return results["it"]
-
-
 def ranks(predictions: Predictions) -> np.ndarray:
     """Of each example how many classes come before the right one; of equal ones the first wins."""
     logits, labels = predictions.logits, predictions.labels[:, None]
@@ -83,8 +70,8 @@ def numbers(predictions: Predictions) -> dict[str, Any]:
     return {
         "examples": count,
         "loss": float((normaliser - own).mean()),
-        "top1_error": 1 - right[1] / count,
-        "top5_error": 1 - right[5] / count,
+        "top1_error": (count - right[1]) / count,
+        "top5_error": (count - right[5]) / count,
         "top1_right": right[1],
         "top5_right": right[5],
     }

@@ -2,8 +2,9 @@
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -48,23 +49,28 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(positive(part) for part in text.split(","))
 
 
+class Opened(NamedTuple):
+    """What there is to evaluate."""
+
+    subject: Any  # of training.subjects
+    variables: Callable[[str], Any]  # of "raw" or "ema"; None where there are none
+    default: str  # which of them, where --weights_of does not say
+    title: str
+    about: dict[str, Any]  # of each result
+    files: str  # ends the names of folders
+
+
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Evaluates, writes, and prints a table or JSON."""
     from cnn_jax.analysis import evaluation
     from cnn_jax.training import compiler
 
     compiler.enable_cache()
-    subject, weights, about = open_weights(arguments)
+    opened = open_run(arguments) if is_run(arguments) else open_file(arguments)
+    subject = opened.subject
     split, examples = subject.examples(arguments.split)
-    given = {name: value for name in SIZES if (value := getattr(arguments, name)) is not None}
-    options: dict[str, Any] = {"flip": arguments.flip, "average": arguments.average}
-    if arguments.filter:
-        options["filter"] = arguments.filter
-    if arguments.resize_to:
-        if arguments.resize_to not in ("shorter", "square"):
-            raise errors.unknown("--resize_to", arguments.resize_to, ("shorter", "square"))
-        options["square"] = arguments.resize_to == "square"
-    protocol = subject.protocol(arguments.protocol, given, **options)
+    protocol = choose_protocol(arguments, subject)
+    weights = choose_weights(arguments, opened)
     with console.status(f"evaluating {len(examples.source):,} images") as status:
         results, predictions, bad = evaluation.evaluate(
             subject,
@@ -77,64 +83,85 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     folder = arguments.out or (arguments.run / "evaluations" if arguments.run else None)
     entries = []
     for name, values in results.items():
-        files = f"{split}-{protocol.short}-{name}-{about['step']}".replace("/", "-")
-        entry = {"split": split, "protocol": protocol.name, "views": protocol.about}
-        entries.append({"files": files, **about, "weights": name, **entry, **values})
+        files = f"{split}-{protocol.short}-{name}-{opened.files}"
+        entry = {"files": files, "split": split, **opened.about, "weights": name}
+        entries.append(entry | {"protocol": protocol.name, "views": protocol.about} | values)
         if folder:
-            evaluation.write(
-                folder, entries[-1], predictions[name], subject.class_names, not arguments.no_logits
-            )
+            tables = (predictions[name], subject.class_names)
+            evaluation.write(folder, entries[-1], *tables, with_logits=not arguments.no_logits)
     if arguments.json:
         print(json.dumps(entries, indent=1))
     else:
-        show(entries, bad, folder, console)
+        show(opened.title, entries, bad, folder, console)
 
 
-def open_weights(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """The subject, variables by the names of `--weights_of`, and what they are."""
-    from cnn_jax.training import subjects
-
+def is_run(arguments: argparse.Namespace) -> bool:
+    """Whether a run is evaluated, or a file; raises `UserError` for arguments of both or none."""
     if (arguments.run is None) == (arguments.weights is None):
         raise errors.UserError("eval takes a RUN, or --weights=FILE with --config=FILE", 2)
-    if arguments.run:
-        if arguments.config:
-            raise errors.UserError("a RUN has a config of its own: leave --config out", 2)
-        opened = cnn_jax.load_run(arguments.run)
-        overrides = [f"data.path={arguments.data}"] if arguments.data else []
-        subject = subjects.of_run(opened, [*overrides, *arguments.overrides])
-        step = opened.find_step(arguments.step)
-        about = {"run": str(arguments.run), "step": f"step-{step}"}
-        default, stored = (
-            opened.config.evaluation.weights,
-            lambda kind: opened.variables(step, kind),
-        )
-    else:
-        if not arguments.config:
-            raise errors.UserError("--weights=FILE needs --config=FILE, which has its network", 2)
-        if arguments.data:
-            arguments.overrides.append(f"data.path={arguments.data}")
-        subject = subjects.of_config(load_config(arguments))
-        variables = read_weights(arguments.weights, subject)
-        about = {"file": str(arguments.weights), "step": arguments.weights.stem}
-        default, stored = "raw", {"raw": variables}.get
-    kinds = (arguments.weights_of or default).split(",")
-    weights = {kind: choose(kind, stored, subject, arguments) for kind in dict.fromkeys(kinds)}
-    return subject, weights, about
+    if arguments.run and arguments.config:
+        raise errors.UserError("a RUN has a config of its own: leave --config out", 2)
+    if arguments.weights and not arguments.config:
+        raise errors.UserError("--weights=FILE needs --config=FILE, which has its network", 2)
+    if arguments.data:
+        arguments.overrides.append(f"data.path={arguments.data}")
+    return arguments.run is not None
 
 
-def choose(kind: str, stored, subject, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The variables that a word of `--weights_of` means."""
+def open_run(arguments: argparse.Namespace) -> Opened:
+    """A checkpoint of a run."""
+    from cnn_jax.training import subjects
+
+    opened = cnn_jax.load_run(arguments.run)
+    step = opened.find_step(arguments.step)
+    return Opened(
+        subjects.of_run(opened, arguments.overrides),
+        lambda kind: opened.variables(step, kind),
+        opened.config.evaluation.weights,
+        f"{arguments.run}, step {step:,}",
+        {"step": step},
+        f"step-{step}",
+    )
+
+
+def open_file(arguments: argparse.Namespace) -> Opened:
+    """Weights from elsewhere."""
+    from cnn_jax.training import subjects
+
+    subject, path = subjects.of_config(load_config(arguments)), arguments.weights
+    variables = {"raw": read_weights(path, subject)}
+    return Opened(subject, variables.get, "raw", str(path), {"file": str(path)}, path.stem)
+
+
+def choose_protocol(arguments: argparse.Namespace, subject: Any) -> Any:
+    """The protocol that the arguments name."""
+    given = {name: value for name in SIZES if (value := getattr(arguments, name)) is not None}
+    options = {"flip": arguments.flip, "average": arguments.average}
+    if arguments.filter:
+        options["filter"] = arguments.filter
+    if arguments.resize_to:
+        if arguments.resize_to not in ("shorter", "square"):
+            raise errors.unknown("--resize_to", arguments.resize_to, ("shorter", "square"))
+        options["square"] = arguments.resize_to == "square"
+    return subject.protocol(arguments.protocol, given, **options)
+
+
+def choose_weights(arguments: argparse.Namespace, opened: Opened) -> dict[str, Any]:
+    """Variables by the words of `--weights_of`."""
     from cnn_jax.training.reestimate import reestimate
 
-    if kind not in WEIGHTS:
-        raise errors.unknown("--weights_of", kind, WEIGHTS)
-    variables = stored("ema" if kind.startswith("ema") else "raw")
-    if variables is None:
-        raise errors.UserError(f"a file has no {kind}: choose from raw and bn for --weights_of", 2)
-    if not kind.endswith("bn"):
-        return variables
-    batches = subject.training_batches(arguments.bn_batches)
-    return reestimate(subject.model, variables, batches, subject.precise())
+    subject, chosen = opened.subject, {}
+    for kind in (arguments.weights_of or opened.default).split(","):
+        if kind not in WEIGHTS:
+            raise errors.unknown("--weights_of", kind, WEIGHTS)
+        chosen[kind] = opened.variables("ema" if kind.startswith("ema") else "raw")
+        if chosen[kind] is None:
+            raise errors.UserError(f"a file has no {kind}: --weights_of is raw, bn or raw,bn", 2)
+    for kind, variables in chosen.items():
+        if kind.endswith("bn"):
+            batches = subject.training_batches(arguments.bn_batches)
+            chosen[kind] = reestimate(subject.model, variables, batches, subject.precise())
+    return chosen
 
 
 def read_weights(path: Path, subject) -> dict[str, Any]:
@@ -149,15 +176,16 @@ def read_weights(path: Path, subject) -> dict[str, Any]:
     return read.variables(path, subject.model, subject.size)
 
 
-def show(entries: list[dict], bad: dict[int, str], folder: Path | None, console: Console) -> None:
-    """A row for each kind of weights; the protocol stands above."""
+def show(
+    what: str, entries: list[dict], bad: dict[int, str], folder: Path | None, console: Console
+) -> None:
+    """A row for each kind of weights; what they are and the protocol stand above."""
 
     def line(text):
         console.print(text, highlight=False, soft_wrap=True)
 
     first = entries[0]
-    what = first.get("run") or first["file"]
-    line(f"{what}, {first['step'].replace('-', ' ')}, {first['protocol']}: {first['views']}")
+    line(f"{what}, {first['protocol']}: {first['views']}")
     columns = ("split", "weights", "loss", "top-1 error", "top-5 error", "right", "right in 5")
     table = Table(*columns, "examples")
     for entry in entries:

@@ -98,7 +98,7 @@ def predict(
     works = list(plan(examples, protocol, pixels, mesh.size, bad))
     score = compiler.jit(precise(make_score(model, protocol)))
     whole, by_example = parallel.replicated(mesh), NamedSharding(mesh, PartitionSpec("data"))
-    weights = jax.device_put(dict(weights), whole)
+    weights = {name: jax.device_put(variables, whole) for name, variables in weights.items()}
     total: dict[str, np.ndarray] = {}
     count, expected = np.zeros(len(examples.source), np.int64), 0
     all_views = sum(len(work.rows) * work.views for work in works)

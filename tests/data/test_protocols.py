@@ -1,4 +1,4 @@
-"""The views of each protocol are those of an independent construction with Pillow or torchvision."""
+"""Views of each protocol are those of an independent construction by Pillow or torchvision."""
 
 import numpy as np
 import pytest
