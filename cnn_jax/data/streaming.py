@@ -43,7 +43,7 @@ class Reading:
 
     threads: int  # 0: one per core, divided among the workers
     workers: int  # processes that decode; 0: the threads of this one do
-    prefetch: int  # batches kept ready; at least one per thread is
+    prefetch: int  # batches kept ready, besides one in the making per thread
     process: int  # this one
     processes: int  # of so many, each of which takes its share of every batch
 
@@ -214,8 +214,9 @@ def read_ahead(
     threads = reading.threads or max(1, cores // max(1, reading.workers))
     # A thread makes a whole batch: the fewer elements, the less time goes into passing them on.
     elements = grain.MapDataset.range(numbers.start, numbers.stop).map(batch)
+    # Those in the making count too: were there no more, a thread would wait for its neighbour.
     options = grain.ReadOptions(
-        num_threads=threads, prefetch_buffer_size=max(threads, reading.prefetch)
+        num_threads=threads, prefetch_buffer_size=threads + reading.prefetch
     )
     elements = elements.to_iter_dataset(options)
     if reading.workers:

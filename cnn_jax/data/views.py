@@ -218,7 +218,8 @@ def render(
     else:
         left, top, right, bottom = region
         piece = Image.fromarray(pixels[top:bottom, left:right])
-    return np.asarray(piece.resize((size, size), chosen, box=box).convert("RGB"))
+    view = piece.resize((size, size), chosen, box=box)
+    return np.asarray(view if view.mode == "RGB" else view.convert("RGB"))
 
 
 def dct_factor(box: Box, size: int) -> int:

@@ -6,13 +6,15 @@ Measures   images per second, and per CPU second, from files to 224 crops (area 
              stream   flipped and normalised float32 batches of this pipeline, the last two by the
                       device, in one jitted program; "uint8" without the device's part
              torch    the same by a DataLoader, all of it in the workers, as its users do
-             decoder  reading, decoding, cropping and resizing in a pool of threads, and no more
-           Every round runs each way once; ratios are of one round, and their median over the
-           rounds. torch is at the best of its numbers of workers. The rates per second mean
-           something on idle cores only, those per CPU second beside other work too.
+             decoder  decoding, cropping and resizing in as many threads, and no more
+           All ways stand ready in one process; every round runs each once, while the others rest.
+           Ratios are of one round, and their median over the rounds; torch is at the best of its
+           numbers of workers. The rates per second mean something on idle cores only, those per
+           CPU second beside other work too. Linux only.
 """
 
 import argparse
+import collections
 import functools
 import json
 import os
@@ -45,22 +47,16 @@ def make_view(decoder: str) -> views.View:
     )
 
 
-def stream_rate(source, batch_size: int, batches: int, threads: int, decoder: str, device: bool):
-    """Of this pipeline; without `device` the batches are uint8, neither flipped nor scaled."""
-    reading = streaming.Reading(threads=threads, workers=0, prefetch=4, process=0, processes=1)
+def start_stream(source, batch_size: int, threads: int, decoder: str, device: bool):
+    """This pipeline, `next_batch()`; without `device` uint8, neither flipped nor normalised."""
+    reading = streaming.Reading(
+        threads=threads, workers=0, prefetch=threads, process=0, processes=1
+    )
     stream = streaming.TrainingStream(source, make_view(decoder), 0, batch_size, "raise", reading)
-    finish = finisher()
-    iterator = stream.from_step(0)
-    for _ in range(max(4, threads)):  # those that are made ahead: no start in the time, and no end
-        jax.block_until_ready(finish(next(iterator)))
-    begin, cpu_begin, result = time.perf_counter(), time.process_time(), None
-    for _ in range(batches):
-        batch = next(iterator)
-        result = finish(batch) if device else batch.images
-    jax.block_until_ready(result)
-    seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu_begin
-    iterator.close()
-    return batches * batch_size / seconds, batches * batch_size / cpu
+    batches, finish = stream.from_step(0), finisher()
+    if device:
+        return lambda: jax.block_until_ready(finish(next(batches)))
+    return batches.__next__
 
 
 @functools.cache
@@ -72,20 +68,51 @@ def finisher():
     return lambda batch: run(jax.random.key(0), batch.images, batch.index)
 
 
-def decoder_rate(source, images: int, threads: int, decoder: str):
-    """Of reading, decoding, cropping and resizing, in threads that share nothing."""
-    view, order = make_view(decoder), np.random.default_rng(0).integers(len(source), size=images)
+def start_decoder(source, batch_size: int, threads: int, decoder: str):
+    """Threads that decode a batch each and keep nothing, `next_batch()`."""
+    view, encoded = make_view(decoder), [source.encoded(i) for i in range(len(source))]
+    pool, rng = ThreadPoolExecutor(threads), np.random.default_rng(0)
+    ahead = collections.deque()
 
     def work(indices):
-        rng = np.random.default_rng(int(indices[0]))
         for i in indices:
-            view(source.encoded(int(i)), rng)
+            view(encoded[i], np.random.default_rng(int(i)))
 
-    with ThreadPoolExecutor(threads) as pool:
-        begin, cpu_begin = time.perf_counter(), time.process_time()
-        list(pool.map(work, np.array_split(order, threads)))
-        seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu_begin
-    return images / seconds, images / cpu
+    def next_batch():
+        while len(ahead) < 2 * threads:
+            ahead.append(pool.submit(work, rng.integers(len(source), size=batch_size)))
+        ahead.popleft().result()
+
+    return next_batch
+
+
+def measure(next_batch, workers, ahead: int, batches: int, batch_size: int) -> tuple[float, float]:
+    """Images per second, and per CPU second, of a pipeline at work: no start and no end in it."""
+    for _ in range(ahead):
+        next_batch()
+    begin, cpu_begin = time.perf_counter(), cpu_seconds(workers)
+    for _ in range(batches):
+        next_batch()
+    seconds, cpu = time.perf_counter() - begin, cpu_seconds(workers) - cpu_begin
+    wait_for_rest(workers)
+    return batches * batch_size / seconds, batches * batch_size / cpu
+
+
+def wait_for_rest(workers) -> None:
+    """Returns once the pipeline has made what it makes ahead, and rests."""
+    used, before = cpu_seconds(workers), 0.0
+    while used - before > 0.03:
+        time.sleep(0.3)
+        used, before = cpu_seconds(workers), used
+
+
+def cpu_seconds(processes) -> float:
+    """CPU time of this process and of others so far."""
+    ticks = 0
+    for process in processes:
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -95,30 +122,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--batches", type=int, default=16)
+    parser.add_argument("--batches", type=int, default=20)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--workers", default="1,2,3", help="numbers of workers for torch")
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     source = sources.folder(arguments.data, None)["train"]
-    batch, batches, threads = arguments.batch, arguments.batches, arguments.threads
-    ways = {}
+    batch, threads = arguments.batch, arguments.threads
+    ways = {}  # name -> (next_batch, worker processes, batches that it makes ahead)
     for name in decode.DECODERS:
-        run = functools.partial(stream_rate, source, batch, batches, threads, name)
-        ways[f"stream, {name}"] = functools.partial(run, device=True)
-        ways[f"stream, {name}, uint8"] = functools.partial(run, device=False)
-        ways[f"decoder, {name}"] = functools.partial(
-            decoder_rate, source, batch * batches, threads, name
-        )
-    for workers in map(int, arguments.workers.split(",")):
-        ways[f"torch, {workers} workers"] = functools.partial(
-            torch_loader.rate, source, batch, batches, SIZE, workers
-        )
+        common = (source, batch, threads, name)
+        ways[f"stream, {name}"] = start_stream(*common, device=True), (), 3 * threads
+        ways[f"stream, {name}, uint8"] = start_stream(*common, device=False), (), 3 * threads
+        ways[f"decoder, {name}"] = start_decoder(*common), (), 2 * threads
+    for count in map(int, arguments.workers.split(",")):
+        loader = torch_loader.start(source, batch, SIZE, count)
+        ways[f"torch, {count} workers"] = *loader, 2 * count
     rates = {name: [] for name in ways}
-    for _ in range(arguments.rounds):
+    for number in range(arguments.rounds + 1):
         for name, way in ways.items():
-            rates[name].append(way())
+            rate = measure(*way, arguments.batches, batch)
+            rates[name] += [rate] if number else []  # the first round warms up
     report(rates)
+    sys.stdout.flush()
+    os._exit(0)  # the pipelines have no end, and nothing to save
 
 
 def report(rates: dict[str, list[tuple[float, float]]]) -> None:

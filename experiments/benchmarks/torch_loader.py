@@ -1,9 +1,5 @@
 """The DataLoader that `streaming.py` is compared with: torchvision's transforms, in the workers."""
 
-import os
-import time
-from pathlib import Path
-
 import torch
 from PIL import Image
 
@@ -41,31 +37,14 @@ class TorchImages(torch.utils.data.Dataset):
             return self.transform(Image.open(file).convert("RGB")), int(self.source.labels[i])
 
 
-def cpu_seconds(processes) -> float:
-    """CPU time of this process and of others so far (Linux)."""
-    ticks = 0
-    for process in processes:
-        fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
-
-
-def rate(source, batch_size: int, batches: int, size: int, workers: int) -> tuple[float, float]:
-    """Images per second, and per CPU second, of a DataLoader at work: no start, no end."""
-    ahead = max(1, 2 * workers)  # batches that workers make ahead, which the clock leaves out
+def start(source, batch_size: int, size: int, workers: int):
+    """A DataLoader without an end, `next_batch()`, and its worker processes."""
     loader = torch.utils.data.DataLoader(
-        TorchImages(source, (batches + 2 * ahead) * batch_size, size),
+        TorchImages(source, 10**6, size),
         batch_size,
         shuffle=True,
         num_workers=workers,
         multiprocessing_context="forkserver" if workers else None,
     )
     iterator = iter(loader)
-    for _ in range(ahead):
-        next(iterator)
-    processes = iterator._workers if workers else []
-    begin, cpu_begin = time.perf_counter(), cpu_seconds(processes)
-    for _ in range(batches):
-        next(iterator)
-    seconds, cpu = time.perf_counter() - begin, cpu_seconds(processes) - cpu_begin
-    return batches * batch_size / seconds, batches * batch_size / cpu
+    return iterator.__next__, iterator._workers
