@@ -12,7 +12,7 @@ from cnn_jax.errors import UserError
 from cnn_jax.runs.directory import write_whole
 
 # What no two runs have alike, the last fields of a line.
-WALL_CLOCK = ("images_per_second", "seconds")
+WALL_CLOCK = ("data_wait", "images_per_second", "seconds")
 
 
 class Metrics:
@@ -80,6 +80,22 @@ def tail(directory: Path, size: int = 2**16) -> list[dict]:
         text = file.read()
         whole = text.splitlines(keepends=True)[1 if file.tell() > size else 0 :]
     return [json.loads(line) for line in whole if line.endswith(b"\n")]
+
+
+def by_evaluations(directory: Path) -> list[dict]:
+    """The lines of evaluations; before those of a step, the mean of the training since the last."""
+    rows, since = [], []
+    for line in read(directory):
+        if line["split"] == "train":
+            since.append(line)
+            continue
+        if since:
+            means = {k: sum(row[k] for row in since) / len(since) for k in ("loss", "top1_error")}
+            place = {k: line[k] for k in ("step", "epoch", "seconds")}
+            rows.append({"split": "train", **means, **place})
+            since = []
+        rows.append(line)
+    return rows
 
 
 def reproducible(directory: Path) -> bytes:
