@@ -120,8 +120,6 @@ def load(
             f"data.storage is 'stream', and {name} is not streamed: set it to 'device', or take "
             "'folder', 'tfds:NAME' or 'fake:EXAMPLES,CLASSES'"
         )
-    if validation_size and kind == "fake":
-        raise errors.UserError("fake images take no data.validation_size: set it to 0")
     if validation_size:
         splits = hold_out(name, splits, validation_size, split_seed)
     return StreamedDataset(splits["train"].class_names, splits, **others)
@@ -143,7 +141,8 @@ def hold_out(name: str, splits: dict[str, Source], size: int, seed: int) -> dict
         raise has_validation(name, size, len(splits["validation"]))
     train = splits["train"]
     rest, held = stratified(train.labels, size, seed)
-    return splits | {
-        "train": sources.subset(train, rest),
-        "validation": sources.subset(train, held),
-    }
+    if isinstance(train, FakeSource):
+        parts = [replace(train, labels=train.labels[index]) for index in (rest, held)]
+    else:
+        parts = [sources.subset(train, index) for index in (rest, held)]
+    return splits | dict(zip(("train", "validation"), parts, strict=True))
