@@ -12,7 +12,7 @@ Design     version 1.1 with a first layer of stride 1 and padding 1, so that 32x
            is the paper's straight line to zero
 Expected   no paper has a number for it; the order of the bypasses on ImageNet (Table 3) is
            simple (39.6 % top-1 error), complex (41.2), none (42.5)
-Hardware   two CPU cores; see the table `bypass` for the budget
+Hardware   sized for two CPU cores: about half an hour for three seeds of each bypass
 """
 
 from collections.abc import Iterator
