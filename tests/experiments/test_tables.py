@@ -44,17 +44,14 @@ def test_every_member_of_a_table_takes_a_step(file, name):
         takes_a_step(recipes.of_row(file, row))
 
 
+SMALL = {"experiments/preactivation/cifar.py": "110", "experiments/wide_resnet/cifar.py": "10-1"}
 SMOKE = [file for file, module in recipes.MODULES.items() if "smoke" in str(module.VARIANTS)]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", SMOKE)
 def test_the_variant_smoke_trains_here(file, tmp_path):
-    small = {
-        "experiments/preactivation/cifar.py": "110,",
-        "experiments/wide_resnet/cifar.py": "10-1,",
-    }
-    words = small[file] if file in small else ""
-    config = configs.load_config(f"{ROOT / file}:{words}smoke")
+    words = ",".join([*filter(None, [SMALL.get(file)]), "smoke"])
+    config = configs.load_config(f"{ROOT / file}:{words}")
     train(config, tmp_path / "run", Console(quiet=True))
     assert load_run(tmp_path / "run").history.step.max() == 3
