@@ -29,7 +29,8 @@ def test_the_recipe_of_every_file_takes_a_step(file):
     takes_a_step(recipes.load(file))
 
 
-@pytest.mark.parametrize("file", map(slow_on_imagenet, recipes.MODULES))
+@pytest.mark.slow
+@pytest.mark.parametrize("file", recipes.MODULES)
 def test_every_word_of_a_variant_makes_a_recipe_that_takes_a_step(file):
     for words in recipes.MODULES[file].VARIANTS.values():
         for word in words:
