@@ -64,7 +64,7 @@ def layers_of(model: nn.Module, image_shape: tuple[int, int, int]) -> list[Layer
 
 
 def input_of(
-    data_config: ConfigDict, image: str | None, classes: int | None
+    config: ConfigDict, image: str | None, classes: int | None
 ) -> tuple[tuple[int, int, int], int]:
     """Image shape [H, W, C] and number of classes, from "HxWxC" and a number, else from the data.
 
@@ -78,5 +78,6 @@ def input_of(
         shape = (height, width, channels)
     if shape and classes:
         return shape, classes
-    dataset = configs.call(data.load, "data", data_config)
-    return shape or dataset.image_shape, classes or len(dataset.class_names)
+    dataset = configs.call(data.open, "data", config.data)
+    shape = shape or data.image_shape(dataset, config.view.train.to_dict())
+    return shape, classes or len(dataset.class_names)

@@ -37,7 +37,9 @@ def run(config: ConfigDict, options: Options) -> dict[str, Any]:
         shape, classes = fake.shape_of(config, options.image, options.classes)
         dataset = fake.dataset(shape, classes, config.training.batch_size)
     else:
-        dataset = configs.call(data.load, "data", config.data)
+        dataset = configs.call(data.open, "data", config.data)
+        if isinstance(dataset, data.StreamedDataset):
+            raise UserError("bench measures data on the device: --fake, or data.storage 'device'")
         shape, classes = dataset.image_shape, len(dataset.class_names)
     model = configs.call(models.create, "model", config.model, num_classes=classes)
     layers = summary.layers_of(model, shape)

@@ -136,13 +136,15 @@ def check_data(subject: Subject) -> Iterator[Line]:
     """The data of the config, every image of it."""
     name = f"data ({subject.config.data.name})"
     try:
-        facts = configs.call(data.load, "data", subject.config.data).facts()
+        dataset = configs.call(data.open, "data", subject.config.data)
+        view = subject.config.view.train.to_dict()
+        shape = "x".join(map(str, data.image_shape(dataset, view)))
     except ValueError as error:  # UserError is one
         yield Line(FAIL, name, first_line(error), "name the place with --config.data.path=PATH")
         return
-    examples = ", ".join(f"{count:,} {split}" for split, count in facts["examples"].items())
-    shape = "x".join(map(str, facts["image_shape"]))
-    yield Line(OK, name, f"{examples}; {shape}, {len(facts['class_names'])} classes")
+    sizes = {split: len(found.labels) for split, found in dataset.splits.items()}
+    examples = ", ".join(f"{size:,} {split}" for split, size in sizes.items())
+    yield Line(OK, name, f"{examples}; {shape}, {len(dataset.class_names)} classes")
 
 
 def check_training(subject: Subject) -> Iterator[Line]:

@@ -21,7 +21,10 @@ from cnn_jax.training.plan import Plan
 PROGRAM_SECONDS = 5.0
 FORWARD = 1 / 3  # of the time of a training step
 # What a step costs depends on these alone.
-COSTLY = ("model", "data", "augmentation", "optimizer", "precision", "parallel", "loss", "ema")
+COSTLY = (
+    *("model", "data", "view", "colour", "augmentation"),
+    *("loss", "optimizer", "ema", "precision", "parallel"),
+)
 
 
 class Size(NamedTuple):
@@ -37,7 +40,7 @@ class Estimates:
     """Reads each data set and measures each network once, however many runs have it."""
 
     def __init__(self):
-        self._datasets: dict[str, tuple[data.Dataset, dict[str, int]]] = {}
+        self._datasets: dict[str, tuple[data.Dataset | data.StreamedDataset, dict[str, int]]] = {}
         self._speeds: dict[str, tuple[float, float]] = {}
 
     def size(self, config: ConfigDict) -> Size:
@@ -46,7 +49,7 @@ class Estimates:
         model = configs.call(
             models.create, "model", config.model, num_classes=len(dataset.class_names)
         )
-        layers = summary.layers_of(model, dataset.image_shape)
+        layers = summary.layers_of(model, data.image_shape(dataset, config.view.train.to_dict()))
         plan = Plan.create(config, counts["train"])
         evaluations = math.ceil(plan.total_steps / plan.evaluate_every)
         images = evaluations * sum(counts.get(split, 0) for split in plan.splits)
@@ -64,12 +67,14 @@ class Estimates:
         image = FORWARD * step / config.training.batch_size
         return start + size.steps * step + size.evaluated * image
 
-    def _data(self, config: ConfigDict) -> tuple[data.Dataset, dict[str, int]]:
+    def _data(
+        self, config: ConfigDict
+    ) -> tuple[data.Dataset | data.StreamedDataset, dict[str, int]]:
         """The data set and the size of its splits; random images where the files are not here."""
         key = json.dumps(config.data.to_dict())
         if key not in self._datasets:
             try:
-                dataset = configs.call(data.load, "data", config.data)
+                dataset = configs.call(data.open, "data", config.data)
                 counts = {name: len(split.labels) for name, split in dataset.splits.items()}
             except UserError:
                 counts = COUNTS.get(config.data.name)
@@ -97,6 +102,7 @@ class Estimates:
                 state, values = built.run_steps(state, 0, count)
                 jax.block_until_ready(values)
                 state, step = timed(built, state, count)
+            built.inputs.close()
             self._speeds[key] = start, step
         return self._speeds[key]
 

@@ -27,8 +27,9 @@ def shape_of(
     Raises `UserError` where neither tells it.
     """
     shape, known_classes = SHAPES.get(config.data.name, (None, None))
-    if config.data.name == "folder" and config.data.image_size:
-        shape = (config.data.image_size, config.data.image_size, 3)
+    view = config.view.train.to_dict()
+    if size := view.get("size", config.data.image_size):
+        shape = (size, size, 3)
     classes = classes or known_classes
     if shape and not image:
         image = "x".join(map(str, shape))
@@ -38,7 +39,7 @@ def shape_of(
             "say --image=HxWxC and --classes=N with --fake",
             2,
         )
-    return summary.input_of(config.data, image, classes)
+    return summary.input_of(config, image, classes)
 
 
 def dataset(shape: tuple[int, int, int], classes: int, batch_size: int) -> Dataset:

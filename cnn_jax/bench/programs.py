@@ -1,5 +1,6 @@
 """Our side: the programs of a config, compiled and ready to be timed."""
 
+import functools
 import time
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax.bench.measure import Way
-from cnn_jax.data import Dataset, augment
+from cnn_jax.data import Dataset, augment, colour
 from cnn_jax.data.batches import batch_indices
 from cnn_jax.training import compiler, parallel
 from cnn_jax.training.program import Program, build
@@ -35,10 +36,10 @@ def training(config: ConfigDict, dataset: Dataset | None, count: int) -> Program
       count: steps that one start of a way takes.
     """
     program = build(config, dataset)
-    batch_size, size = program.plan.batch_size, len(program.train_data.labels)
+    batch_size, size = program.plan.batch_size, program.inputs.train_size
     by_batch = parallel.by_batch(parallel.data_mesh())
     indices = jax.device_put(batch_indices(config.seed, 0, count, batch_size, size), by_batch)
-    arguments = (program.state_template, program.train_data, indices)
+    arguments = (program.state_template, program.inputs.data, indices)
     seconds, memory = compile_ahead(program.train_steps, *arguments)
     images = count * batch_size
     ways = {
@@ -53,7 +54,7 @@ def training(config: ConfigDict, dataset: Dataset | None, count: int) -> Program
 def _bare_step(program: Program, index: jax.Array, count: int):
     """`count` calls of the jitted step, on a batch that lies on the device."""
     split = NamedSharding(parallel.data_mesh(), PartitionSpec("data"))
-    batch = jax.jit(program.train_data.batch, out_shardings=split)(index)
+    batch = jax.jit(program.inputs.data.batch, out_shardings=split)(index)
     step = compiler.jit(program.train_step, donate_argnums=0)
     state = program.create_state()
 
@@ -81,13 +82,15 @@ def _data_path(program: Program, config: ConfigDict, count: int):
     """The loop without the network: a sum of its images, so that nothing is optimised away."""
     view = configs.call(augment.create, "augmentation", config.augmentation)
     by_batch = parallel.by_batch(parallel.data_mesh())
-    size = len(program.train_data.labels)
+    recolour = configs.call(colour.create, "colour", config.colour)
+    size = program.inputs.train_size
 
     @compiler.jit
     def checksum(data, indices):
         def add(total, index):
-            batch = data.batch(index)
-            images = view(jax.random.fold_in(jax.random.key(0), index[0]), batch.images, index)
+            key = jax.random.fold_in(jax.random.key(0), index[0])
+            batch = data.batch(index, functools.partial(recolour, key))
+            images = view(key, batch.images, index)
             return total + images.sum() + batch.labels.sum(), None
 
         return jax.lax.scan(add, jnp.float32(0), indices)[0]
@@ -97,7 +100,7 @@ def _data_path(program: Program, config: ConfigDict, count: int):
     def start():
         nonlocal total, first
         indices = batch_indices(config.seed, first, count, program.plan.batch_size, size)
-        total = checksum(program.train_data, jax.device_put(indices, by_batch))
+        total = checksum(program.inputs.data, jax.device_put(indices, by_batch))
         first += count
 
     return start, lambda: jax.block_until_ready(total)

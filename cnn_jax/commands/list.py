@@ -15,7 +15,7 @@ def add_arguments(add) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
-    """Prints them with their options and variants."""
+    """Prints them with their options, variants and tables."""
     table = Table("network", "options")
     for name in models.names():
         options = models.options(name).items()

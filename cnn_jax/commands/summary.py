@@ -23,7 +23,7 @@ def add_arguments(add) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Prints the table, the totals, and how far they are from what was published."""
     config = load_config(arguments)
-    shape, classes = input_of(config.data, arguments.image, arguments.classes)
+    shape, classes = input_of(config, arguments.image, arguments.classes)
     model = configs.call(models.create, "model", config.model, num_classes=classes)
     rows = layers_of(model, shape)
     total = {

@@ -1,16 +1,19 @@
-"""Data sets: `load(name, path=..., ...)` gives the splits, as uint8 images in memory.
+"""Data sets: `load` gives the splits as uint8 images in memory, `open` these or a stream.
 
 To add one: a function `load(path, image_size) -> Dataset` in a file of its own, and a line in
 `SOURCES`.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cnn_jax import errors
-from cnn_jax.data import cifar, digits, folder, idx, tfds_source
+from cnn_jax.data import cifar, digits, folder, idx, streamed, tfds_source
 from cnn_jax.data.dataset import Dataset, Split, hold_out
+from cnn_jax.data.streamed import StreamedDataset
 
-__all__ = ["SOURCES", "Dataset", "Split", "load", "names"]
+__all__ = ["SOURCES", "Dataset", "Split", "StreamedDataset", "image_shape", "load", "names"]
 
 SOURCES = {
     "cifar10": cifar.load_cifar10,
@@ -20,11 +23,78 @@ SOURCES = {
     "folder": folder.load,
     "mnist": idx.load_mnist,
 }
+STORAGES = ("device", "stream")
 
 
 def names() -> list[str]:
-    """The data sets that `load` knows; "tfds:NAME" is any that has been prepared."""
-    return [*sorted(SOURCES), "tfds:NAME"]
+    """The data sets that `open` knows; "tfds:NAME" is any that has been prepared."""
+    return [*sorted(SOURCES), "tfds:NAME", "fake:EXAMPLES,CLASSES"]
+
+
+def open(
+    name: str,
+    *,
+    path: str | None,
+    image_size: int | None,
+    validation_size: int,
+    split_seed: int,
+    storage: str,
+    class_list: str | None,
+    on_error: str,
+    decoder: str,
+    threads: int,
+    workers: int,
+    prefetch: int,
+) -> Dataset | StreamedDataset:
+    """The data set that the group `data` of a config describes.
+
+    Args:
+      name, path, image_size, validation_size, split_seed: see `load`; a stream is of a "folder", of
+        "tfds:NAME", or "fake:EXAMPLES,CLASSES", of noise.
+      storage: "device", all images decoded once and in the memory of the device; or "stream", files
+        that stay where they are and are read ahead of every step.
+
+    The others are about streams:
+      class_list: of a folder, see `sources.folder`.
+      on_error: what a damaged image does, "raise" or "skip", see `streaming`.
+      decoder: "pillow" or "simplejpeg", see `decode`.
+      threads, workers, prefetch: see `streaming.Reading`.
+    """
+    if storage not in STORAGES:
+        raise errors.unknown("data.storage", storage, STORAGES)
+    taken = {"validation_size": validation_size, "split_seed": split_seed}
+    if storage == "device":
+        if name.startswith("fake:"):
+            raise errors.UserError(f"{name} is a stream: --config.data.storage=stream")
+        if on_error != "raise":
+            raise errors.UserError(
+                f"data.on_error {on_error!r} is for streams: set data.storage to 'stream', or "
+                "data.on_error to 'raise'"
+            )
+        return load(name, path=path, image_size=image_size, **taken)
+    check(name, path, image_size, split_seed)
+    return streamed.load(
+        name,
+        path and Path(path).expanduser(),
+        class_list and Path(class_list).expanduser(),
+        **taken,
+        image_size=image_size,
+        on_error=on_error,
+        decoder=decoder,
+        threads=threads,
+        workers=workers,
+        prefetch=prefetch,
+    )
+
+
+def image_shape(dataset: Dataset | StreamedDataset, view: Mapping[str, Any]) -> tuple[int, ...]:
+    """Height, width and channels of the images that the network is trained on.
+
+    `view`: the fields of `view.train`, by which a stream is seen.
+    """
+    if isinstance(dataset, Dataset):
+        return dataset.image_shape
+    return dataset.images("train", "view.train", view).shape
 
 
 def load(
@@ -45,27 +115,26 @@ def load(
     Raises:
       UserError: unknown name, missing or damaged files, or a split that cannot be made.
     """
-    is_tfds, where = name.startswith("tfds:"), Path(path).expanduser() if path else None
-    if name not in SOURCES and not is_tfds:
+    check(name, path, image_size, split_seed)
+    where = Path(path).expanduser() if path else None
+    if name.startswith("tfds:"):
+        dataset = tfds_source.load(name.removeprefix("tfds:"), where, image_size)
+    else:
+        dataset = SOURCES[name](where, image_size)
+    return hold_out(name, dataset, validation_size, split_seed) if validation_size else dataset
+
+
+def check(name: str, path: str | None, image_size: int | None, split_seed: int) -> None:
+    """Raises `UserError` for an unknown data set, or fields that do not go with it."""
+    kind = name.partition(":")[0]
+    if name not in SOURCES and kind not in ("tfds", "fake"):
         raise errors.unknown("data set", name, names())
-    if name == "digits" and path is not None:
-        raise errors.UserError("digits come with scikit-learn: they take no data.path")
-    if image_size is not None and (not (is_tfds or name == "folder") or image_size < 1):
+    if kind in ("digits", "fake") and path is not None:
+        raise errors.UserError(f"{kind} take no data.path: they are not read from files")
+    if image_size is not None and (kind not in ("folder", "tfds", "fake") or image_size < 1):
         raise errors.UserError(
             f"data.image_size {image_size} with {name}: it is a number of pixels, for folders and "
             "TFDS only"
         )
     if split_seed < 0:
         raise errors.UserError(f"data.split_seed {split_seed} is negative")
-    if is_tfds:
-        dataset = tfds_source.load(name.removeprefix("tfds:"), where, image_size)
-    else:
-        dataset = SOURCES[name](where, image_size)
-    if not validation_size:
-        return dataset
-    if "validation" in dataset.splits:
-        raise errors.UserError(
-            f"data.validation_size is {validation_size}, but {name} has a validation split of its "
-            f"own ({len(dataset.splits['validation'].labels):,} images): set it to 0"
-        )
-    return hold_out(dataset, validation_size, split_seed)

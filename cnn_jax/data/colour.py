@@ -36,7 +36,7 @@ def create(
     lighting: float,
     clip: bool,
 ) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
-    """`recolour(key, images, index) -> images`, float32 [B, H, W, 3] of values 0-255.
+    """`recolour(key, images, index) -> images` [B, H, W, 3] of values 0-255, to float32.
 
     Args:
       brightness, contrast, saturation: s, for a factor drawn from [1 - s, 1 + s]; 0 does nothing,
@@ -58,6 +58,13 @@ def create(
     used = {name: strength for name, strength in strengths.items() if strength}
 
     def recolour(key: jax.Array, images: jax.Array, index: jax.Array) -> jax.Array:
+        if not used and not lighting and not clip:
+            return images
+        if images.shape[-1] != 3:
+            raise errors.UserError(
+                "colour: these images are grey; set all of its fields to 0, and clip to False"
+            )
+        images = images.astype(jnp.float32)
         order, amounts, multiples = jax.vmap(draw, (None, 0, None))(key, index, used)
         for place in range(len(used)):
             which = order[:, place]

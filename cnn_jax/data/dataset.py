@@ -1,5 +1,6 @@
 """What a data set is: named splits of images and labels."""
 
+import math
 import zlib
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -7,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnn_jax import errors
+
+MEMORY_LIMIT = 4 * 2**30  # bytes of decoded images; SVHN with extra has 1.9e9
 
 
 class Split(NamedTuple):
@@ -17,7 +20,7 @@ class Split(NamedTuple):
 @dataclass(frozen=True)
 class Dataset:
     class_names: tuple[str, ...]
-    splits: dict[str, Split]  # "train", "test", and "validation" where there is one; never the same
+    splits: dict[str, Split]  # "train", and "validation" and "test" where there are; never the same
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -38,25 +41,55 @@ class Dataset:
         }
 
 
+def check_memory(name: str, count: int, shape: tuple[int, ...]) -> None:
+    """Raises `UserError` where `count` images like the first, of this shape, are too many."""
+    if (needed := count * math.prod(shape)) > MEMORY_LIMIT:
+        raise errors.UserError(
+            f"{name} is {needed / 1e9:,.1f} GB when decoded ({count:,} images like the first, "
+            f"{shape[1]}x{shape[0]}), too much to hold in memory: stream it with "
+            "--config.data.storage=stream"
+        )
+
+
 def stratified(labels: np.ndarray, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two disjoint index arrays, the second of `size` examples with each class by its share."""
+    """Two disjoint index arrays, the second of `size` examples with each class by its share.
+
+    Raises:
+      UserError: one would be left without a class.
+    """
     from sklearn.model_selection import train_test_split
 
-    rest, held = train_test_split(
-        np.arange(len(labels)), test_size=size, stratify=labels, random_state=seed
-    )
-    return np.sort(rest), np.sort(held)
-
-
-def hold_out(dataset: Dataset, size: int, seed: int) -> Dataset:
-    """Moves `size` images of "train" to "validation"."""
-    images, labels = dataset.splits["train"]
-    classes, total = len(dataset.class_names), len(labels)
+    total, counts = len(labels), np.unique_counts(labels).counts
+    classes = len(counts)
+    if counts.min() < 2:
+        raise errors.UserError(
+            f"cannot hold {size:,} training images out for validation: a class has one image only; "
+            "set data.validation_size to 0"
+        )
     if not classes <= size <= total - classes:
         raise errors.UserError(
             f"cannot hold {size:,} of {total:,} training images out for validation: "
             f"set data.validation_size between {classes:,} and {total - classes:,}, or to 0"
         )
+    rest, held = train_test_split(
+        np.arange(total), test_size=size, stratify=labels, random_state=seed
+    )
+    return np.sort(rest), np.sort(held)
+
+
+def has_validation(name: str, size: int, there: int) -> errors.UserError:
+    """What is said where `size` images are to be held out, and `there` are already."""
+    return errors.UserError(
+        f"data.validation_size is {size}, but {name} has a validation split of its "
+        f"own ({there:,} images): set it to 0"
+    )
+
+
+def hold_out(name: str, dataset: Dataset, size: int, seed: int) -> Dataset:
+    """Moves `size` images of "train" to "validation"; raises `UserError` where there are some."""
+    if "validation" in dataset.splits:
+        raise has_validation(name, size, len(dataset.splits["validation"].labels))
+    images, labels = dataset.splits["train"]
     rest, held = stratified(labels, size, seed)
     splits = dataset.splits | {
         "train": Split(images[rest], labels[rest]),

@@ -10,7 +10,7 @@ import importlib.util
 import io
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cnn_jax import errors
 
@@ -72,3 +72,29 @@ def decode_jpeg(encoded: bytes, image: Image.Image) -> np.ndarray | None:
         return simplejpeg.decode_jpeg(encoded)
     except ValueError:
         return None
+
+
+def whole(encoded: bytes, size: tuple[int, int] | None, mode: str | None) -> np.ndarray:
+    """One image as uint8 [H, W, 1 or 3], for data that is used as it is.
+
+    Args:
+      encoded: an image file's bytes, of any format that Pillow knows.
+      size: (height, width), resized to cover it, and centre cropped; None takes it as it is.
+      mode: Pillow's "L" or "RGB"; None keeps grey images grey.
+
+    Raises:
+      BadImage: it is damaged, or has more than 8 bits a channel.
+    """
+    try:
+        with open_image(encoded) as opened:
+            if opened.mode == "F" or opened.mode.startswith("I"):
+                raise BadImage("it has more than 8 bits a channel")
+            image = opened.convert(mode or ("L" if opened.mode in ("1", "L") else "RGB"))
+    except BadImage:
+        raise
+    except Exception as error:  # as above
+        raise BadImage(errors.first_line(error)) from None
+    if size is not None:
+        image = ImageOps.fit(image, size[::-1], Image.Resampling.BILINEAR)
+    array = np.asarray(image)
+    return array if array.ndim == 3 else array[..., None]

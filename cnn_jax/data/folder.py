@@ -1,12 +1,12 @@
 """A folder of images as a data set: `root/{train,validation,test}/<class>/*.png|jpg`.
 
+The splits are those of `split_folders`. Files with other endings are left alone.
 The first read decodes every file and keeps the result as one array file in the user's cache
 folder (`$CNN_JAX_CACHE`, else `~/.cache/cnn_jax`), under a fingerprint of the names, sizes and
 times of all files; a folder that has changed is read anew.
 """
 
 import hashlib
-import io
 import os
 import tempfile
 import zipfile
@@ -14,15 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from cnn_jax import caches
-from cnn_jax.data.dataset import Dataset, Split
+from cnn_jax.data.dataset import Dataset, Split, check_memory
+from cnn_jax.data.decode import BadImage, whole
 from cnn_jax.errors import UserError
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 SPLITS = ("train", "validation", "test")
-LAYOUT = "{train,validation,test}/<class>/*.png (or .jpg)"
+FOLDERS = ("train", "val", "validation", "test")
+LAYOUT = "{train,validation,test}/<class>/*.png (or .jpg), or as <class>/*.png"
 
 
 def load(path: Path | None, image_size: int | None) -> Dataset:
@@ -51,38 +52,59 @@ def load(path: Path | None, image_size: int | None) -> Dataset:
     return Dataset(class_names, splits)
 
 
+def split_folders(root: Path) -> dict[str, Path]:
+    """Where the splits of an image folder are: "train", and "validation" and "test" if any.
+
+    Class folders alone are all "train". Where nothing is called "test", the folder "validation",
+    or "val", is that split: the papers report on the validation images of ImageNet.
+    """
+    found = {name: root / name for name in FOLDERS if (root / name).is_dir()}
+    if not found:
+        return {"train": root}
+    if "train" not in found:
+        raise UserError(
+            f"folder: {root} has {' and '.join(found)}, but no folder 'train'; it must be laid "
+            f"out as {LAYOUT}"
+        )
+    if "val" in found:
+        if "validation" in found:
+            raise UserError(f"folder: {root} has both 'val' and 'validation'; remove one")
+        found["validation"] = found.pop("val")
+    if "validation" in found and "test" not in found:
+        found["test"] = found.pop("validation")
+    return {split: found[split] for split in SPLITS if split in found}
+
+
 def find_images(root: Path) -> tuple[tuple[str, ...], dict[str, list[Path]]]:
     """The class names, and the image files of each split in a fixed order."""
-    if not (root / "train").is_dir():
-        raise UserError(f"folder: {root} has no folder 'train'; it must be laid out as {LAYOUT}")
-    class_names = tuple(sorted(d.name for d in (root / "train").iterdir() if d.is_dir()))
+    folders = split_folders(root)
+    train = folders["train"]
+    names = (d.name for d in train.iterdir() if d.is_dir() and not d.name.startswith("."))
+    class_names = tuple(sorted(names))
     files = {}
-    for split in SPLITS:
-        if not (root / split).is_dir():
-            continue
-        found = {d.name: d for d in (root / split).iterdir() if d.is_dir()}
+    for split, place in folders.items():
+        found = {d.name: d for d in place.iterdir() if d.is_dir() and not d.name.startswith(".")}
         if extra := sorted(set(found) - set(class_names)):
-            raise UserError(f"folder: {root / split} has classes that 'train' lacks: {extra}")
+            raise UserError(f"folder: {place} has classes that 'train' lacks: {extra}")
         files[split] = []
         for name in class_names:
             inside = found[name].iterdir() if name in found else ()
             members = sorted(file for file in inside if file.suffix.lower() in SUFFIXES)
             if not members:
                 raise UserError(
-                    f"folder: class {name!r} has no images in {root / split}; "
+                    f"folder: class {name!r} has no images in {place}; "
                     "add some (.png, .jpg) or remove the class from every split"
                 )
             files[split] += members
     if not class_names:
-        raise UserError(f"folder: no images in {root / 'train'}; it must be laid out as {LAYOUT}")
-    if "test" not in files:
-        raise UserError(f"folder: {root} has no folder 'test'; it must be laid out as {LAYOUT}")
+        raise UserError(f"folder: no images in {train}; it must be laid out as {LAYOUT}")
     return class_names, files
 
 
 def decode_all(files: dict[str, list[Path]], size: tuple[int, int] | None) -> dict[str, np.ndarray]:
     """Decodes every file, in threads: uint8 [N, H, W, C] for each split."""
     members = [file for split in files.values() for file in split]
+    check_memory("folder", len(members), decode(members[0], size).shape)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         arrays = list(pool.map(lambda file: decode(file, size), members))
     for file, array in zip(members, arrays, strict=True):
@@ -109,32 +131,11 @@ def decode(file: Path, size: tuple[int, int] | None, mode: str | None = None) ->
 def decode_bytes(
     encoded: bytes, name: object, size: tuple[int, int] | None, mode: str | None = None
 ) -> np.ndarray:
-    """One image as uint8 [H, W, 1 or 3].
-
-    Args:
-      encoded: an image file's bytes, of any format that Pillow knows.
-      name: what an error calls it.
-      size: (height, width), resized to cover it, and centre cropped; None takes it as it is.
-      mode: Pillow's "L" or "RGB"; None keeps grey images grey.
-
-    Raises:
-      UserError: it is damaged, or has more than 8 bits a channel.
-    """
+    """`decode.whole`; a `UserError` calls a damaged image by its name."""
     try:
-        with Image.open(io.BytesIO(encoded)) as opened:
-            if opened.mode == "F" or opened.mode.startswith("I"):
-                raise ValueError("it has more than 8 bits a channel")
-            image = opened.convert(mode or ("L" if opened.mode in ("1", "L") else "RGB"))
-    except Image.UnidentifiedImageError:
-        raise UserError(
-            f"cannot decode the image {name} (no image); replace or remove it"
-        ) from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return whole(encoded, size, mode)
+    except BadImage as error:
         raise UserError(f"cannot decode the image {name} ({error}); replace or remove it") from None
-    if size is not None:
-        image = ImageOps.fit(image, size[::-1], Image.Resampling.BILINEAR)
-    array = np.asarray(image)
-    return array if array.ndim == 3 else array[..., None]
 
 
 def fingerprint(root: Path, files: dict[str, list[Path]], image_size: int | None) -> str:

@@ -7,7 +7,7 @@ those of fb.resnet.torch, of Caffe's networks, of Inception.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import flax.struct
@@ -28,9 +28,13 @@ INCEPTION = (127.5,) * 3  # as mean and as deviation: values from -1 to 1
 CONSTANT_MEANS = {"imagenet": IMAGENET_MEAN, "caffe_bgr": CAFFE_MEAN, "inception": INCEPTION}
 UNIT = (255.0,)  # as deviation alone: values from 0 to 1, of any number of channels
 CONSTANT_DEVIATIONS = {"imagenet": IMAGENET_DEVIATION, "inception": INCEPTION, "unit": UNIT}
-MEANS = ("none", "channel", "pixel", *CONSTANT_MEANS)
-DEVIATIONS = ("none", "channel", "pixel", "scalar", *CONSTANT_DEVIATIONS)
 WHITENINGS = ("none", "zca")
+# Of [H, W, C], the axes that a computed statistic goes over, beside the images.
+MEAN_AXES = {"channel": (0, 1), "pixel": ()}
+DEVIATION_AXES = {"channel": (0, 1), "pixel": (), "scalar": None}
+MEANS = ("none", *MEAN_AXES, *CONSTANT_MEANS)
+DEVIATIONS = ("none", *DEVIATION_AXES, *CONSTANT_DEVIATIONS)
+CHUNK = 1000  # images
 
 # Pylearn2's script, with which the whitened CIFAR files of that time were made.
 ZCA_CONTRAST, ZCA_EPSILON = 55.0, 0.1
@@ -75,42 +79,27 @@ def fit(train: Split, *, mean: str, deviation: str, whitening: str) -> Preproces
     check(mean, deviation, whitening, images.shape[-1])
     if whitening == "zca":
         return fit_zca(images)
-    axes = {"channel": (0, 1, 2), "pixel": (0,), "scalar": None}
-    centre = images.mean(axes[mean], dtype=np.float64) if mean in axes else None
-    spread = None
-    if deviation in axes:
-        spread = np.asarray(images.std(axes[deviation], dtype=np.float64)).reshape(-1)
-        spread = spread if deviation != "pixel" else spread.reshape(images.shape[1:])
-    return compose(mean, deviation, centre, spread)
+    return compose((images[i : i + CHUNK] for i in range(0, len(images), CHUNK)), mean, deviation)
 
 
 def fit_stream(
-    batches: Iterable[Batch], *, mean: str, deviation: str, whitening: str
+    batches: Iterable[Batch], channels: int, *, mean: str, deviation: str, whitening: str
 ) -> Preprocessing:
     """`fit` of images that come in batches, as by `streaming.evaluation`; ZCA is not to be had.
 
     With constants alone no batch is read. Padding and skipped images, of weight 0, do not count.
     """
-    check(mean, deviation, whitening, channels=3)
+    check(mean, deviation, whitening, channels)
     if whitening != "none":
         raise errors.UserError(
             "preprocessing.whitening is 'zca', for which data must fit in memory"
         )
-    computed = {"channel", "pixel", "scalar"}
-    if not computed & {mean, deviation}:
-        return compose(mean, deviation, None, None)
-    count, total, squares = 0, 0.0, 0.0
-    for batch in batches:
-        images = batch.images[batch.weights > 0].astype(np.float64)
-        count += len(images)
-        total, squares = total + images.sum(0), squares + (images**2).sum(0)
-    axes = {"channel": (0, 1), "pixel": (), "scalar": None}
-    centre = (total / count).mean(axes[mean]) if mean in axes else None
-    spread = None
-    if deviation in axes:
-        first, second = ((x / count).mean(axes[deviation]) for x in (total, squares))
-        spread = np.atleast_1d(np.sqrt(np.maximum(second - first**2, 0)))
-    return compose(mean, deviation, centre, spread)
+    return compose((batch.images[batch.weights > 0] for batch in batches), mean, deviation)
+
+
+def is_computed(mean: str, deviation: str) -> bool:
+    """Whether the statistics ask for a look at the images."""
+    return mean in MEAN_AXES or deviation in DEVIATION_AXES
 
 
 def check(mean: str, deviation: str, whitening: str, channels: int) -> None:
@@ -133,18 +122,43 @@ def check(mean: str, deviation: str, whitening: str, channels: int) -> None:
             )
 
 
-def compose(
-    mean: str, deviation: str, centre: np.ndarray | None, spread: np.ndarray | None
-) -> Preprocessing:
-    """The computed arrays where there are some, else the constants of these names."""
-    if centre is None:
-        centre = np.array(CONSTANT_MEANS.get(mean, (0.0,)))
-    if spread is None:
-        spread = np.array(CONSTANT_DEVIATIONS.get(deviation, (1.0,)))
-    else:  # a pixel that never changes, as at the rim of the digits
-        spread = np.maximum(spread, 1.0)
+def compose(chunks: Iterable[np.ndarray], mean: str, deviation: str) -> Preprocessing:
+    """The statistics of images that come in chunks, uint8 [n, H, W, C], or the constants."""
+    centre = np.array(CONSTANT_MEANS.get(mean, (0.0,)))
+    spread = np.array(CONSTANT_DEVIATIONS.get(deviation, (1.0,)))
+    if is_computed(mean, deviation):
+        moments = sum_up(chunks)
+        if mean in MEAN_AXES:
+            centre, _ = mean_and_deviation(moments, MEAN_AXES[mean])
+        if deviation in DEVIATION_AXES:
+            _, spread = mean_and_deviation(moments, DEVIATION_AXES[deviation])
+            # A pixel may never change, as at the rim of the digits.
+            spread = np.maximum(np.atleast_1d(spread), 1.0)
     channels = np.array([2, 1, 0], np.int32) if mean == "caffe_bgr" else None
     return Preprocessing(np.float32(centre), np.float32(spread), None, channels)
+
+
+def sum_up(chunks: Iterable[np.ndarray]) -> tuple[int, np.ndarray, np.ndarray]:
+    """The number of images, and of each place the sum and the sum of squares, int64 [H, W, C].
+
+    Integers, so that it is the same however the images are cut into chunks.
+    """
+    count, total, squares = 0, 0, 0
+    for images in chunks:
+        wide = images.astype(np.int64)
+        count, total, squares = count + len(wide), total + wide.sum(0), squares + (wide**2).sum(0)
+    if not count:
+        raise errors.UserError("preprocessing: there is no image to take the statistics of")
+    return count, total, squares
+
+
+def mean_and_deviation(
+    moments: tuple[int, np.ndarray, np.ndarray], axes: tuple[int, ...] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Over all images and these axes of [H, W, C], float64."""
+    count, total, squares = moments
+    first, second = ((sums / count).mean(axes) for sums in (total, squares))
+    return first, np.sqrt(np.maximum(second - first**2, 0))
 
 
 def fit_zca(images: np.ndarray) -> Preprocessing:
@@ -160,10 +174,9 @@ def fit_zca(images: np.ndarray) -> Preprocessing:
 
 def save(preprocessing: Preprocessing, path: Path) -> None:
     """Writes the arrays as one `.npz` file."""
-    arrays = {k: v for k, v in vars(preprocessing).items() if v is not None}
     temporary = path.with_suffix(".tmp.npz")
     with temporary.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **to_arrays(preprocessing))
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
@@ -172,4 +185,14 @@ def save(preprocessing: Preprocessing, path: Path) -> None:
 def load(path: Path) -> Preprocessing:
     """Reads what `save` wrote."""
     with np.load(path) as arrays:
-        return Preprocessing(**({"whitening": None, "channels": None} | dict(arrays)))
+        return from_arrays(arrays)
+
+
+def to_arrays(preprocessing: Preprocessing) -> dict[str, np.ndarray]:
+    """The arrays by name, without those that there are not."""
+    return {name: array for name, array in vars(preprocessing).items() if array is not None}
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray]) -> Preprocessing:
+    """From what `to_arrays` gave."""
+    return Preprocessing(**({"whitening": None, "channels": None} | dict(arrays)))

@@ -1,20 +1,23 @@
 """Images that stay encoded, read one by one in any order, for data that does not fit in memory.
 
 A source has `len(source)`, `source.encoded(i) -> bytes`, `source.where(i) -> str` for messages,
-`source.labels`, int32 [N], and `source.class_names`. It can be pickled, for worker processes.
+`source.labels`, int32 [N], and `source.class_names`. It can be pickled, for worker processes, and
+read from threads.
 """
 
 import functools
+import hashlib
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from cnn_jax.data.folder import split_folders
 from cnn_jax.errors import UserError
 
-SPLITS = ("train", "validation", "test")
 LAYOUT = "{train,validation,test}/<class>/<image files>, or as <class>/<image files>"
 
 
@@ -23,6 +26,7 @@ class Source(Protocol):
 
     labels: np.ndarray  # int32 [N]
     class_names: tuple[str, ...]
+    channels: int  # 1 where all images are grey, else 3
 
     def __len__(self) -> int: ...
 
@@ -31,6 +35,12 @@ class Source(Protocol):
 
     def where(self, i: int) -> str:
         """Which image that is, for a message."""
+
+    def checksum(self) -> int:
+        """Of the names and labels, wherever the files lie: cheap, and of no image read."""
+
+    def fingerprint(self) -> str:
+        """A digest that also changes with the place, the sizes and the times of the files."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,7 @@ class FolderSource:
     files: tuple[str, ...]  # relative to root, in a fixed order
     labels: np.ndarray  # int32 [N]
     class_names: tuple[str, ...]
+    channels = 3
 
     def __len__(self) -> int:
         return len(self.files)
@@ -51,6 +62,48 @@ class FolderSource:
     def where(self, i: int) -> str:
         return str(self.root / self.files[i])
 
+    def checksum(self) -> int:
+        return zlib.crc32("\n".join(self.files).encode(), zlib.crc32(self.labels))
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(str(self.root.resolve()).encode())
+        for file in self.files:
+            stat = (self.root / file).stat()
+            digest.update(f"{file} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some examples of a source."""
+
+    source: Source
+    index: np.ndarray  # int [N], those that it has
+    labels: np.ndarray  # int32 [N], theirs
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.source.class_names
+
+    @property
+    def channels(self) -> int:
+        return self.source.channels
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def encoded(self, i: int) -> bytes:
+        return self.source.encoded(int(self.index[i]))
+
+    def where(self, i: int) -> str:
+        return self.source.where(int(self.index[i]))
+
+    def checksum(self) -> int:
+        return zlib.crc32(self.index, self.source.checksum())
+
+    def fingerprint(self) -> str:
+        return f"{self.source.fingerprint()}-{zlib.crc32(self.index)}"
+
 
 @dataclass(frozen=True)
 class FakeSource:
@@ -60,6 +113,7 @@ class FakeSource:
     labels: np.ndarray
     class_names: tuple[str, ...]
     random: bool  # or all of one grey
+    channels = 3
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -71,6 +125,17 @@ class FakeSource:
 
     def where(self, i: int) -> str:
         return f"fake image {i}"
+
+    def checksum(self) -> int:
+        return zlib.crc32(self.labels)
+
+    def fingerprint(self) -> str:
+        return f"fake-{self.size}-{self.random}-{self.checksum()}"
+
+
+def subset(source: Source, index: np.ndarray) -> Subset:
+    """The examples `index` [N] of a source."""
+    return Subset(source, index, source.labels[index])
 
 
 NOISE_SHIFTS = 4096
@@ -93,11 +158,11 @@ def fake(examples: int, classes: int, size: int, random: bool) -> FakeSource:
     return FakeSource(size, labels, tuple(f"class {i}" for i in range(classes)), random)
 
 
-def folder(root: Path, class_list: Path | None) -> dict[str, FolderSource]:
-    """The splits of an image folder; one of class folders only is all "train".
+def folder(root: Path | None, class_list: Path | None) -> dict[str, FolderSource]:
+    """The splits of an image folder.
 
     Args:
-      root: laid out as `LAYOUT`.
+      root: laid out as `LAYOUT`, see `split_folders`.
       class_list: a text file whose line i starts with the name of the folder of label i - 1, the
         rest of the line is a remark; the folders may be some of them only. None: the folders of
         "train", in alphabetical order.
@@ -106,12 +171,9 @@ def folder(root: Path, class_list: Path | None) -> dict[str, FolderSource]:
       UserError: no such folder, no images, a class without images (in "train", where there is no
         `class_list`), a class that "train" or the list lacks, a list that cannot be read.
     """
-    if not root.is_dir():
+    if root is None or not root.is_dir():
         raise UserError(f"no folder at data.path = {root}; it must be laid out as {LAYOUT}")
-    roots = {split: root / split for split in SPLITS if (root / split).is_dir()}
-    if roots and "train" not in roots:
-        raise UserError(f"folder: {root} has {' and '.join(roots)}, but no folder 'train'")
-    roots = roots or {"train": root}
+    roots = split_folders(root)
     names = read_class_list(class_list) if class_list else subfolders(roots["train"])
     if not names:
         raise UserError(f"folder: no classes in {roots['train']}; it must be laid out as {LAYOUT}")

@@ -35,6 +35,7 @@ class Batch(NamedTuple):
     labels: np.ndarray  # int32 [B]
     index: np.ndarray  # int32 [B], the number of each example in its split
     weights: np.ndarray  # float32 [B], all 1 in training; 0 for padding and what was skipped
+    bad: np.ndarray  # bool [B], it could not be decoded; in training another stands in for it
 
 
 @dataclass(frozen=True)
@@ -90,27 +91,69 @@ class Batches(Iterator[Batch]):
 
 
 @dataclass(frozen=True)
-class TrainingStream:
-    """`for batch in stream.from_step(first_step)`: batch after batch, without an end.
+class Images:
+    """A split as it is read.
 
-    on_error: an image that cannot be decoded is to "raise" a `UserError` that names it. To "skip"
-      it, the next good one of the source, of a folder mostly one of the same class, takes its
-      place, with its own label and number; the iterator counts it.
+    on_error: an image that cannot be decoded is to "raise" a `UserError` that names it, or to be
+      left out, "skip".
     """
 
     source: Source
     view: View
+    shape: tuple[int, int, int]  # of every image that the view gives
+    on_error: str
+
+    def __post_init__(self):
+        if self.on_error not in ON_ERROR:
+            raise errors.unknown("data.on_error", self.on_error, ON_ERROR)
+
+    def look(self, i: int, rng: np.random.Generator, bad: Bad) -> np.ndarray | None:
+        """The view of example `i`; of one to be skipped None, and a line in `bad`."""
+        source = self.source
+        try:
+            image = self.view(source.encoded(i), rng)
+        except (BadImage, OSError, errors.UserError) as error:
+            what = f"cannot decode the image {source.where(i)} ({errors.first_line(error)})"
+        else:
+            if image.shape == self.shape:
+                return image
+            raise errors.UserError(
+                f"{source.where(i)} is {image.shape[1]}x{image.shape[0]} pixels and the first "
+                f"image {self.shape[1]}x{self.shape[0]}: bring all to one size with "
+                "--config.data.image_size=PIXELS"
+            )
+        if self.on_error == "raise":
+            raise refused(what)
+        bad[i] = what
+        return None
+
+
+def refused(what: str) -> errors.UserError:
+    """What is said of an image that cannot be decoded, and is not to be skipped."""
+    return errors.UserError(
+        f"{what}; replace or remove it, or go on without with --config.data.on_error=skip"
+    )
+
+
+@dataclass(frozen=True)
+class TrainingStream:
+    """`for batch in stream.from_step(first_step)`: batch after batch, without an end.
+
+    In the place of an image to be skipped comes the next good one of the source, of a folder mostly
+    one of the same class, with its own label and number.
+    """
+
+    images: Images
     seed: int
     batch_size: int  # of all processes together
-    on_error: str
     reading: Reading
 
     def __post_init__(self):
-        check(self.on_error)
         self.reading.share(self.batch_size)
-        if not 1 <= self.batch_size <= len(self.source):
+        size = len(self.images.source)
+        if not 1 <= self.batch_size <= size:
             raise errors.UserError(
-                f"a batch of {self.batch_size:,} of a training split of {len(self.source):,} images"
+                f"a batch of {self.batch_size:,} of a training split of {size:,} images"
             )
 
     def from_step(self, first_step: int) -> Batches:
@@ -119,89 +162,59 @@ class TrainingStream:
 
     def batch(self, step: int) -> tuple[Batch, Bad]:
         """This process' share of the batch of one step."""
-        size = len(self.source)
-        index = batch_indices(self.seed, step, 1, self.batch_size, size)[0]
-        epoch = step // (size // self.batch_size)
-        examples, bad = [], {}
-        for i in index[self.reading.share(self.batch_size)]:
-            examples.append(self.example(int(i), epoch, bad))
-        images, index = zip(*examples, strict=True)
+        source = self.images.source
+        wanted = batch_indices(self.seed, step, 1, self.batch_size, len(source))[0]
+        wanted = wanted[self.reading.share(self.batch_size)]
+        epoch = step // (len(source) // self.batch_size)
+        bad = {}
+        images, index = zip(*(self.example(int(i), epoch, bad) for i in wanted), strict=True)
         index = np.array(index, np.int32)
         weights = np.ones(len(index), np.float32)
-        return Batch(np.stack(images), self.source.labels[index], index, weights), bad
+        return Batch(np.stack(images), source.labels[index], index, weights, index != wanted), bad
 
     def example(self, i: int, epoch: int, bad: Bad) -> tuple[np.ndarray, int]:
         """The view of example `i` or of its stand-in, and whose it is; adds to `bad`."""
-        for j in range(i, i + len(self.source)):
-            j %= len(self.source)
+        size = len(self.images.source)
+        for j in range(i, i + size):
             # Counters far apart for each example and epoch: random numbers that never overlap.
             rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, epoch, i]))
-            image = look(self.source, j, self.view, rng, self.on_error, bad)
+            image = self.images.look(j % size, rng, bad)
             if image is not None:
-                return image, j
-        raise errors.UserError(f"none of {len(self.source):,} images can be decoded: {bad[i]}")
+                return image, j % size
+        raise errors.UserError(f"none of {size:,} images can be decoded: {bad[i]}")
 
 
-def evaluation(
-    source: Source, view: View, batch_size: int, on_error: str, reading: Reading
-) -> Batches:
+def evaluation(images: Images, batch_size: int, reading: Reading) -> Batches:
     """Every example once, in order; the last batch is padded, and a skipped image has weight 0.
 
     Args:
       batch_size: of all processes together.
-      on_error: "raise" or "skip".
 
     Raises:
       UserError: a batch that does not divide among the processes, and, on the way, an image that
         cannot be decoded and is not to be skipped.
     """
-    check(on_error)
     share = reading.share(batch_size)
-    index, weights = (a[:, share] for a in evaluation_batches(len(source), batch_size))
-    batch = functools.partial(evaluation_batch, source, view, on_error, index, weights)
+    batches = evaluation_batches(len(images.source), batch_size)
+    index, weights = (a[:, share] for a in batches)
+    batch = functools.partial(evaluation_batch, images, index, weights)
     return read_ahead(batch, range(len(index)), reading)
 
 
 def evaluation_batch(
-    source: Source,
-    view: View,
-    on_error: str,
-    index: np.ndarray,
-    weights: np.ndarray,
-    number: int,
+    images: Images, index: np.ndarray, weights: np.ndarray, number: int
 ) -> tuple[Batch, Bad]:
     """One row of index and weights, [batches, B] each."""
-    index, weights, bad = index[number], weights[number].copy(), {}
-    rng = np.random.default_rng(0)  # views for evaluation draw nothing
-    images = [look(source, int(i), view, rng, on_error, bad) for i in index]
-    weights[[image is None for image in images]] = 0
-    blank = next((np.zeros_like(image) for image in images if image is not None), None)
-    if blank is None:
-        raise errors.UserError(f"a whole batch cannot be decoded: {bad[int(index[0])]}")
-    images = np.stack([blank if image is None else image for image in images])
-    return Batch(images, source.labels[index], index, weights), bad
-
-
-def look(
-    source: Source, i: int, view: View, rng: np.random.Generator, on_error: str, bad: Bad
-) -> np.ndarray | None:
-    """The view of example `i`; of one to be skipped None, and a line in `bad`."""
-    try:
-        return view(source.encoded(i), rng)
-    except (BadImage, OSError) as error:
-        what = f"cannot decode the image {source.where(i)} ({errors.first_line(error)})"
-    if on_error == "raise":
-        raise errors.UserError(
-            f"{what}; replace or remove it, or go on without with --config.data.on_error=skip"
-        )
-    bad[i] = what
-    return None
-
-
-def check(on_error: str) -> None:
-    """Raises `UserError` for an unknown way to treat bad images."""
-    if on_error not in ON_ERROR:
-        raise errors.unknown("data.on_error", on_error, ON_ERROR)
+    index, weights, bad = index[number], weights[number], {}
+    blank = np.zeros(images.shape, np.uint8)
+    found = [blank] * len(index)
+    for place in np.flatnonzero(weights):
+        rng = np.random.default_rng(0)  # views for evaluation draw nothing
+        image = images.look(int(index[place]), rng, bad)
+        found[place] = blank if image is None else image
+    is_bad = (weights > 0) & np.isin(index, list(bad))
+    weights = np.where(is_bad, np.float32(0), weights)
+    return Batch(np.stack(found), images.source.labels[index], index, weights, is_bad), bad
 
 
 def read_ahead(

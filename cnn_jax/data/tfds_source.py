@@ -9,6 +9,7 @@ prepared data set.
 import hashlib
 import os
 import re
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,11 +17,10 @@ import numpy as np
 
 from cnn_jax import caches, errors
 from cnn_jax.data import folder
-from cnn_jax.data.dataset import Dataset, Split
+from cnn_jax.data.dataset import Dataset, Split, check_memory
 from cnn_jax.errors import UserError, first_line
 
 NAME = re.compile(r"(?P<path>\w+(/[\w.-]+)?)(:(?P<version>\d+\.\d+\.\d+))?(\+(?P<extra>\w+))?")
-MEMORY_LIMIT = 4 * 2**30  # bytes of decoded images; SVHN with extra has 1.9e9
 SPLITS = ("train", "validation", "test")
 BATCH = 256
 
@@ -124,7 +124,8 @@ class Source:
                     f"missing, first {missing[0]}; copy them there, or prepare the data set again"
                 )
         self.class_names = tuple(builder.info.features["label"].names)
-        self.shape = tuple(builder.info.features["image"].shape)
+        self.channels = 1 if builder.info.features["image"].shape[-1] == 1 else 3
+        self._shards = {part: builder.info.splits[part].shard_lengths for part in split.split("+")}
         self._split, self._skip = split, {"image": tfds.decode.SkipDecoding()}
         self._records = builder.as_data_source(split, decoders=self._skip)
         self.labels = self._read_labels(builder)
@@ -136,7 +137,7 @@ class Source:
         """The image file of an example; `UserError` where its shard is damaged there."""
         return self.read([index])[0]["image"]
 
-    def identity(self, index: int) -> str:
+    def where(self, index: int) -> str:
         """What an error calls an example."""
         return f"{self._split}[{index}] of {self._place}"
 
@@ -146,9 +147,14 @@ class Source:
             return self._records.__getitems__(list(indices))
         except RuntimeError as error:
             raise UserError(
-                f"cannot read {self.identity(indices[0])} ({first_line(error)}); "
+                f"cannot read {self.where(indices[0])} ({first_line(error)}); "
                 "`python launch.py data check NAME` tells which shards are damaged"
             ) from None
+
+    def checksum(self) -> int:
+        """Of the version, the records of each shard, and the labels."""
+        facts = f"{self._place.name} {self._shards}".encode()
+        return zlib.crc32(facts, zlib.crc32(np.ascontiguousarray(self.labels)))
 
     def fingerprint(self) -> str:
         """A digest of the names, sizes and modification times of the shards."""
@@ -173,7 +179,11 @@ class Source:
 
 
 def sources(name: str, data_dir: Path | None) -> dict[str, Source]:
-    """A source for each of the splits "train", "validation" and "test" that there are."""
+    """A source for each of the splits "train", "validation" and "test" that there are.
+
+    Where there is no "test", or one without labels as ImageNet's, "validation" is that split: what
+    the papers report on.
+    """
     builder = open_builder(locate(name, data_dir or default_folder()))
     splits = {split: split for split in SPLITS if split in builder.info.splits}
     if "train" not in splits:
@@ -181,7 +191,12 @@ def sources(name: str, data_dir: Path | None) -> dict[str, Source]:
     if extra := NAME.fullmatch(name)["extra"]:
         splits["train"] = f"train+{extra}"
         splits.pop(extra, None)  # never in two splits at once
-    return {split: Source(name, parts, data_dir) for split, parts in splits.items()}
+    found = {split: Source(name, parts, data_dir) for split, parts in splits.items()}
+    if "test" in found and found["test"].labels.max() < 0:
+        del found["test"]
+    if "validation" in found and "test" not in found:
+        found["test"] = found.pop("validation")
+    return found
 
 
 def load(name: str, path: Path | None, image_size: int | None) -> Dataset:
@@ -212,20 +227,16 @@ def load(name: str, path: Path | None, image_size: int | None) -> Dataset:
 def decode_all(name: str, opened: dict[str, Source], image_size: int | None) -> dict:
     """Decodes every image of each split, in threads: uint8 [N, H, W, C]."""
     first = next(iter(opened.values()))
-    mode = "L" if first.shape[-1] == 1 else "RGB"
+    mode = "L" if first.channels == 1 else "RGB"
     size = None if image_size is None else (image_size, image_size)
-    shape = folder.decode_bytes(first.encoded(0), first.identity(0), size, mode).shape
+    shape = folder.decode_bytes(first.encoded(0), first.where(0), size, mode).shape
     total = sum(len(source) for source in opened.values())
-    if (needed := total * int(np.prod(shape))) > MEMORY_LIMIT:
-        raise UserError(
-            f"{name} is {needed / 1e9:,.1f} GB when decoded ({total:,} images like the first, "
-            f"{shape[1]}x{shape[0]}), too much to hold in memory: stream it"
-        )
+    check_memory(f"tfds:{name}", total, shape)
     images = {split: np.empty((len(source), *shape), np.uint8) for split, source in opened.items()}
 
     def fill(split: str, batch: range) -> None:
         for index, record in zip(batch, opened[split].read(batch), strict=True):
-            identity = opened[split].identity(index)
+            identity = opened[split].where(index)
             image = folder.decode_bytes(record["image"], identity, size, mode)
             if image.shape != shape:
                 raise UserError(

@@ -12,7 +12,7 @@ from cnn_jax.errors import UserError
 from cnn_jax.runs.directory import write_whole
 
 # What no two runs have alike, the last fields of a line.
-WALL_CLOCK = ("images_per_second", "seconds")
+WALL_CLOCK = ("data_wait", "images_per_second", "seconds")
 
 
 class Metrics:

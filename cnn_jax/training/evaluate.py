@@ -14,7 +14,7 @@ from cnn_jax.data.batches import evaluation_batches
 from cnn_jax.data.dataset import Split
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.runs import Run
-from cnn_jax.training import compiler, parallel, precision, processes, steps
+from cnn_jax.training import compiler, parallel, precision, processes, steps, streams
 
 
 def make_evaluate(
@@ -56,24 +56,37 @@ def evaluate_run(run: Run, step: int, split: str, path: str | None) -> dict[str,
     if path is not None:
         config.data.path = path
     try:
-        dataset = configs.call(data.load, "data", config.data)
+        dataset = configs.call(data.open, "data", config.data)
     except errors.UserError as error:
         raise errors.UserError(str(error).replace("--config.data.path=", "--data=")) from None
-    facts = dataset.facts()
-    if facts["image_shape"] != list(run.image_shape) or dataset.class_names != run.class_names:
+    if split not in dataset.splits:
+        raise errors.unknown(f"split of {config.data.name}", split, dataset.splits)
+    streamed = isinstance(dataset, data.StreamedDataset)
+    if streamed:
+        view = config.view.evaluation.to_dict()
+        images = dataset.images(split, "view.evaluation", view)
+        shape = images.shape
+    else:
+        images, shape = dataset.splits[split], dataset.image_shape
+    if tuple(shape) != run.image_shape or dataset.class_names != run.class_names:
         raise errors.UserError(
             f"the data has other classes or image sizes than that of {run.path}; name the right "
             "place with --data=PATH"
         )
-    if split not in dataset.splits:
-        raise errors.unknown(f"split of {config.data.name}", split, dataset.splits)
-    images = dataset.splits[split]
-    evaluate = make_evaluate(
-        run.model,
-        images,
-        run.preprocessing,
-        config.evaluation.batch_size,
-        precise=configs.call(precision.create, "precision", config.precision),
-        mesh=parallel.data_mesh(),
-    )
+    others = {
+        "precise": configs.call(precision.create, "precision", config.precision),
+        "mesh": parallel.data_mesh(),
+    }
+    common = (run.model, images, run.preprocessing, config.evaluation.batch_size)
+    if streamed:
+        reading = dataset.reading(process=0, processes=1)
+        evaluate = streams.make_evaluate(*common, reading, note=report, **others)
+    else:
+        evaluate = make_evaluate(*common, **others)
     return evaluate(run.variables(step))
+
+
+def report(bad: dict[int, str]) -> None:
+    """Says which images were left out."""
+    for line in bad.values():
+        print(f"skipped: {line}")

@@ -177,6 +177,11 @@ def is_first() -> bool:
     return _group is None or _group.index == 0
 
 
+def place_in_line() -> tuple[int, int]:
+    """Which process this is, and how many there are."""
+    return (0, 1) if _group is None else (_group.index, _group.count)
+
+
 def say(what: str, value: Any = None) -> Any:
     """The value that process 0 gives; each `what` can be said once."""
     return value if _group is None else _group.say(what, value)
@@ -202,6 +207,15 @@ def place(tree: Tree, shardings: Tree) -> Tree:
     if isinstance(shardings, jax.sharding.Sharding):
         return jax.tree.map(lambda array: put(array, shardings), tree)
     return jax.tree.map(put, tree, shardings)
+
+
+def place_share(tree: Tree, sharding: NamedSharding) -> Tree:
+    """Host arrays, of which each process has its own share, onto devices as one."""
+    if _group is None:
+        return jax.device_put(tree, sharding)
+    return jax.tree.map(
+        lambda array: jax.make_array_from_process_local_data(sharding, np.asarray(array)), tree
+    )
 
 
 def gather(tree: Tree) -> Tree:

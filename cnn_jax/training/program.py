@@ -13,22 +13,20 @@ from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax import data, errors, models
-from cnn_jax.data import augment, preprocess
-from cnn_jax.data.batches import batch_indices
+from cnn_jax.data import augment, colour
 from cnn_jax.training import (
     compress,
     ema,
-    evaluate,
     losses,
     optimizers,
     parallel,
     precision,
-    processes,
     schedules,
     state,
     steps,
     together,
 )
+from cnn_jax.training.inputs import ResidentInputs, StreamedInputs, create_inputs
 from cnn_jax.training.plan import Plan
 from cnn_jax.training.state import TrainState
 
@@ -40,14 +38,12 @@ class Program:
     """What `build` made of a config; the state is that of one seed, or of several stacked."""
 
     model: nn.Module
-    dataset_facts: dict[str, Any]
-    preprocessing: preprocess.Preprocessing
     plan: Plan
     learning_rate: schedules.LearningRate
     weights: str  # those that are evaluated, "raw" or "ema"
     train_step: Callable  # (state, batch) -> (state, metrics), of one seed, not compiled
-    train_steps: Callable  # (state, train_data, indices [K, B]) -> (state, metrics), compiled
-    train_data: steps.ResidentData
+    train_steps: Callable  # (state, inputs.data, examples) -> (state, metrics), compiled
+    inputs: ResidentInputs | StreamedInputs
     create_state: Callable[[], TrainState]
     state_template: TrainState  # of one seed: jax.ShapeDtypeStruct with shardings
     run_steps: Callable[[TrainState, int, int], tuple[TrainState, Metrics]]
@@ -75,14 +71,13 @@ def build(
     """
     if config.seed < 0:
         raise errors.UserError(f"seed {config.seed} is negative")
-    dataset = dataset or configs.call(data.load, "data", config.data)
-    train = dataset.splits["train"]
-    check_evaluation(config, dataset)
-    plan = Plan.create(config, len(train.labels))
     mesh = parallel.data_mesh(devices)
+    inputs = create_inputs(config, dataset, mesh)
+    check_evaluation(config, inputs.splits)
+    plan = Plan.create(config, inputs.train_size)
     parallel.check_batch(plan.batch_size, plan.parts, mesh)
-    model = configs.call(models.create, "model", config.model, num_classes=len(dataset.class_names))
-    preprocessing = configs.call(preprocess.fit, "preprocessing", config.preprocessing, train=train)
+    classes = len(inputs.class_names)
+    model = configs.call(models.create, "model", config.model, num_classes=classes)
     learning_rate, optimizer = make_optimizer(config, plan)
     stage = None
     if "compression" in config:
@@ -96,69 +91,58 @@ def build(
         optimizer = stage.optimizer
     precise = configs.call(precision.create, "precision", config.precision)
     create_state = functools.partial(
-        state.create_state, model, optimizer, dataset.image_shape, config.ema.decay > 0
+        state.create_state, model, optimizer, inputs.image_shape, config.ema.decay > 0
     )
     make_step = functools.partial(make_train_step, config, plan, model, optimizer)
+    recolour = configs.call(colour.create, "colour", config.colour)
     members = configs.call(
         together.place,
         "parallel",
         config.parallel,
         create_state=create_state,
-        make_train_steps=lambda gather: precise(steps.make_train_steps(make_step(gather))),
+        make_train_steps=lambda gather: precise(
+            steps.make_train_steps(make_step(gather), recolour)
+        ),
         mesh=mesh,
         seed=config.seed,
         several=seeds,
     )
-    resident = steps.ResidentData(*train, preprocessing)
-    resident = processes.place(resident, parallel.replicated(mesh))
+    inputs.connect(plan, members)
 
     def run_steps(train_state, first_step, count):
-        cut = (first_step, count, plan.batch_size, len(train.labels))
-        indices = members.join_indices([batch_indices(seed, *cut) for seed in members.seeds])
-        return members.train_steps(train_state, resident, indices)
+        taken = inputs.take(first_step, count, train_state)
+        return members.train_steps(train_state, inputs.data, taken)
 
     def start():
         state = members.create_state()
         return members.join([stage.begin(own) for own in members.split(state)]) if stage else state
 
-    def make_evaluate(split):
-        return evaluate.make_evaluate(
-            model,
-            dataset.splits[split],
-            preprocessing,
-            config.evaluation.batch_size,
-            precise=precise,
-            mesh=mesh,
-        )
-
+    evaluated = {*config.evaluation.splits, *{"test"}.intersection(inputs.splits)}
     return Program(
         model=model,
-        dataset_facts=dataset.facts(),
-        preprocessing=preprocessing,
         plan=plan,
         learning_rate=learning_rate,
         weights=config.evaluation.weights,
         train_step=precise(make_step(lambda params: params)),
         train_steps=members.train_steps,
-        train_data=resident,
+        inputs=inputs,
         create_state=start,
         state_template=members.template,
         run_steps=run_steps,
         split=members.split,
         join=members.join,
-        evaluate={split: make_evaluate(split) for split in {*config.evaluation.splits, "test"}},
+        evaluate={split: inputs.evaluate(split, model, precise) for split in evaluated},
         is_finite=jax.jit(
             lambda tree: jnp.all(jnp.stack([jnp.isfinite(a).all() for a in jax.tree.leaves(tree)]))
         ),
     )
 
 
-def check_evaluation(config: ConfigDict, dataset: data.Dataset) -> None:
+def check_evaluation(config: ConfigDict, splits: Sequence[str]) -> None:
     """Raises `UserError` where the group `evaluation` asks for what there is not."""
-    held_out = [name for name in dataset.splits if name != "train"]
     for split in config.evaluation.splits:
-        if split not in held_out:
-            raise errors.unknown("split in evaluation.splits", split, held_out)
+        if split not in splits:
+            raise errors.unknown("split in evaluation.splits", split, splits)
     if config.evaluation.weights not in ("raw", "ema"):
         raise errors.unknown("evaluation.weights", config.evaluation.weights, ("raw", "ema"))
     if config.evaluation.weights == "ema" and not config.ema.decay:

@@ -12,6 +12,7 @@ from cnn_jax.training.progress import TrainingProgress
 from cnn_jax.training.state import TrainState
 
 DIVERGED = 3  # exit code of launch.py
+EVALUATED = {"train": "train_evaluated"}  # in metrics, where "train" are the steps themselves
 
 
 class Recorder:
@@ -25,6 +26,7 @@ class Recorder:
         self._label = label
         self._pending: tuple[int, dict[str, Any]] | None = None
         self._train_errors: list[float] = []  # of the programs since the last evaluation
+        self._waited = 0.0  # for data, until the last line
 
     def training(self, first_step: int, values: dict[str, jax.Array]) -> None:
         """Takes the metrics [K] of a program just started, and writes those of the one before."""
@@ -42,13 +44,13 @@ class Recorder:
         plan = self._program.plan
         splits = dict.fromkeys(plan.splits)
         if step == plan.total_steps:
-            splits["test"] = None
+            splits |= dict.fromkeys(self._program.evaluate)
         weights = state.weights(self._program.weights)
         results = {split: self._program.evaluate[split](weights) for split in splits}
         for split, values in results.items():
             if not np.isfinite(values["loss"]):
                 raise diverged(step, f"the {split} loss")
-            self._write(step, split, values)
+            self._write(step, EVALUATED.get(split, split), values)
         train_error = float(np.mean(self._train_errors))
         self._train_errors = []
         numbers = "  ".join(f"{s} error {v['top1_error']:.2%}" for s, v in results.items())
@@ -73,8 +75,19 @@ class Recorder:
         rate = self._progress.update(step, means["loss"], means["top1_error"])
         scale = means.pop("learning_rate_scale")  # the same in all steps between evaluations
         learning_rate = float(self._program.learning_rate(step - 1)) * scale
-        more = {"learning_rate": learning_rate, "images_per_second": round(rate, 1)}
-        self._write(step, "train", means | more)
+        more = {"learning_rate": learning_rate}
+        if "skipped" in means:
+            more |= {
+                "skipped": int(means.pop("skipped") * count),
+                "data_wait": self._wait(count, rate),
+            }
+        self._write(step, "train", means | more | {"images_per_second": round(rate, 1)})
+
+    def _wait(self, count: int, rate: float) -> float:
+        """The share of the time of `count` steps, at so many images per second, without data."""
+        before, self._waited = self._waited, self._program.inputs.waited
+        seconds = count * self._program.plan.batch_size / rate
+        return round(min(1.0, (self._waited - before) / seconds), 4)
 
     def _write(self, step: int, split: str, values: dict[str, float]) -> None:
         epoch = step / self._program.plan.steps_per_epoch

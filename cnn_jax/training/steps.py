@@ -1,5 +1,6 @@
 """The training step and the evaluation step, and several of them as one program."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from cnn_jax.data import streaming
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.training import losses, plateau
 from cnn_jax.training.state import TrainState
@@ -22,16 +24,48 @@ class Batch(NamedTuple):
     index: Array  # int32 [B], the number of each example in its split
 
 
+Recolour = Callable[[Array, Array], Array]  # (images of values 0-255, index [B]) -> images
+
+
 class ResidentData(flax.struct.PyTreeNode):
-    """A whole split on the device."""
+    """A whole split on the device; a step is told which examples it takes."""
 
     images: Array  # uint8 [N, H, W, C]
     labels: Array  # int32 [N]
     preprocessing: Preprocessing
 
-    def batch(self, index: Array) -> Batch:
+    def batch(self, index: Array, recolour: Recolour = lambda images, _: images) -> Batch:
         """The examples `index` [B]."""
-        return Batch(self.preprocessing(self.images[index]), self.labels[index], index)
+        images = recolour(self.images[index], index)
+        return Batch(self.preprocessing(images), self.labels[index], index)
+
+    def counts(self, index: Array) -> dict[str, Array]:
+        """What the metrics of a step say of its data."""
+        del index
+        return {}
+
+
+class StreamedData(flax.struct.PyTreeNode):
+    """Of data that does not fit on the device what stays there; a step is given its examples."""
+
+    preprocessing: Preprocessing
+
+    def batch(
+        self, stored: streaming.Batch, recolour: Recolour = lambda images, _: images
+    ) -> Batch:
+        """Images as they were stored, uint8 [B, H, W, C], for the network."""
+        images = recolour(stored.images, stored.index)
+        return Batch(self.preprocessing(images), stored.labels, stored.index)
+
+    def counts(self, stored: streaming.Batch) -> dict[str, Array]:
+        """How many images could not be decoded."""
+        return {"skipped": stored.bad.sum()}
+
+
+def step_keys(state: TrainState) -> tuple[Array, Array]:
+    """Of a step, the keys of what changes its images, and of dropout."""
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(state.seed), 1), state.step)
+    return tuple(jax.random.split(key))
 
 
 def make_train_step(
@@ -93,8 +127,7 @@ def make_train_step(
         return jax.tree.map(lambda g: g / parts, total), batch_stats, mean
 
     def train_step(state, batch):
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(state.seed), 1), state.step)
-        augment_key, dropout_key = jax.random.split(key)
+        augment_key, dropout_key = step_keys(state)
         batch = batch._replace(images=augment(augment_key, batch.images, batch.index))
         make_gradient = gradient_of if parts == 1 else accumulated_gradient
         gradient, batch_stats, metrics = make_gradient(state, batch, dropout_key)
@@ -110,11 +143,23 @@ def make_train_step(
     return train_step
 
 
-def make_train_steps(train_step: Callable) -> Callable:
-    """K steps as one program: (state, data, indices [K, B]) -> (state, metrics, each [K])."""
+def make_train_steps(
+    train_step: Callable, recolour: Callable[[Array, Array, Array], Array]
+) -> Callable:
+    """K steps as one program: (state, data, examples) -> (state, metrics, each [K]).
 
-    def train_steps(state: TrainState, data: ResidentData, indices: Array):
-        return jax.lax.scan(lambda s, index: train_step(s, data.batch(index)), state, indices)
+    The examples are indices [K, B] into the resident data, or batches [K, B, ...] of a stream;
+    `recolour(key, images, index)` acts before the preprocessing.
+    """
+
+    def train_steps(state: TrainState, data: ResidentData | StreamedData, examples: Any):
+        def one(state, taken):
+            key, _ = step_keys(state)
+            batch = data.batch(taken, functools.partial(recolour, key))
+            state, metrics = train_step(state, batch)
+            return state, metrics | data.counts(taken)
+
+        return jax.lax.scan(one, state, examples)
 
     return train_steps
 

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cnn_jax import errors
-from cnn_jax.training import compiler, parallel, processes
+from cnn_jax.training import compiler, parallel
 from cnn_jax.training.state import TrainState
 
 WAYS = ("auto", "map", "vmap")
@@ -23,8 +23,9 @@ class Members:
     seeds: tuple[int, ...]
     create_state: Callable[[], TrainState]
     template: TrainState  # of one seed: jax.ShapeDtypeStruct with shardings
-    train_steps: Callable  # (state, data, indices) -> (state, metrics)
-    join_indices: Callable[[list[np.ndarray]], jax.Array]  # each [K, B]
+    train_steps: Callable  # (state, data, examples) -> (state, metrics)
+    join_examples: Callable[[list[Any]], Any]  # of host arrays by seed, each [K, B, ...]
+    by_example: NamedSharding  # of what that gives
     split: Callable[[Any], list[Any]]  # a state, or metrics, by seed
     join: Callable[[list[TrainState]], TrainState]
 
@@ -70,7 +71,8 @@ def alone(
         create_state=compiler.jit(lambda: create_state(seed), once=True, out_shardings=shardings),
         template=parallel.placed(shapes, shardings),
         train_steps=compiler.jit(train_steps, donate_argnums=0, out_shardings=(shardings, whole)),
-        join_indices=lambda indices: processes.place(indices[0], parallel.by_batch(mesh)),
+        join_examples=lambda examples: examples[0],
+        by_example=parallel.by_batch(mesh),
         split=lambda tree: [tree],
         join=lambda states: states[0],
     )
@@ -86,8 +88,7 @@ def together(
     """Several seeds: each device trains its own where they divide, else all share each batch."""
     spread = mesh.size > 1 and len(seeds) % mesh.size == 0
     by_seed = NamedSharding(mesh, PartitionSpec("data") if spread else PartitionSpec())
-    indices_axes = ("data",) if spread else (None, None, "data")
-    by_index = NamedSharding(mesh, PartitionSpec(*indices_axes))
+    example_axes = ("data",) if spread else (None, None, "data")
     local = train_together(make_train_steps(lambda params: params), way)
     if spread:
         specs = (PartitionSpec("data"), PartitionSpec(), PartitionSpec("data"))
@@ -105,7 +106,8 @@ def together(
         ),
         template=parallel.placed(shapes, jax.tree.map(lambda _: whole, shapes)),
         train_steps=compiler.jit(local, donate_argnums=0, out_shardings=by_seed),
-        join_indices=lambda indices: processes.place(np.stack(indices), by_index),
+        join_examples=lambda examples: jax.tree.map(lambda *own: np.stack(own), *examples),
+        by_example=NamedSharding(mesh, PartitionSpec(*example_axes)),
         split=lambda tree: [jax.tree.map(lambda a, i=i: a[i], tree) for i in range(len(seeds))],
         join=jax.jit(
             lambda states: jax.tree.map(lambda *a: jnp.stack(a), *states), out_shardings=by_seed
@@ -114,7 +116,7 @@ def together(
 
 
 def train_together(train_steps: Callable, way: str) -> Callable:
-    """(stacked states, data, indices [N, K, B]) -> (states, metrics [N, K]).
+    """(stacked states, data, examples [N, K, B, ...]) -> (states, metrics [N, K]).
 
     `way`: "map" trains one after the other, compiled once and in the memory of one; "vmap" at once,
     as grouped convolutions; "auto" is "map" on a CPU and "vmap" elsewhere.
@@ -124,7 +126,7 @@ def train_together(train_steps: Callable, way: str) -> Callable:
     if way == "vmap":
         return jax.vmap(train_steps, in_axes=(0, None, 0))
 
-    def one_after_the_other(states, data, indices):
-        return jax.lax.map(lambda own: train_steps(own[0], data, own[1]), (states, indices))
+    def one_after_the_other(states, data, examples):
+        return jax.lax.map(lambda own: train_steps(own[0], data, own[1]), (states, examples))
 
     return one_after_the_other

@@ -60,8 +60,9 @@ def train(
             check_config(config)
             program = build(config, seeds=None if seeds is None else [d.seed for d in todo])
             options = compiler.supported(jax.default_backend(), False)
+            opened.callback(program.inputs.close)
             for directory in todo:
-                directory.begin(program.dataset_facts, program.preprocessing, options)
+                directory.begin(program.inputs.facts, program.inputs.preprocessing, options)
             run(program, todo, console, interruption)
         else:
             console.print(f"{workdir} is finished, and is not run again", highlight=False)
@@ -153,6 +154,8 @@ def take_steps(
                 state, values = program.run_steps(state, first, count)
             for member, own in zip(members, program.split(values), strict=True):
                 member.training(first, own)
+            for line in program.inputs.news():
+                progress.line(line)
             step = first + count
             interruption.has_progress = True
             stop = vote(interruption.requested or 0)

@@ -52,7 +52,8 @@ def start_stream(source, batch_size: int, threads: int, decoder: str, device: bo
     reading = streaming.Reading(
         threads=threads, workers=0, prefetch=threads, process=0, processes=1
     )
-    stream = streaming.TrainingStream(source, make_view(decoder), 0, batch_size, "raise", reading)
+    images = streaming.Images(source, make_view(decoder), (SIZE, SIZE, 3), "raise")
+    stream = streaming.TrainingStream(images, 0, batch_size, reading)
     batches, finish = stream.from_step(0), finisher()
     if device:
         return lambda: jax.block_until_ready(finish(next(batches)))
@@ -63,7 +64,9 @@ def start_stream(source, batch_size: int, threads: int, decoder: str, device: bo
 def finisher():
     """What the device does to a batch before the network sees it."""
     flip = augment.create(crop_padding=0, crop_fill="zero", flip=True)
-    normalise = preprocess.fit_stream((), mean="imagenet", deviation="imagenet", whitening="none")
+    normalise = preprocess.fit_stream(
+        (), 3, mean="imagenet", deviation="imagenet", whitening="none"
+    )
     run = jax.jit(lambda key, images, index: flip(key, normalise(images), index))
     return lambda batch: run(jax.random.key(0), batch.images, batch.index)
 

@@ -12,7 +12,8 @@ Hardware   two CPU cores take half an hour for `20,fast`, and about seven hours 
            ResNet-20 (from its images per second); deeper networks want an accelerator
 Departures 110 layers warm up for 400 steps (the paper: until the training error is below 80 %,
            "about 400 iterations"), and 1202 do the same (the paper does not say). Batch norms see
-           64 images because the paper trains on two GPUs; it does not say so. fb.resnet.torch
+           64 images because the paper trains on two GPUs; it does not say so, nor which
+           parameters decay: kernels only, as fb.resnet.torch's README understands it. That code
            trains on the last, incomplete batch of an epoch, too
 """
 
@@ -23,7 +24,7 @@ from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table
-from experiments import smoke
+from experiments import in_memory, smoke
 from experiments.resnet import published
 
 VARIANTS = {
@@ -52,7 +53,10 @@ def get_config(variant: str = "") -> ConfigDict:
                 "image_size": placeholder(int),
                 "validation_size": 0,  # the paper chose its schedule with 5000, then trained on all
                 "split_seed": 0,
+                **in_memory.data(),
             },
+            "view": in_memory.VIEW,
+            "colour": in_memory.COLOUR,
             "preprocessing": {"mean": "pixel", "deviation": "none", "whitening": "none"},
             "augmentation": {"crop_padding": 4, "crop_fill": "zero", "flip": True},
             "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.0},
@@ -61,7 +65,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "momentum": 0.9,
                 "nesterov": False,
                 "weight_decay": 1e-4,
-                "decay": "all",
+                "decay": "kernels",
                 "clip_norm": placeholder(float),
                 "bias_rate": 1.0,
                 "rate_inside": True,
@@ -107,7 +111,7 @@ def follow_fb_resnet_torch(config: ConfigDict) -> None:
     """One GPU, Nesterov, channel statistics, He's initialisation by fan-out, 164 epochs."""
     config.model.update(bn_group_size=None, init_fan="out")
     config.preprocessing.update(mean="channel", deviation="channel")
-    config.optimizer.update(nesterov=True, rate_inside=False)
+    config.optimizer.update(nesterov=True, decay="all", rate_inside=False)
     # train.lua drops the rate at the start of epochs 81 and 122, counted from 1.
     config.learning_rate.update(drops=["80 epochs", "121 epochs"], warmup="0 epochs")
     config.training.duration = "164 epochs"
@@ -117,7 +121,7 @@ def shorten(config: ConfigDict) -> None:
     """Ours, for small budgets: along a cosine to zero."""
     config.model.bn_group_size = None
     config.preprocessing.update(mean="channel", deviation="channel")
-    config.optimizer.update(nesterov=True, weight_decay=5e-4, rate_inside=False)
+    config.optimizer.update(nesterov=True, weight_decay=5e-4, decay="all", rate_inside=False)
     config.learning_rate = ConfigDict(
         {
             "schedule": "cosine",

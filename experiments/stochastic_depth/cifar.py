@@ -23,7 +23,7 @@ from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table
-from experiments import smoke
+from experiments import in_memory, smoke
 from experiments.stochastic_depth import published
 
 VARIANTS = {
@@ -57,7 +57,10 @@ def get_config(variant: str = "") -> ConfigDict:
                 "image_size": placeholder(int),
                 "validation_size": 5000,
                 "split_seed": 0,
+                **in_memory.data(),
             },
+            "view": in_memory.VIEW,
+            "colour": in_memory.COLOUR,
             "preprocessing": {"mean": "pixel", "deviation": "scalar", "whitening": "none"},
             "augmentation": {
                 "crop_padding": 4 if augmented else 0,

@@ -20,7 +20,7 @@ from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table
-from experiments import smoke
+from experiments import in_memory, smoke
 from experiments.stochastic_depth import published
 
 VARIANTS = {
@@ -47,7 +47,10 @@ def get_config(variant: str = "") -> ConfigDict:
                 "image_size": placeholder(int),
                 "validation_size": 6000,
                 "split_seed": 0,
+                **in_memory.data(),
             },
+            "view": in_memory.VIEW,
+            "colour": in_memory.COLOUR,
             "preprocessing": {"mean": "pixel", "deviation": "scalar", "whitening": "none"},
             "augmentation": {"crop_padding": 0, "crop_fill": "zero", "flip": False},
             "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.0},

@@ -21,7 +21,7 @@ from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table
-from experiments import smoke
+from experiments import in_memory, smoke
 from experiments.wide_resnet import published
 
 VARIANTS = {
@@ -51,7 +51,10 @@ def get_config(variant: str = "") -> ConfigDict:
                 "image_size": placeholder(int),
                 "validation_size": 0,
                 "split_seed": 0,
+                **in_memory.data(),
             },
+            "view": in_memory.VIEW,
+            "colour": in_memory.COLOUR,
             "preprocessing": {"mean": "none", "deviation": "unit", "whitening": "none"},
             "augmentation": {"crop_padding": 0, "crop_fill": "zero", "flip": False},
             "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.0},

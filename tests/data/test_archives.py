@@ -174,13 +174,13 @@ def test_imagenet_is_read_in_place_with_labels_in_the_order_of_the_synsets(tmp_p
     files = published_archives.imagenet(tmp_path)
     prepare_all("imagenet2012", tmp_path, tmp_path / "tfds")
     opened = tfds_source.sources("imagenet2012", tmp_path / "tfds")
-    assert set(opened) == {"train", "validation"}
-    for split, source in opened.items():
+    assert set(opened) == {"train", "test"}  # the validation images are what papers report on
+    for split, stored in [("train", "train"), ("test", "validation")]:
+        source, names = opened[split], sorted(files[stored])
         assert source.class_names == ("n01000000", "n02000000", "n03000000")
-        names = sorted(files[split])
-        assert [source.encoded(i) for i in range(len(source))] == [files[split][n] for n in names]
+        assert [source.encoded(i) for i in range(len(source))] == [files[stored][n] for n in names]
     assert opened["train"].labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    assert opened["validation"].labels.tolist() == [1, 2, 2, 0]
+    assert opened["test"].labels.tolist() == [1, 2, 2, 0]
 
 
 def test_imagenet_with_labels_of_other_images_is_refused(tmp_path, monkeypatch):

@@ -44,7 +44,11 @@ def damaged(source):
 
 def stream(source, on_error="raise", **reading):
     reading = dataclasses.replace(READING, **reading)
-    return streaming.TrainingStream(source, VIEW, 7, BATCH, on_error, reading)
+    return streaming.TrainingStream(seen(source, on_error), 7, BATCH, reading)
+
+
+def seen(source, on_error="raise", view=VIEW, shape=(8, 8, 3)):
+    return streaming.Images(source, view, shape, on_error)
 
 
 def take(batches, count=None):
@@ -97,8 +101,8 @@ def test_worker_processes_change_nothing_and_tell_of_bad_images(source):
 
 def test_fake_data_streams_without_decoding():
     fake = sources.fake(examples=9, classes=3, size=4, random=True)
-    view = functools.partial(views.raw, size=4)
-    batch = take(streaming.TrainingStream(fake, view, 0, 3, "raise", READING).from_step(0), 1)[0]
+    images = seen(fake, view=functools.partial(views.raw, size=4), shape=(4, 4, 3))
+    batch = take(streaming.TrainingStream(images, 0, 3, READING).from_step(0), 1)[0]
     for i, image in zip(batch.index, batch.images, strict=True):
         assert image.tobytes() == fake.encoded(int(i))
 
@@ -154,6 +158,7 @@ def test_a_skipped_image_is_replaced_by_the_next_good_one_and_counted(source, da
         np.testing.assert_array_equal(other.labels, source.labels[expected])
         kept = batch.index == other.index
         np.testing.assert_array_equal(batch.images[kept], other.images[kept])
+        np.testing.assert_array_equal(other.bad, ~kept)
     assert sorted(batches.skipped) == [4, 5, SIZE - 1]
     assert str(damaged.root / damaged.files[4]) in batches.skipped[4]
 
@@ -178,7 +183,7 @@ def test_a_split_without_one_good_image_is_an_error(source):
 
 def evaluate(source, on_error="raise", **reading):
     reading = dataclasses.replace(READING, **reading)
-    return streaming.evaluation(source, VIEW, BATCH, on_error, reading)
+    return streaming.evaluation(seen(source, on_error), BATCH, reading)
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -192,9 +197,24 @@ def test_evaluation_counts_every_example_once(source, processes):
 def test_in_evaluation_a_skipped_image_has_no_weight(damaged):
     batches = evaluate(damaged, "skip")
     taken = take(batches)
-    index, weights = (np.concatenate([b[k] for b in taken]) for k in (2, 3))
+    index, weights, bad = (np.concatenate([b[k] for b in taken]) for k in (2, 3, 4))
     assert set(index[weights == 0]) == {4, 5, SIZE - 1} == set(batches.skipped)
-    assert weights.sum() == SIZE - 3
+    assert weights.sum() == SIZE - 3 and sorted(index[bad]) == [4, 5, SIZE - 1]
+
+
+def test_an_evaluation_batch_of_bad_images_alone_is_skipped_too(source):
+    class Hopeless(sources.FolderSource):
+        def encoded(self, i):
+            return b"" if i >= 18 else super().encoded(i)
+
+    last = take(evaluate(Hopeless(**vars(source)), "skip"))[-1]
+    assert last.weights.sum() == 0 and last.bad.sum() == 5
+
+
+def test_an_image_of_another_size_is_an_error_also_where_bad_ones_are_skipped(source):
+    images = seen(source, "skip", shape=(9, 9, 3))
+    with pytest.raises(UserError, match="8x8 pixels and the first image 9x9.*data.image_size"):
+        take(streaming.evaluation(images, BATCH, READING))
 
 
 def test_time_without_data_is_measured(source):
@@ -212,7 +232,7 @@ def test_time_without_data_is_measured(source):
         (lambda s: stream(s, prefetch=0), "data.prefetch is 0"),
         (lambda s: stream(s, processes=4), "a batch of 6 does not divide among 4 processes"),
         (
-            lambda s: streaming.TrainingStream(s, VIEW, 0, 24, "raise", READING),
+            lambda s: streaming.TrainingStream(seen(s), 0, 24, READING),
             "a batch of 24 of a training split of 23 images",
         ),
     ],

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn_jax.data import tfds_source
+from cnn_jax.data import dataset, tfds_source
 from cnn_jax.errors import UserError
 from tests.conftest import ROOT
 from tests.data.preparing import load, pictures, prepare_all, run
@@ -107,8 +107,8 @@ def test_a_data_set_that_stock_tfds_wrote_is_read_and_checked(tmp_path, capsys):
 
 def test_a_data_set_too_large_for_the_memory_is_refused(birds, tmp_path, monkeypatch):
     prepare_all("birds", birds, tmp_path)
-    monkeypatch.setattr(tfds_source, "MEMORY_LIMIT", 1000)
-    with pytest.raises(UserError, match="too much to hold in memory: stream it"):
+    monkeypatch.setattr(dataset, "MEMORY_LIMIT", 1000)
+    with pytest.raises(UserError, match="too much to hold in memory: .*data.storage=stream"):
         load("tfds:birds", tmp_path, image_size=16)
 
 

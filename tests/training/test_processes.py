@@ -10,6 +10,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import cnn_jax
 from cnn_jax.errors import UserError
@@ -29,13 +30,13 @@ def start(workdir, *arguments, devices=1):
     )
 
 
-def start_two(workdir):
+def start_two(workdir, *arguments):
     """Two processes of one run, with a device each."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     where = [f"--coordinator=127.0.0.1:{port}", "--num_processes=2"]
-    return [start(workdir, *where, f"--process_id={i}") for i in range(2)]
+    return [start(workdir, *arguments, *where, f"--process_id={i}") for i in range(2)]
 
 
 def wait_for_lines(process, workdir, count):
@@ -77,6 +78,33 @@ def test_two_processes_give_what_one_with_two_devices_gives(alone, tmp_path):
     assert_like(run, alone)
     environment = run.record()["environment"]
     assert (environment["processes"], environment["devices_per_process"]) == (2, 1)
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_stream_and_give_what_one_with_two_devices_gives(tmp_path):
+    rng = np.random.default_rng(0)
+    for split, count in [("train", 200), ("test", 45)]:
+        for i in range(count):
+            file = tmp_path / "images" / split / str(i % 3) / f"{i:03}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            pixels = rng.integers(0, 100, (8, 8, 3), np.uint8) + np.uint8(70 * (i % 3))
+            Image.fromarray(pixels).save(file)
+    (tmp_path / "images" / "train" / "1" / "004.png").write_bytes(b"no image")
+    stream = [
+        *("data.name=folder", f"data.path={tmp_path / 'images'}", "data.storage=stream"),
+        *("data.on_error=skip", "evaluation.splits=['test']"),
+    ]
+    arguments = [f"--config.{field}" for field in stream]
+    single = start(tmp_path / "alone", *arguments, devices=2)
+    output, errors = single.communicate(timeout=400)
+    assert single.returncode == 0, output + errors
+    both = start_two(tmp_path / "run", *arguments)
+    outputs = [process.communicate(timeout=400) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    run, alone = (cnn_jax.load_run(tmp_path / name) for name in ("run", "alone"))
+    assert_like(run, alone)
+    skipped = [r.history[r.history.split == "train"].skipped.tolist() for r in (run, alone)]
+    assert skipped[0] == skipped[1] and sum(skipped[0]) > 0
 
 
 @pytest.mark.slow

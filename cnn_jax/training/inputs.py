@@ -1,0 +1,208 @@
+"""Where steps and evaluations get their examples from: the device's memory, or a stream.
+
+Both kinds have `class_names`, `image_shape`, `train_size`, `splits`, `facts`, `preprocessing`, the
+`data` that lies on the devices, `connect`, `take`, `waited`, `news`, `evaluate` and `close`.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from cnn_jax import caches, data, errors
+from cnn_jax import config as configs
+from cnn_jax.data import folder, preprocess, streaming
+from cnn_jax.data.batches import batch_indices
+from cnn_jax.data.preprocess import Preprocessing
+from cnn_jax.training import evaluate, parallel, processes, steps, streams
+from cnn_jax.training.plan import Plan
+from cnn_jax.training.state import TrainState
+from cnn_jax.training.together import Members
+
+Evaluate = Callable[[Any], dict[str, float]]
+
+
+def create_inputs(
+    config: ConfigDict, dataset: data.Dataset | data.StreamedDataset | None, mesh: Mesh
+) -> "ResidentInputs | StreamedInputs":
+    """What the groups `data`, `view` and `preprocessing` describe.
+
+    Args:
+      dataset: takes the place of the group `data`; one in memory also of the views.
+    """
+    check_view(config.view)
+    if dataset is None:
+        dataset = configs.call(data.open, "data", config.data)
+        if isinstance(dataset, data.Dataset):
+            check_whole(config.view)
+    is_stream = isinstance(dataset, data.StreamedDataset)
+    return (StreamedInputs if is_stream else ResidentInputs)(config, dataset, mesh)
+
+
+def check_whole(view: ConfigDict) -> None:
+    """Raises `UserError` for a view that data in memory has not."""
+    for field in ("train", "evaluation"):
+        if (kind := view[field].kind) != "whole":
+            raise errors.UserError(
+                f"view.{field}.kind {kind!r} is cut out of a stream: set data.storage to "
+                "'stream', or the view to 'whole'"
+            )
+
+
+def check_view(view: ConfigDict) -> None:
+    """Raises `UserError` where the group has not the two views that there must be."""
+    for name in view:
+        if name not in ("train", "evaluation"):
+            raise errors.unknown("field of config.view", name, ("train", "evaluation"))
+    for name in ("train", "evaluation"):
+        if name not in view or "kind" not in view[name]:
+            raise errors.UserError(f"config.view.{name} lacks its field 'kind'", 2)
+
+
+class ResidentInputs:
+    """Data of which every split lies on the devices as a whole."""
+
+    waited = None  # what is there is not waited for
+
+    def __init__(self, config: ConfigDict, dataset: data.Dataset, mesh: Mesh):
+        self.class_names, self.image_shape = dataset.class_names, dataset.image_shape
+        self.splits, self.facts = tuple(dataset.splits), dataset.facts()
+        train = dataset.splits["train"]
+        self.train_size = len(train.labels)
+        self.preprocessing = configs.call(
+            preprocess.fit, "preprocessing", config.preprocessing, train=train
+        )
+        resident = steps.ResidentData(*train, self.preprocessing)
+        self.data = processes.place(resident, parallel.replicated(mesh))
+        self._dataset, self._mesh = dataset, mesh
+        self._batch_size = config.evaluation.batch_size
+
+    def connect(self, plan: Plan, members: Members) -> None:
+        """Says who takes the examples, and when."""
+        self._plan, self._members = plan, members
+
+    def take(self, first: int, count: int, state: TrainState) -> jax.Array:
+        """The indices [K, B] of the examples of a program that `state` goes into."""
+        del state
+        cut = (first, count, self._plan.batch_size, self.train_size)
+        indices = [batch_indices(seed, *cut) for seed in self._members.seeds]
+        joined = self._members.join_examples(indices)
+        return processes.place(joined, self._members.by_example)
+
+    def evaluate(self, split: str, model: nn.Module, precise: Callable) -> Evaluate:
+        """`evaluate(variables)`, see `evaluate.make_evaluate`."""
+        images, mesh = self._dataset.splits[split], self._mesh
+        others = {"precise": precise, "mesh": mesh}
+        return evaluate.make_evaluate(model, images, self.preprocessing, self._batch_size, **others)
+
+    def news(self) -> list[str]:
+        """Nothing."""
+        return []
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class StreamedInputs:
+    """Data that is read ahead of the steps; each process reads its share."""
+
+    def __init__(self, config: ConfigDict, dataset: data.StreamedDataset, mesh: Mesh):
+        self.class_names, self.splits = dataset.class_names, tuple(dataset.splits)
+        self._reading = dataset.reading(*processes.place_in_line())
+        view = config.view.to_dict()
+        self._train = dataset.images("train", "view.train", view["train"])
+        self._see = functools.partial(
+            dataset.images, field="view.evaluation", fields=view["evaluation"]
+        )
+        self.image_shape, self.train_size = self._train.shape, len(self._train.source)
+        self.facts = dataset.facts(self.image_shape)
+        whole_split = functools.partial(
+            streaming.evaluation, reading=dataset.reading(process=0, processes=1)
+        )
+        self.preprocessing = fit(config, self._see("train"), view["evaluation"], whole_split)
+        placed = steps.StreamedData(self.preprocessing)
+        self.data = processes.place(placed, parallel.replicated(mesh))
+        self._mesh, self._batch_size = mesh, config.evaluation.batch_size
+        self._bad = streams.BadImages()
+        self._feed: streams.Feed | None = None
+
+    def connect(self, plan: Plan, members: Members) -> None:
+        """Says who takes the examples, and when; each seed has an order, so a stream, of its own.
+
+        Raises:
+          UserError: several seeds in several processes.
+        """
+        if len(members.seeds) > 1 and self._reading.processes > 1:
+            raise errors.UserError("several seeds of a stream train in one process: drop --seeds")
+        each = [
+            streaming.TrainingStream(self._train, seed, plan.batch_size, self._reading)
+            for seed in members.seeds
+        ]
+        self._feed = streams.Feed(each, plan, members, self._bad)
+
+    def take(self, first: int, count: int, state: TrainState) -> streaming.Batch:
+        """The batches [K, B, ...] of a program that `state` goes into."""
+        return self._feed.take(first, count, state)
+
+    @property
+    def waited(self) -> float:
+        """Seconds in all that the devices had nothing to do, because there was no data."""
+        return self._feed.waited
+
+    def evaluate(self, split: str, model: nn.Module, precise: Callable) -> Evaluate:
+        """`evaluate(variables)`, see `streams.make_evaluate`."""
+        return streams.make_evaluate(
+            model,
+            self._see(split),
+            self.preprocessing,
+            self._batch_size,
+            self._reading,
+            precise=precise,
+            mesh=self._mesh,
+            note=functools.partial(self._bad.add, split),
+        )
+
+    def news(self) -> list[str]:
+        """A line for each image that was found to be bad since the last call."""
+        return self._bad.news()
+
+    def close(self) -> None:
+        """Ends the threads and processes that read."""
+        if self._feed:
+            self._feed.close()
+
+
+def fit(
+    config: ConfigDict,
+    images: streaming.Images,
+    view: Mapping[str, Any],
+    read: Callable[[streaming.Images, int], streaming.Batches],
+) -> Preprocessing:
+    """The preprocessing of a stream; statistics of the images are kept in the cache folder.
+
+    Args:
+      images: the training split as evaluations see it, by the fields of `view`.
+      read: gives a split in batches of a size.
+    """
+    group = config.preprocessing
+    make = functools.partial(
+        configs.call, preprocess.fit_stream, "preprocessing", group, channels=images.shape[-1]
+    )
+    if not preprocess.is_computed(group.mean, group.deviation):
+        return make(batches=())
+    key = [images.source.fingerprint(), images.shape, view, images.on_error, group.to_dict()]
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+    cache = caches.folder("statistics") / f"{digest[:32]}.npz"
+    if (kept := folder.read_cache(cache)) is not None:
+        return preprocess.from_arrays(kept)
+    if processes.is_first():
+        print(f"the mean and deviation of {len(images.source):,} images are computed, once")
+    fitted = make(batches=read(images, min(256, len(images.source))))
+    folder.write_cache(cache, preprocess.to_arrays(fitted))
+    return fitted
