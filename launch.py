@@ -12,7 +12,10 @@ from cnn_jax import errors
 from cnn_jax.errors import UserError
 
 # Each is a module of cnn_jax.commands, which is imported only when it is asked for.
-COMMANDS = ("train", "eval", "predict", "summary", "convert", "data", "list", "bench", "doctor")
+COMMANDS = (
+    *("train", "sweep", "eval", "predict", "summary", "convert", "compress", "data", "list"),
+    *("bench", "doctor"),
+)
 USAGE = """\
 usage: python launch.py [COMMAND] [ARGUMENTS]
 
@@ -20,6 +23,9 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
 
   train     train a network, or go on with a run that was stopped
             [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--workdir=DIR] [--seeds=N]
+  sweep     every row of a paper's table, or of a grid over config fields, with several seeds
+            --config=FILE[:variant] (--table=NAME | --grid FIELD=A,B ...) [--seeds=N]
+            [--workdir=DIR] [--parallel=N] [--only=ROW ...] [--dry_run]
   eval      errors of a run's checkpoint, or of weights from elsewhere, over a whole split
             RUN [--step=last|best|N] [--data=PATH] [--weights_of=raw,ema,bn]
             --weights=FILE --config=FILE[:variant] [--config.any.field=VALUE ...]
@@ -31,6 +37,8 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
             [--classes=N] [--json]
   convert   weights of a torchvision or timm network to Flax, or back
             NAME FILE --out=FILE [--check]
+  compress  a trained network to the smallest file, which eval and predict take as a run
+            RUN_OR_WEIGHTS --out=FILE [--lossless | --bits=B | --quality=7] [--images=FOLDER]
   data      makes a TFDS data set of published archives, or reads and checks all of one
             prepare NAME --from=DIR | check NAME  [--data_dir=DIR] [--on_error=raise|skip]
   list      the networks, data sets and experiments there are

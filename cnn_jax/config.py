@@ -174,13 +174,20 @@ def read_json(path: Path) -> ConfigDict:
 
 def difference(old: ConfigDict, new: ConfigDict) -> list[str]:
     """One line for each field in which two configs differ: `model.depth: 20 there, 32 here`."""
-    flat = [flatten(json.loads(json.dumps(config.to_dict()))) for config in (old, new)]
-    lines = []
-    for field in sorted(flat[0].keys() | flat[1].keys()):
-        there, here = (values.get(field, "absent") for values in flat)
-        if there != here:
-            lines.append(f"{field}: {there} there, {here} here")
-    return lines
+    return [
+        f"{field}: {there} there, {here} here"
+        for field, (there, here) in changes(old.to_dict(), new.to_dict()).items()
+    ]
+
+
+def changes(old: Mapping, new: Mapping) -> dict[str, tuple[Any, Any]]:
+    """The fields in which two trees of settings differ, with both values as JSON has them."""
+    flat = [flatten(json.loads(json.dumps(tree))) for tree in (old, new)]
+    pairs = {
+        field: tuple(values.get(field, "absent") for values in flat)
+        for field in sorted(flat[0].keys() | flat[1].keys())
+    }
+    return {field: (there, here) for field, (there, here) in pairs.items() if there != here}
 
 
 def flatten(tree: Mapping, prefix: str = "") -> dict[str, Any]:

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
+from experiments import in_memory
 
 VARIANTS = {"recipe": ("quickstart",)}
 
@@ -27,23 +28,10 @@ def get_config(variant: str = "") -> ConfigDict:
                 "image_size": placeholder(int),
                 "validation_size": 0,
                 "split_seed": 0,
-                "storage": "device",
-                "class_list": placeholder(str),
-                "on_error": "raise",
-                "decoder": "pillow",
-                "threads": 0,
-                "workers": 0,
-                "prefetch": 2,
+                **in_memory.data(),
             },
-            "view": {"train": {"kind": "whole"}, "evaluation": {"kind": "whole"}},
-            "colour": {
-                "brightness": 0.0,
-                "contrast": 0.0,
-                "saturation": 0.0,
-                "hue": 0.0,
-                "lighting": 0.0,
-                "clip": False,
-            },
+            "view": in_memory.VIEW,
+            "colour": in_memory.COLOUR,
             "preprocessing": {"mean": "pixel", "deviation": "scalar", "whitening": "none"},
             "augmentation": {"crop_padding": 1, "crop_fill": "zero", "flip": False},
             "loss": {"label_smoothing": 0.1, "auxiliary_weight": 0.0},

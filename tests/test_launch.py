@@ -61,7 +61,13 @@ def test_a_mistake_is_one_line_on_stderr(arguments, message, capsys):
 
 def test_list_shows_networks_data_sets_and_experiments(capsys):
     _, out, _ = run(capsys, "list")
-    for word in ("wide_resnet", "fashion_mnist", "experiments/resnet/cifar10.py", "plain"):
+    for word in (
+        "wide_resnet",
+        "fashion_mnist",
+        "experiments/resnet/cifar10.py",
+        "plain",
+        "table_6",
+    ):
         assert word in out
 
 

@@ -23,11 +23,21 @@ def add_run(add) -> None:
 
 
 def load_config(arguments: argparse.Namespace) -> ConfigDict:
-    """The config that the arguments name; experiments are found from anywhere."""
+    """The config that the arguments name."""
+    return cnn_jax.load_config(experiment(arguments), arguments.overrides)
+
+
+def experiment(arguments: argparse.Namespace) -> str:
+    """`FILE[:variant]` of the arguments; experiments are found from anywhere."""
     file, _, _ = arguments.config.partition(":")
     elsewhere = not Path(file).exists() and (arguments.home / file).exists()
-    here = f"{arguments.home}/" if elsewhere else ""
-    return cnn_jax.load_config(here + arguments.config, arguments.overrides)
+    return f"{arguments.home}/{arguments.config}" if elsewhere else arguments.config
+
+
+def experiment_name(arguments: argparse.Namespace) -> str:
+    """It as the name of a folder, by default below runs/."""
+    name = arguments.config.removeprefix("experiments/").replace(".py", "")
+    return "".join(c if c.isalnum() else "-" for c in name)
 
 
 def positive(text: str) -> int:

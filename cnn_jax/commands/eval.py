@@ -172,8 +172,8 @@ def read_weights(path: Path, subject) -> dict[str, Any]:
     if not path.is_file():
         raise errors.UserError(f"no file {path}")
     if archive.is_archive(path):
-        return read.checked(path, subject.model, subject.size, archive.read(path).variables)
-    return read.variables(path, subject.model, subject.size)
+        return read.checked(path, subject.model, subject.image_shape, archive.read(path).variables)
+    return read.variables(path, subject.model, subject.image_shape)
 
 
 def show(

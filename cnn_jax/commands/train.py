@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cnn_jax.commands.arguments import add_config, load_config, positive
+from cnn_jax.commands.arguments import add_config, experiment_name, load_config, positive
 
 
 def add_arguments(add) -> None:
@@ -35,8 +35,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     # Where a checkpoint cannot be written, Orbax's threads complain once more of each other.
     sys.unraisablehook = lambda _: None
     config = load_config(arguments)
-    name = arguments.config.removeprefix("experiments/").replace(".py", "")
-    workdir = arguments.workdir or Path("runs") / "".join(c if c.isalnum() else "-" for c in name)
+    workdir = arguments.workdir or Path("runs") / experiment_name(arguments)
     given = (arguments.coordinator, arguments.process_id, arguments.num_processes)
     where = processes.address(*given)
     if where:

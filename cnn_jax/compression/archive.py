@@ -91,7 +91,7 @@ def write(path: str | os.PathLike, arrays: Mapping[str, Any], about: Mapping[str
             entries.append([name, shape, str(array.dtype)])
             floats.append(_bits(array))
         if symbols is not None:
-            kernels.append(np.asarray(symbols).transpose(_order(shape)).reshape(_matrix(shape)))
+            kernels.append(np.asarray(symbols).transpose(order(len(shape))).reshape(_matrix(shape)))
     header = json.dumps({"about": dict(about), "arrays": entries}, separators=(",", ":"))
     packed = zlib.compress(header.encode(), 9)
     body = struct.pack("<I", len(packed)) + packed + _planes(floats) + coder.encode(kernels)
@@ -187,8 +187,8 @@ def _array(entry: list, bits: np.ndarray, kernels) -> Any:
         return bits.view(np.float32).reshape(shape)
     if coding == "float16":
         return bits.astype(np.uint16).view(np.float16).reshape(shape)
-    order = _order(shape)
-    symbols = next(kernels).reshape([shape[i] for i in order]).transpose(np.argsort(order))
+    axes = order(len(shape))
+    symbols = next(kernels).reshape([shape[i] for i in axes]).transpose(np.argsort(axes))
     if coding == "step":
         return Steps(symbols, bits.view(np.float32)[0])
     values = _unordered(np.cumsum(bits, dtype=np.uint32))
@@ -221,16 +221,16 @@ def _nested(flat: Mapping[str, np.ndarray]) -> dict:
     return tree
 
 
-def _order(shape: list[int]) -> list[int]:
+def order(dimensions: int) -> list[int]:
     """Flax's [height, width, in, out] or [in, out] as [out, in, height, width], [out, in]."""
-    axes = list(range(len(shape)))
-    return axes[:-3:-1] + axes[:-2] if len(axes) > 1 else axes
+    axes = list(range(dimensions))
+    return axes[:-3:-1] + axes[:-2] if dimensions > 1 else axes
 
 
 def _matrix(shape: list[int]) -> tuple[int, ...]:
     """The shape as the coder sees it: [out, in, height, width], of any number of axes."""
     if len(shape) == 4:
-        return tuple(shape[i] for i in _order(shape))
+        return tuple(shape[i] for i in order(4))
     if len(shape) < 2:
         return (math.prod(shape), 1, 1, 1)
     return (shape[-1], shape[-2], math.prod(shape[:-2]), 1)

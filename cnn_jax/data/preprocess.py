@@ -26,7 +26,8 @@ CAFFE_MEAN = (123.0, 117.0, 104.0)  # of Caffe's files, where it stands in the o
 INCEPTION = (127.5,) * 3  # as mean and as deviation: values from -1 to 1
 
 CONSTANT_MEANS = {"imagenet": IMAGENET_MEAN, "caffe_bgr": CAFFE_MEAN, "inception": INCEPTION}
-CONSTANT_DEVIATIONS = {"imagenet": IMAGENET_DEVIATION, "inception": INCEPTION}
+UNIT = (255.0,)  # as deviation alone: values from 0 to 1, of any number of channels
+CONSTANT_DEVIATIONS = {"imagenet": IMAGENET_DEVIATION, "inception": INCEPTION, "unit": UNIT}
 WHITENINGS = ("none", "zca")
 # Of [H, W, C], the axes that a computed statistic goes over, beside the images.
 MEAN_AXES = {"channel": (0, 1), "pixel": ()}
@@ -70,8 +71,8 @@ def fit(train: Split, *, mean: str, deviation: str, whitening: str) -> Preproces
       train: the training split; no other data is looked at.
       mean: "none", of each "channel" or of each "pixel", or a constant of RGB images, "imagenet",
         "inception", or "caffe_bgr", with which the channels come in the order BGR.
-      deviation: "none", of each "channel", of each "pixel", or one "scalar", or a constant of RGB
-        images, "imagenet" or "inception".
+      deviation: "none", of each "channel", of each "pixel", or one "scalar", or a constant:
+        "imagenet" or "inception" of RGB images, or "unit", 255.
       whitening: "none", or "zca", which needs mean and deviation "none": it has its own.
     """
     images = train.images

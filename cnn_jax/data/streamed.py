@@ -12,7 +12,7 @@ from cnn_jax import errors
 from cnn_jax.data import decode, sources, tfds_source, views
 from cnn_jax.data.dataset import has_validation, stratified
 from cnn_jax.data.sources import FakeSource, Source
-from cnn_jax.data.streaming import Images, Reading
+from cnn_jax.data.streaming import Images, Reading, refused
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ class StreamedDataset:
             try:
                 return view(source.encoded(i), rng).shape
             except (decode.BadImage, OSError, errors.UserError) as error:
-                reason = f"{source.where(i)} ({errors.first_line(error)})"
+                what = f"cannot decode the image {source.where(i)} ({errors.first_line(error)})"
                 if self.on_error == "raise":
-                    break
-        raise errors.UserError(f"cannot decode the image {reason}; replace or remove it")
+                    raise refused(what) from None
+        raise errors.UserError(f"none of {len(source):,} images can be decoded: {what}")
 
     def reading(self, process: int, processes: int) -> Reading:
         """For one of so many processes."""

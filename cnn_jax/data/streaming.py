@@ -123,11 +123,16 @@ class Images:
                 "--config.data.image_size=PIXELS"
             )
         if self.on_error == "raise":
-            raise errors.UserError(
-                f"{what}; replace or remove it, or go on without with --config.data.on_error=skip"
-            )
+            raise refused(what)
         bad[i] = what
         return None
+
+
+def refused(what: str) -> errors.UserError:
+    """What is said of an image that cannot be decoded, and is not to be skipped."""
+    return errors.UserError(
+        f"{what}; replace or remove it, or go on without with --config.data.on_error=skip"
+    )
 
 
 @dataclass(frozen=True)

@@ -34,24 +34,18 @@ FRAMES = ("whole", "centre", "squash")
 ATTEMPTS = 10
 
 
-def create(
-    *,
-    kind: str,
-    size: int,
-    filters: tuple[str, ...],
-    decoder: str,
-    dct_scaling: bool,
-    **options,
-) -> View:
+def create(*, kind: str, decoder: str, **options) -> View:
     """A view `(encoded, rng) -> uint8 [size, size, 3]`.
 
     Args:
+      decoder: "pillow", or "simplejpeg": the same pixels, faster.
       kind: "scale_crop" with the options `shorter_side` (least, greatest) in pixels and `frame`;
         "area_aspect" with `area` and `aspect`, (least, greatest) each, areas as shares of the
         image; "centre" with `resize`, in pixels, and `frame`.
+
+    Options of all kinds:
       size: side of the output, in pixels.
       filters: names of `FILTERS`; of several, one is drawn per image, as Inception's code does.
-      decoder: "pillow", or "simplejpeg": the same pixels, faster.
       dct_scaling: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where the window keeps at
         least `size` pixels a side: faster for large images, and not quite the same pixels.
 
@@ -61,23 +55,24 @@ def create(
     if kind not in WINDOWS:
         raise errors.unknown("view.kind", kind, WINDOWS)
     window, check = WINDOWS[kind]
-    takes = [name for name in inspect.signature(check).parameters if name != "size"]
+    takes = [*inspect.signature(check).parameters, "filters", "dct_scaling"]
     for name in options:
         if name not in takes:
             raise errors.unknown(f"option of the view {kind}", name, takes)
     if missing := [name for name in takes if name not in options]:
         raise errors.UserError(f"the view {kind} lacks its option {missing[0]!r}", 2)
+    filters, dct_scaling = options.pop("filters"), options.pop("dct_scaling")
     for name in filters or ("",):
         if name not in FILTERS:
             raise errors.unknown("filter in view.filters", name, FILTERS)
     decode.check(decoder)
-    if size < 1:
-        raise errors.UserError(f"view.size is {size}: it is a number of pixels, 1 or more")
-    check(size=size, **options)
+    if options["size"] < 1:
+        raise errors.UserError(f"view.size is {options['size']}: a number of pixels, 1 or more")
+    check(**options)
     return functools.partial(
         render,
-        window=functools.partial(window, size=size, **options),
-        size=size,
+        window=functools.partial(window, **options),
+        size=options["size"],
         filters=tuple(FILTERS[name] for name in filters),
         decoder=decoder,
         dct_scaling=dct_scaling,

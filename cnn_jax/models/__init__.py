@@ -8,6 +8,7 @@ import flax.linen as nn
 
 from cnn_jax import errors
 from cnn_jax.models.alexnet import AlexNet
+from cnn_jax.models.bn_inception import BNInception
 from cnn_jax.models.cifar_resnet import CifarResNet
 from cnn_jax.models.googlenet import GoogLeNet
 from cnn_jax.models.inception_v3 import InceptionV3
@@ -18,6 +19,7 @@ from cnn_jax.models.wide_resnet import WideResNet
 
 FAMILIES = {
     "alexnet": AlexNet,
+    "bn_inception": BNInception,
     "cifar_resnet": CifarResNet,
     "googlenet": GoogLeNet,
     "inception_v3": InceptionV3,

@@ -10,94 +10,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from cnn_jax import errors
+from cnn_jax.models.convolution import conv_general_dilated
 
 Array = jax.Array
 
 # --- convolution -------------------------------------------------------------------------------
-
-_CANONICAL = ("NHWC", "HWIO", "NHWC")
-
-
-def conv_general_dilated(
-    images: Array,
-    kernel: Array,
-    window_strides,
-    padding,
-    lhs_dilation=None,
-    rhs_dilation=None,
-    dimension_numbers=None,
-    feature_group_count: int = 1,
-    precision=None,
-) -> Array:
-    """`lax.conv_general_dilated`, with gradients that stay fast inside a loop on CPU.
-
-    Accelerators get the plain `lax` convolution, whose gradients their libraries recognise. XLA:CPU
-    runs a convolution in a loop body (`lax.scan`) by a naive kernel unless it is in canonical
-    layout, and JAX's own gradients are not: jax-ml/jax#12868. There the gradients are written out
-    below. Grouped and dilated convolutions always take the plain path.
-    """
-    plain = functools.partial(
-        lax.conv_general_dilated,
-        lhs_dilation=lhs_dilation,
-        rhs_dilation=rhs_dilation,
-        dimension_numbers=dimension_numbers,
-        feature_group_count=feature_group_count,
-        precision=precision,
-    )
-    dilated = any(d != 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
-    if jax.default_backend() != "cpu" or feature_group_count != 1 or dilated or kernel.ndim != 4:
-        return plain(images, kernel, window_strides, padding)
-    if isinstance(padding, str):
-        padding = lax.padtype_to_pads(images.shape[1:3], kernel.shape[:2], window_strides, padding)
-    padding = tuple(tuple(pair) for pair in padding)
-    return _canonical_conv(images, kernel, tuple(window_strides), padding, precision)
-
-
-def _conv(x, kernel, strides, padding, precision, **dilation):
-    return lax.conv_general_dilated(
-        x, kernel, strides, padding, dimension_numbers=_CANONICAL, precision=precision, **dilation
-    )
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _canonical_conv(x, kernel, strides, padding, precision):
-    return _conv(x, kernel, strides, padding, precision)
-
-
-def _canonical_conv_forward(x, kernel, strides, padding, precision):
-    return _conv(x, kernel, strides, padding, precision), (x, kernel)
-
-
-def _canonical_conv_backward(strides, padding, precision, residuals, dy):
-    x, kernel = residuals
-    # XLA:CPU would otherwise fuse the whole chain of residual additions into the transposes of `x`,
-    # once for each block of a stage. The barriers count where `training.compiler` keeps them alive.
-    x, dy = lax.optimization_barrier((x, dy))
-    spread = [s * (n - 1) + 1 for s, n in zip(strides, dy.shape[1:3], strict=True)]
-    dims = list(zip(x.shape[1:3], kernel.shape[:2], padding, spread, strict=True))
-
-    # Input gradient: dy, dilated by the stride, with the kernel turned round, in and out swapped.
-    dx = _conv(
-        dy,
-        jnp.flip(kernel, (0, 1)).swapaxes(2, 3),
-        (1, 1),
-        [(k - 1 - low, n + low - d) for n, k, (low, _), d in dims],
-        precision,
-        lhs_dilation=strides,
-    )
-    # Kernel gradient: x as [C, H, W, N] with dy as the kernel [H, W, N, O], dilated by the stride.
-    dkernel = _conv(
-        x.transpose(3, 1, 2, 0),
-        dy.transpose(1, 2, 0, 3),
-        (1, 1),
-        [(low, k - 1 + d - n - low) for n, k, (low, _), d in dims],
-        precision,
-        rhs_dilation=strides,
-    ).transpose(1, 2, 0, 3)
-    return dx, dkernel
-
-
-_canonical_conv.defvjp(_canonical_conv_forward, _canonical_conv_backward)
 
 Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)
 

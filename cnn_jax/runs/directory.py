@@ -116,6 +116,18 @@ class RunDirectory:
         write_whole(self.path / "status.json", json.dumps({"status": status, **facts}) + "\n")
 
 
+def is_open(path: Path) -> bool:
+    """Whether a process trains in this directory at the moment."""
+    try:
+        with (path / ".lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
 def read_status(path: Path) -> dict:
     """What `set_status` wrote last; {"status": "new"} where it never did."""
     try:

@@ -172,7 +172,11 @@ class Run:
 
 
 def load_run(path: str | Path) -> Run:
-    """Opens the run in a directory; raises `UserError` where there is none."""
+    """Opens the run in a directory, or a compressed network; `UserError` where there is none."""
+    if Path(path).is_file():
+        from cnn_jax.runs.compressed import CompressedRun
+
+        return CompressedRun(path)
     return Run(path)
 
 

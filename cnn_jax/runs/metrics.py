@@ -70,6 +70,18 @@ def read(directory: Path) -> list[dict]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
+def tail(directory: Path, size: int = 2**16) -> list[dict]:
+    """The lines that begin in the last `size` bytes: of a long run, what is new."""
+    path = directory / "metrics.jsonl"
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - size))
+        text = file.read()
+        whole = text.splitlines(keepends=True)[1 if file.tell() > size else 0 :]
+    return [json.loads(line) for line in whole if line.endswith(b"\n")]
+
+
 def reproducible(directory: Path) -> bytes:
     """`metrics.jsonl` without the wall clock: equal, byte for byte, in two runs of a config."""
     rows = [{k: v for k, v in line.items() if k not in WALL_CLOCK} for line in read(directory)]

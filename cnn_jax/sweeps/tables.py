@@ -24,3 +24,4 @@ class Table(NamedTuple):
     statistic: str  # which of "median", "mean", "best" of several seeds the paper prints
     rows: Callable[[], Iterator[Row]]
     axis: str | None = None  # the config field on the figure's x axis; None: a bar for each row
+    tolerance: float = 0.5  # around what is printed, in its unit: within it counts as reproduced

@@ -51,6 +51,8 @@ def make_evaluate(
 def evaluate_run(run: Run, step: int, split: str, path: str | None) -> dict[str, float]:
     """Evaluates a checkpoint of a run; `path` is where the data is now, None where it was."""
     config = run.config.copy_and_resolve_references()
+    if "data" not in config:
+        raise errors.UserError(f"{run.path} was made from weights alone and names no data set")
     if path is not None:
         config.data.path = path
     try:

@@ -29,21 +29,30 @@ Evaluate = Callable[[Any], dict[str, float]]
 
 
 def create_inputs(
-    config: ConfigDict, dataset: data.Dataset | None, mesh: Mesh
+    config: ConfigDict, dataset: data.Dataset | data.StreamedDataset | None, mesh: Mesh
 ) -> "ResidentInputs | StreamedInputs":
-    """What the groups `data`, `view` and `preprocessing` describe, or `dataset` in its place."""
+    """What the groups `data`, `view` and `preprocessing` describe.
+
+    Args:
+      dataset: takes the place of the group `data`; one in memory also of the views.
+    """
+    check_view(config.view)
     if dataset is None:
         dataset = configs.call(data.open, "data", config.data)
-        check_view(config.view)
-        if isinstance(dataset, data.StreamedDataset):
-            return StreamedInputs(config, dataset, mesh)
-        for field in ("train", "evaluation"):
-            if (kind := config.view[field].kind) != "whole":
-                raise errors.UserError(
-                    f"view.{field}.kind {kind!r} is cut out of a stream: set data.storage to "
-                    "'stream', or the view to 'whole'"
-                )
-    return ResidentInputs(config, dataset, mesh)
+        if isinstance(dataset, data.Dataset):
+            check_whole(config.view)
+    is_stream = isinstance(dataset, data.StreamedDataset)
+    return (StreamedInputs if is_stream else ResidentInputs)(config, dataset, mesh)
+
+
+def check_whole(view: ConfigDict) -> None:
+    """Raises `UserError` for a view that data in memory has not."""
+    for field in ("train", "evaluation"):
+        if (kind := view[field].kind) != "whole":
+            raise errors.UserError(
+                f"view.{field}.kind {kind!r} is cut out of a stream: set data.storage to "
+                "'stream', or the view to 'whole'"
+            )
 
 
 def check_view(view: ConfigDict) -> None:

@@ -15,6 +15,7 @@ from cnn_jax import config as configs
 from cnn_jax import data, errors, models
 from cnn_jax.data import augment, colour
 from cnn_jax.training import (
+    compress,
     ema,
     losses,
     optimizers,
@@ -78,6 +79,16 @@ def build(
     classes = len(inputs.class_names)
     model = configs.call(models.create, "model", config.model, num_classes=classes)
     learning_rate, optimizer = make_optimizer(config, plan)
+    stage = None
+    if "compression" in config:
+        stage = configs.call(
+            compress.create,
+            "compression",
+            config.compression,
+            optimizer=optimizer,
+            steps_per_epoch=plan.steps_per_epoch,
+        )
+        optimizer = stage.optimizer
     precise = configs.call(precision.create, "precision", config.precision)
     create_state = functools.partial(
         state.create_state, model, optimizer, inputs.image_shape, config.ema.decay > 0
@@ -102,6 +113,10 @@ def build(
         taken = inputs.take(first_step, count, train_state)
         return members.train_steps(train_state, inputs.data, taken)
 
+    def start():
+        state = members.create_state()
+        return members.join([stage.begin(own) for own in members.split(state)]) if stage else state
+
     evaluated = {*config.evaluation.splits, *{"test"}.intersection(inputs.splits)}
     return Program(
         model=model,
@@ -111,7 +126,7 @@ def build(
         train_step=precise(make_step(lambda params: params)),
         train_steps=members.train_steps,
         inputs=inputs,
-        create_state=members.create_state,
+        create_state=start,
         state_template=members.template,
         run_steps=run_steps,
         split=members.split,
@@ -172,4 +187,5 @@ def make_train_step(
         average=configs.call(ema.create, "ema", config.ema) if config.ema.decay else None,
         parts=plan.parts,
         gather=gather,
+        measure=compress.measure if "compression" in config else lambda params: {},
     )

@@ -77,6 +77,7 @@ def make_train_step(
     average: Callable[[Any, Any, Array], Any] | None = None,
     parts: int = 1,
     gather: Callable[[Any], Any] = lambda params: params,
+    measure: Callable[[Any], dict[str, Array]] = lambda params: {},
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
     """Augment, forward, loss, gradient, update, average; metrics are means over the batch.
 
@@ -85,6 +86,7 @@ def make_train_step(
       parts: the gradient is the mean of those of so many parts of the batch, one after the other
         (Caffe's `iter_size`): less memory, and batch norm sees the examples of a part only.
       gather: brings sharded parameters together for the forward pass.
+      measure: more metrics, of the parameters after the update.
     """
 
     def gradient_of(state, batch, dropout_key):
@@ -135,6 +137,7 @@ def make_train_step(
         if average:
             ema = average(ema, {"params": params, "batch_stats": batch_stats}, state.step)
         state = TrainState(state.seed, state.step + 1, params, batch_stats, opt_state, ema)
+        metrics |= measure(params)
         return state, metrics | {"learning_rate_scale": plateau.scale(opt_state)}
 
     return train_step

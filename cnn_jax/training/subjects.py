@@ -40,6 +40,14 @@ class Subject(NamedTuple):
         """In the order of the logits."""
         return self.dataset.class_names
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the evaluation view."""
+        images = self.dataset.splits["train"]
+        is_stored = isinstance(self.dataset, data.Dataset)
+        channels = images.images.shape[-1] if is_stored else images.channels
+        return self.size, self.size, channels
+
     def examples(self, split: str | None) -> tuple[str, Examples]:
         """A split by name; None is "test", or the only one that there is."""
         splits = list(self.dataset.splits)
@@ -49,7 +57,7 @@ class Subject(NamedTuple):
         images = self.dataset.splits[chosen]
         if isinstance(self.dataset, data.Dataset):
             images = ArraySource(chosen, images)
-        mode = "L" if images.channels == 1 else "RGB"
+        mode = "L" if self.image_shape[-1] == 1 else "RGB"
         return chosen, Examples(images, mode, self.config.data.on_error)
 
     def protocol(self, name: str, sizes: dict[str, Any], **options: Any) -> Protocol:
@@ -103,7 +111,7 @@ class ArraySource(ArrayExamples):
 
     def __init__(self, name: str, split: data.Split):
         super().__init__(split.images, split.labels, name)
-        self.channels, self.where = split.images.shape[-1], self.identity
+        self.where = self.identity
 
 
 def of_run(run: Run, overrides: list[str]) -> Subject:

@@ -70,3 +70,20 @@ def forward(model, variables, image, train: bool):
         variables,
         image,
     )
+
+
+def outputs_at(name: str, size: int, **options) -> dict[str, tuple[int, ...]]:
+    """Output shape, without the batch, of the modules that stand directly in a network."""
+    seen = {}
+
+    def note(call, arguments, keywords, context):
+        output = call(*arguments, **keywords)
+        if context.method_name == "__call__" and len(context.module.path) == 1:
+            seen[context.module.path[0]] = output.shape[1:]
+        return output
+
+    model = models.create(name, num_classes=10, **options)
+    image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    with nn.intercept_methods(note):
+        jax.eval_shape(model.init, jax.random.key(0), image)
+    return seen

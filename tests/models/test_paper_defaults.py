@@ -17,6 +17,7 @@ NORMALISED = [
     ("wide_resnet", 32, {"depth": 10, "width": 2}),
     ("googlenet", 64, {"variant": "torchvision"}),
     ("inception_v3", 75, {}),
+    ("bn_inception", 64, {}),
     ("vgg", 32, {"depth": 11, "batch_norm": True}),
 ]
 
@@ -47,7 +48,10 @@ def test_the_group_size_reaches_every_batch_norm(name, size, options):
 # Torch's momentum of 0.1 is 0.9 here. The released Inception-v3 has its own.
 @pytest.mark.parametrize(("name", "size", "options"), NORMALISED)
 def test_epsilon_and_momentum_of_the_batch_norms(name, size, options):
-    expected = {"inception_v3": (0.001, 0.9997), "googlenet": (0.001, 0.9)}.get(name, (1e-5, 0.9))
+    slim = (0.001, 0.9997)
+    expected = {"inception_v3": slim, "bn_inception": slim, "googlenet": (0.001, 0.9)}.get(
+        name, (1e-5, 0.9)
+    )
     found = batch_norms(name, size, **options)
     assert {(norm.epsilon, norm.momentum) for norm in found} == {expected}
 

@@ -1,0 +1,115 @@
+"""How large a run is, and how long it will take here: measured from a few steps of its network."""
+
+import json
+import math
+import time
+from typing import NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+from cnn_jax import config as configs
+from cnn_jax import data, models
+from cnn_jax.analysis import summary
+from cnn_jax.bench import fake
+from cnn_jax.data.published import COUNTS
+from cnn_jax.errors import UserError
+from cnn_jax.training import program
+from cnn_jax.training.plan import Plan
+
+# Steps are timed one by one where a whole program of them would take longer.
+PROGRAM_SECONDS = 5.0
+FORWARD = 1 / 3  # of the time of a training step
+# What a step costs depends on these alone.
+COSTLY = (
+    *("model", "data", "view", "colour", "augmentation"),
+    *("loss", "optimizer", "ema", "precision", "parallel"),
+)
+
+
+class Size(NamedTuple):
+    """What a run computes, without any time."""
+
+    parameters: int
+    multiply_adds: int  # of a forward pass of one image
+    steps: int
+    evaluated: int  # images, in all its evaluations
+
+
+class Estimates:
+    """Reads each data set and measures each network once, however many runs have it."""
+
+    def __init__(self):
+        self._datasets: dict[str, tuple[data.Dataset | data.StreamedDataset, dict[str, int]]] = {}
+        self._speeds: dict[str, tuple[float, float]] = {}
+
+    def size(self, config: ConfigDict) -> Size:
+        """Raises `UserError` where the config or its data cannot be."""
+        dataset, counts = self._data(config)
+        model = configs.call(
+            models.create, "model", config.model, num_classes=len(dataset.class_names)
+        )
+        layers = summary.layers_of(model, data.image_shape(dataset, config.view.train.to_dict()))
+        plan = Plan.create(config, counts["train"])
+        evaluations = math.ceil(plan.total_steps / plan.evaluate_every)
+        images = evaluations * sum(counts.get(split, 0) for split in plan.splits)
+        return Size(
+            parameters=sum(layer.parameters for layer in layers),
+            multiply_adds=sum(layer.multiply_adds for layer in layers),
+            steps=plan.total_steps,
+            evaluated=images if "test" in plan.splits else images + counts.get("test", 0),
+        )
+
+    def seconds(self, config: ConfigDict) -> float:
+        """Of the whole run, with compilation, on the devices that this process has."""
+        size = self.size(config)
+        start, step = self._speed(config)
+        image = FORWARD * step / config.training.batch_size
+        return start + size.steps * step + size.evaluated * image
+
+    def _data(
+        self, config: ConfigDict
+    ) -> tuple[data.Dataset | data.StreamedDataset, dict[str, int]]:
+        """The data set and the size of its splits; random images where the files are not here."""
+        key = json.dumps(config.data.to_dict())
+        if key not in self._datasets:
+            try:
+                dataset = configs.call(data.open, "data", config.data)
+                counts = {name: len(split.labels) for name, split in dataset.splits.items()}
+            except UserError:
+                counts = COUNTS.get(config.data.name)
+                if counts is None or config.data.name not in fake.SHAPES:
+                    raise
+                shape = fake.shape_of(config, None, None)
+                dataset = fake.dataset(*shape, config.training.batch_size)
+            self._datasets[key] = dataset, counts
+        return self._datasets[key]
+
+    def _speed(self, config: ConfigDict) -> tuple[float, float]:
+        """Seconds until the first step is done, and of each step after it."""
+        groups = {name: config[name].to_dict() for name in COSTLY}
+        how = (config.training.batch_size, config.training.accumulate)
+        key = json.dumps([groups, how])
+        if key not in self._speeds:
+            begin = time.perf_counter()
+            built = program.build(config, self._data(config)[0])
+            state, values = built.run_steps(built.create_state(), 0, 1)
+            jax.block_until_ready(values)
+            start = time.perf_counter() - begin
+            state, step = timed(built, state, 1)
+            _, count = next(built.plan.dispatches(0))
+            if count > 1 and count * step < PROGRAM_SECONDS:
+                state, values = built.run_steps(state, 0, count)
+                jax.block_until_ready(values)
+                state, step = timed(built, state, count)
+            built.inputs.close()
+            self._speeds[key] = start, step
+        return self._speeds[key]
+
+
+def timed(built: program.Program, state, count: int) -> tuple:
+    """The state after a program of so many steps, compiled before, and the seconds of each."""
+    begin = time.perf_counter()
+    state, values = built.run_steps(state, 0, count)
+    jax.block_until_ready(values)
+    return state, (time.perf_counter() - begin) / count

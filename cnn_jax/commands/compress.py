@@ -1,0 +1,158 @@
+"""Compresses a trained network into one small file, which `eval` and `predict` take as a run."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import cnn_jax
+from cnn_jax import models
+from cnn_jax.commands.arguments import positive
+from cnn_jax.compression import archive, network, report, share
+from cnn_jax.compression.calibrate import Calibration
+from cnn_jax.data import preprocess
+from cnn_jax.data.folder import decode
+from cnn_jax.errors import UserError
+from cnn_jax.interop import deep_compression
+
+IMAGES = (".jpg", ".jpeg", ".png", ".webp")
+BATCH = 25
+
+
+class Source(NamedTuple):
+    """A trained network, and all that its file should tell."""
+
+    model: Any
+    variables: dict[str, Any]
+    preprocessing: preprocess.Preprocessing
+    about: dict[str, Any]  # config, class_names, num_classes, image_shape
+
+
+def add_arguments(add) -> None:
+    """What, into which file, and how small."""
+    add("source", type=Path, metavar="RUN_OR_WEIGHTS", help="a run, or the authors' .net file")
+    add("--out", type=Path, required=True, metavar="FILE", help="the file to write")
+    add("--lossless", action="store_true", help="keep every value exactly")
+    add("--bits", type=positive, metavar="B", help="share 2^B values per layer by k-means")
+    add("--initialisation", default="linear", choices=share.INITIALISATIONS, help="of k-means")
+    add("--quality", type=float, default=7.0, help="steps by rate and distortion; default 7")
+    add("--images", type=Path, metavar="FOLDER", help="to calibrate with, labels are not read")
+    add("--count", type=positive, default=100, metavar="N", help="how many of them; default 100")
+    add("--step", default="last", help="checkpoint of a run: last, best, or a number")
+    add("--split", metavar="NAME", help="errors of a run on this split, before and after")
+    add("--data", metavar="PATH", help="where the run's data is now; default where it was")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> None:
+    """Writes the file; prints the table of its layers, and its size."""
+    if arguments.lossless and arguments.bits:
+        raise UserError("--lossless and --bits exclude each other", 2)
+    if not arguments.out.absolute().parent.is_dir():
+        raise UserError(f"no folder {arguments.out.parent} to write {arguments.out.name} into")
+    source = open_source(arguments)
+    arrays = compressed(arguments, source)
+    own = {name: value for name, value in vars(source.preprocessing).items() if value is not None}
+    arrays |= {f"preprocessing/{name}": np.float32(value) for name, value in own.items()}
+    size = archive.write(arguments.out, arrays, source.about)
+    plain = sum(4 * values.size for values in network.flatten(source.variables).values())
+    console.print(layer_table(report.rows(arrays)))
+    console.print(
+        f"{arguments.out}: {size:,} bytes, {size / 1e6:.3f} MB, {size / 2**20:.3f} MiB; "
+        f"{plain / size:.1f} times smaller than float32",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if arguments.split:
+        console.print(error_table(arguments))
+
+
+def open_source(arguments: argparse.Namespace) -> Source:
+    """A run, a compressed file, or the authors' SqueezeNet."""
+    if arguments.source.suffix == ".net":
+        return squeezenet(arguments.source)
+    opened = cnn_jax.load_run(arguments.source)
+    about = {
+        "config": opened.config.to_dict(),
+        "class_names": list(opened.class_names),
+        "num_classes": len(opened.class_names),
+        "image_shape": list(opened.image_shape),
+    }
+    variables = opened.variables(opened.find_step(arguments.step))
+    return Source(opened.model, variables, opened.preprocessing, about)
+
+
+def squeezenet(path: Path) -> Source:
+    """The authors' network, for images in RGB: their own are BGR, so conv1 is turned round."""
+    settings = {"name": "squeezenet", "version": "1.0", "conv10_padding": 1}
+    config = {"model": models.options("squeezenet") | settings}
+    about = {"config": config, "class_names": None, "num_classes": 1000}
+    options = {name: value for name, value in config["model"].items() if name != "name"}
+    variables = deep_compression.read(path)
+    conv1 = variables["params"]["conv1"]
+    conv1["kernel"] = np.ascontiguousarray(conv1["kernel"][:, :, ::-1])
+    return Source(
+        models.create("squeezenet", num_classes=1000, **options),
+        variables,
+        preprocess.Preprocessing(np.float32([123, 117, 104]), np.ones(1, np.float32), None),
+        about | {"image_shape": [227, 227, 3]},
+    )
+
+
+def compressed(arguments: argparse.Namespace, source: Source) -> dict[str, Any]:
+    """The arrays of the file."""
+    if arguments.lossless:
+        return network.lossless(source.variables)
+    if arguments.bits:
+        return network.shared(source.variables, arguments.bits, arguments.initialisation)
+    calibration = None
+    if arguments.images:
+        images = read_images(arguments.images, arguments.count, source.about["image_shape"])
+        images = np.asarray(source.preprocessing(images))
+        batches = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
+        calibration = Calibration(source.model, source.variables, batches)
+    return network.in_steps(source.variables, 10.0**-arguments.quality, calibration)
+
+
+def read_images(folder: Path, count: int, shape: list[int]) -> np.ndarray:
+    """`count` images below a folder, evenly spread over its sorted files: uint8 [N, H, W, C]."""
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGES)
+    if not files:
+        raise UserError(f"no images ({', '.join(IMAGES)}) below {folder}")
+    height, width, channels = shape
+    chosen = files[:: max(1, len(files) // count)][:count]
+    mode = "L" if channels == 1 else "RGB"
+    return np.stack([decode(file, (height, width), mode) for file in chosen])
+
+
+def layer_table(rows: list[report.Row]) -> Table:
+    """Tables 2 to 5 of the paper."""
+    columns = ("weights", "kept", "code bits", "Huffman", "gap bits", "Huffman", "rate")
+    table = Table("layer", *columns)
+    for i, row in enumerate([*rows, report.total(rows)] if rows else []):
+        if i == len(rows):
+            table.add_section()
+        sizes = (row.codes, row.codes_huffman, row.gaps, row.gaps_huffman)
+        bits = (f"{size / max(row.entries, 1):.1f}" for size in sizes)
+        kept = f"{row.kept / max(row.weights, 1):.1%}"
+        table.add_row(row.layer, f"{row.weights:,}", kept, *bits, f"{row.rate:.1f}x")
+    return table
+
+
+def error_table(arguments: argparse.Namespace) -> Table:
+    """Errors of the run, and of the file as it is read back."""
+    from cnn_jax.training.evaluate import evaluate_run
+
+    table = Table("", "loss", "top-1 error", "top-5 error", title=f"{arguments.split} split")
+    for name, path, step in (
+        ("before", arguments.source, arguments.step),
+        ("after", arguments.out, "last"),
+    ):
+        opened = cnn_jax.load_run(path)
+        found = evaluate_run(opened, opened.find_step(step), arguments.split, arguments.data)
+        errors = [f"{found[k]:.2%}" if k in found else "" for k in ("top1_error", "top5_error")]
+        table.add_row(f"{name}, {os.fspath(path)}", f"{found['loss']:.4f}", *errors)
+    return table

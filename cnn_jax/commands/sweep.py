@@ -1,0 +1,133 @@
+"""Runs a table of a paper, or a grid over config fields: every row, with several seeds.
+
+Each run is `launch.py train` in DIR/ROW/seed-I, in a process of its own. What is done is not run
+again, and what was stopped goes on. When this process dies, the runs save and end.
+"""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from cnn_jax import config as configs
+from cnn_jax import errors
+from cnn_jax.commands.arguments import add_config, experiment, experiment_name, positive
+from cnn_jax.errors import UserError
+from cnn_jax.sweeps.sweep import Sweep, expand, only
+from cnn_jax.sweeps.tables import Table
+
+
+def add_arguments(add) -> None:
+    """Which table, how many seeds, where, and how many runs at a time."""
+    add_config(add)
+    add("--table", metavar="NAME", help="of the experiment's TABLES; :variant is added to each row")
+    grid = "every combination of these values; may be given again for another field"
+    add("--grid", action="append", default=[], metavar="FIELD=A,B", help=grid)
+    add(
+        "--only", action="append", default=[], metavar="ROW", help="this row alone; may be repeated"
+    )
+    add("--seeds", type=positive, default=1, metavar="N", help="runs of each row; default 1")
+    add("--workdir", type=Path, metavar="DIR", help="default runs/EXPERIMENT-TABLE")
+    parallel = "runs at a time; default one for each GPU, else one"
+    add("--parallel", type=positive, metavar="N", help=parallel)
+    dry = "runs nothing: prints the runs, their size, and the time that they will take"
+    add("--dry_run", action="store_true", help=dry)
+    add("--no_estimate", action="store_true", help="with --dry_run: measures no time")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> None:
+    """Trains what is left to train, and tells how it went."""
+    from cnn_jax.sweeps import devices, local
+    from cnn_jax.sweeps.live import LiveTable
+    from cnn_jax.sweeps.sweep import write
+
+    sweep = find(arguments)
+    places = devices.places(arguments.parallel)
+    if arguments.dry_run:
+        dry_run(sweep, len(places), not arguments.no_estimate, console)
+        return
+    with local.alone_in(sweep.workdir):
+        write(sweep)
+        children = local.Children(sweep.runs, arguments.home / "launch.py")
+        with LiveTable(children, console) as live:
+            local.train(children, places, live.show)
+    report(sweep, children, console)
+
+
+def find(arguments: argparse.Namespace) -> Sweep:
+    """The runs that the arguments ask for.
+
+    Raises `UserError` where they ask for none, or for what the experiment does not have.
+    """
+    file, _, variant = experiment(arguments).partition(".py:")
+    file = file if file.endswith(".py") else f"{file}.py"
+    if bool(arguments.table) == bool(arguments.grid):
+        raise UserError("name --table=NAME, or --grid FIELD=A,B; `launch.py list` shows tables", 2)
+    if arguments.grid:
+        from cnn_jax.sweeps import grid
+
+        table, name, added = grid.table(arguments.grid, variant), "grid", ""
+    else:
+        table, name, added = find_table(Path(file), arguments.table), arguments.table, variant
+    workdir = arguments.workdir or Path("runs") / f"{experiment_name(arguments)}-{name}"
+    sweep = expand(file, table, workdir, arguments.seeds, added, arguments.overrides)
+    return only(sweep, arguments.only) if arguments.only else sweep
+
+
+def find_table(file: Path, name: str) -> Table:
+    """The table of that name in an experiment file."""
+    tables = getattr(configs.load_experiment(file), "TABLES", {})
+    if not tables:
+        raise UserError(f"{file} has no TABLES; sweep over its fields with --grid FIELD=A,B", 2)
+    if name not in tables:
+        raise errors.unknown(f"table of {file}", name, tables)
+    return tables[name]
+
+
+def dry_run(sweep: Sweep, parallel: int, measure: bool, console: Console) -> None:
+    """Prints a line for each row: what is different in it, its size, and the time of a run."""
+    from rich import table as rich
+
+    from cnn_jax.bench.estimate import Estimates
+    from cnn_jax.sweeps.live import duration
+    from cnn_jax.training import compiler
+
+    compiler.enable_cache()
+    estimates, total = Estimates(), 0.0
+    columns = ("row", "runs", "parameters", "multiply-adds", "steps", "a run takes", "paper")
+    table = rich.Table(*columns, title=sweep.facts["title"])
+    published = {row["name"]: row["published"] for row in sweep.facts["rows"]}
+    for name in dict.fromkeys(run.row for run in sweep.runs):
+        runs = [run for run in sweep.runs if run.row == name]
+        printed = ", ".join(f"{metric} {value}" for metric, value in published[name].items())
+        try:
+            with console.status(f"{name}: a few steps" if measure else name):
+                size = estimates.size(runs[0].config)
+                seconds = estimates.seconds(runs[0].config) if measure else None
+        except UserError as error:
+            table.add_row(name, str(len(runs)), str(error), "", "", "", printed)
+            continue
+        counts = (f"{count:,}" for count in (size.parameters, size.multiply_adds, size.steps))
+        takes = "" if seconds is None else duration(seconds)
+        total += (seconds or 0) * len(runs)
+        table.add_row(name, str(len(runs)), *counts, takes, printed)
+    console.print(table)
+    if total:
+        text = f"{len(sweep.runs)} runs, {parallel} at a time: about {duration(total / parallel)}"
+        console.print(f"{text}, from a few steps of each network on this machine", highlight=False)
+
+
+def report(sweep: Sweep, children, console: Console) -> None:
+    """What to do next; raises `UserError` where runs failed or diverged."""
+    console.print(
+        f"the runs are in {sweep.workdir}; beside the paper:\n"
+        f"  python launch.py report {sweep.workdir}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for state, code in (("failed", 1), ("stopped", 75), ("diverged", 3)):
+        names = [run.name for run, s in children.states.items() if s == state]
+        if names:
+            first = next(r for r, s in children.states.items() if s == state)
+            why = f"; {first.name}: {children.messages.get(first, '')}, see {first.log}"
+            raise UserError(f"{len(names)} of {len(children.states)} runs {state}{why}", code)

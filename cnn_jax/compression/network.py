@@ -1,0 +1,125 @@
+"""All arrays of a network as the archive keeps them: exact, shared, or in steps."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.traverse_util
+import numpy as np
+
+from cnn_jax.compression import archive, share, steps
+from cnn_jax.compression.calibrate import Calibration, Sensitivity
+
+MOST_SHARED = 4096  # values of a kernel that counts as shared already
+UNKNOWN_GAIN = 1.4e-4  # without images: a rate of 1e-7 gives steps of a tenth of the deviation
+RIDGE = 0.02  # of the mean second moment, which holds repaired weights to what they were
+FINER = 16  # so many times smaller than a kernel's are the steps of its bias
+
+
+def lossless(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Every value exactly: kernels of few different values as a codebook, the rest as float32."""
+    arrays = {}
+    for path, values in flatten(variables).items():
+        arrays[path] = values
+        if is_kernel(path):
+            shared = archive.codebook(values)
+            if len(shared.codebook) <= min(MOST_SHARED, values.size // 2):
+                arrays[path] = shared
+    return arrays
+
+
+def shared(variables: Mapping[str, Any], bits: int, initialisation: str) -> dict[str, Any]:
+    """Kernels of 2^bits shared values, the rest in half precision."""
+    return {
+        path: share.share(values, bits, initialisation) if is_kernel(path) else half(values)
+        for path, values in flatten(variables).items()
+    }
+
+
+def in_steps(
+    variables: Mapping[str, Any], rate: float, calibration: Calibration | None = None
+) -> dict[str, Any]:
+    """Kernels and their biases in steps, the rest in half precision.
+
+    With a calibration each layer also repairs what the quantised ones before it have changed.
+    Kernels that no image passes are taken to be as sensitive as their deviation says. `rate` is as
+    in `steps.quantise`.
+    """
+    flat = flatten(variables)
+    arrays = {path: half(values) for path, values in flat.items()}
+    changed = dict(flat)
+    passed = calibration.paths if calibration else []
+    for path in [*passed, *(path for path in flat if is_kernel(path) and path not in passed)]:
+        name = path.removesuffix("kernel") + "bias"
+        kernel, bias = flat[path], flat.get(name)
+        if path in passed:
+            tree = flax.traverse_util.unflatten_dict(changed, sep="/")
+            layer, targets = calibration.layer(path, tree)
+            kernel, bias = repaired(kernel, bias, layer, targets)
+        else:
+            layer = unknown(kernel)
+        found, left = kernel_in_steps(kernel, bias, layer, rate)
+        arrays[path], changed[path] = found, found.values()
+        if left is not None:
+            arrays[name], changed[name] = left, left.values()
+    return {path: arrays[path] for path in flat}
+
+
+def repaired(
+    kernel: np.ndarray, bias: np.ndarray | None, layer: Sensitivity, targets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The kernel and bias that come nearest to what the layer gave before, on what it sees now."""
+    axes = archive.order(kernel.ndim)
+    turned = kernel.transpose(axes)
+    matrix = turned.reshape(kernel.shape[-1], -1)
+    weights = np.concatenate(
+        [matrix, (np.zeros(len(matrix)) if bias is None else bias)[:, None]], 1
+    )
+    groups = weights.reshape(len(layer.moments), -1, weights.shape[-1])
+    if bias is None:  # the last column is no weight
+        layer = layer._replace(moments=layer.moments[:, :-1, :-1])
+        groups, targets = groups[..., :-1], targets[:, :-1]
+    ridge = RIDGE * steps.mean_square(layer.moments, bias is not None)
+    solved = np.linalg.solve(layer.moments + ridge, targets + ridge @ groups.swapaxes(1, 2))
+    solved = solved.swapaxes(1, 2).reshape(len(matrix), -1)
+    kernel = solved[:, : matrix.shape[1]].reshape(turned.shape).transpose(np.argsort(axes))
+    return kernel, None if bias is None else solved[:, -1]
+
+
+def kernel_in_steps(
+    kernel: np.ndarray, bias: np.ndarray | None, layer: Sensitivity, rate: float
+) -> tuple[archive.Steps, archive.Steps | None]:
+    """Flax's kernel [..., in, out] and bias [out] in steps."""
+    axes = archive.order(kernel.ndim)
+    turned = kernel.transpose(axes)
+    found, left = steps.quantise(turned.reshape(kernel.shape[-1], -1), bias, layer, rate)
+    symbols = found.symbols.reshape(turned.shape).transpose(np.argsort(axes))
+    if left is None:
+        return archive.Steps(symbols, found.step), None
+    # A bias sees 1 where a column sees the root of its moment.
+    seen = np.sqrt(np.diagonal(layer.moments, axis1=1, axis2=2)[:, :-1].mean())
+    step = np.float32(max(float(found.step) * seen / FINER, np.abs(left).max() / 2**16, 1e-20))
+    return archive.Steps(symbols, found.step), archive.Steps(np.rint(left / step).astype(int), step)
+
+
+def unknown(kernel: np.ndarray) -> Sensitivity:
+    """What is assumed of a layer that no image was seen by."""
+    outputs, columns = kernel.shape[-1], kernel.size // kernel.shape[-1]
+    gain = UNKNOWN_GAIN / max(float(kernel[kernel != 0].var()) if kernel.any() else 1.0, 1e-30)
+    return Sensitivity(np.eye(columns + 1)[None], np.full(outputs, gain))
+
+
+def flatten(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Arrays by path: "params/conv1/kernel"."""
+    flat = flax.traverse_util.flatten_dict(dict(variables), sep="/")
+    return {path: np.asarray(values) for path, values in flat.items()}
+
+
+def is_kernel(path: str) -> bool:
+    return path.startswith("params/") and path.endswith("/kernel")
+
+
+def half(values: np.ndarray) -> np.ndarray:
+    """float16 where its range is enough (a relative error of at most 2^-11), else float32."""
+    size = np.abs(values[values != 0])
+    fits = not size.size or (size.max() < 6e4 and size.min() > 6.2e-5)
+    return values.astype(np.float16 if fits else np.float32)

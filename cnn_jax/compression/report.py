@@ -1,0 +1,69 @@
+"""The tables of Han et al. (2016), 2 to 5: what each layer costs, stage by stage."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cnn_jax.compression import archive, huffman, positions
+
+INDEX_BITS = 4  # of a gap, as for AlexNet (Table 4) and in the released SqueezeNet
+
+
+class Row(NamedTuple):
+    """A layer, or the sum of several; sizes in bits, without codebooks, biases and the like."""
+
+    layer: str
+    weights: int
+    kept: int  # that are not 0
+    entries: int  # stored: those, and the fillers of gaps that are too long
+    codes: float  # P+Q: entries times the bits of a code
+    codes_huffman: float
+    gaps: float
+    gaps_huffman: float
+
+    @property
+    def rate(self) -> float:
+        """How many times smaller than float32 after all stages."""
+        return 32 * self.weights / max(self.codes_huffman + self.gaps_huffman, 1)
+
+
+def rows(arrays: Mapping[str, Any]) -> list[Row]:
+    """A row for each kernel that is shared or in steps."""
+    coded = archive.Steps | archive.Codebook
+    return [
+        _row(path.removeprefix("params/").removesuffix("/kernel"), array.symbols)
+        for path, array in arrays.items()
+        if isinstance(array, coded) and path.endswith("/kernel")
+    ]
+
+
+def total(parts: list[Row]) -> Row:
+    """The sum of rows."""
+    return Row("total", *(sum(column) for column in list(zip(*parts, strict=True))[1:]))
+
+
+def _row(layer: str, symbols: np.ndarray) -> Row:
+    """In the order [out, in, height, width], as the released file has it."""
+    flat = symbols.transpose(archive.order(symbols.ndim)).reshape(-1)
+    where = np.flatnonzero(flat)
+    gaps, entry = positions.to_gaps(where, INDEX_BITS)
+    codes = np.zeros(len(gaps), np.int64)  # a filler has the code of 0
+    codes[entry] = np.unique(flat[where], return_inverse=True)[1] + 1
+    count = np.bincount(codes, minlength=2)
+    bits = max(int(np.ceil(np.log2(len(count)))), 1)
+    return Row(
+        layer,
+        flat.size,
+        len(where),
+        len(gaps),
+        bits * len(gaps),
+        _huffman(count),
+        INDEX_BITS * len(gaps),
+        _huffman(np.bincount(gaps, minlength=1)),
+    )
+
+
+def _huffman(counts: np.ndarray) -> int:
+    """Bits of all codewords."""
+    return int((counts * huffman.lengths(counts).astype(np.int64)).sum())

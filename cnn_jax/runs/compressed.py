@@ -1,0 +1,73 @@
+"""A network from one compressed file, with what a run would tell of it."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+from ml_collections import ConfigDict
+
+from cnn_jax import models
+from cnn_jax.compression import archive
+from cnn_jax.data.preprocess import Preprocessing
+from cnn_jax.errors import UserError, first_line
+from cnn_jax.runs.load import Run
+
+
+class CompressedRun(Run):
+    """What `launch.py compress` wrote: model, variables, preprocessing and names of the classes.
+
+    Raises `UserError` for a file that is something else, damaged, or does not fit its network.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self._archive = archive.read(path)
+        about = self._archive.about
+        try:
+            self.config = ConfigDict(about["config"]).lock()
+            self._dataset = {
+                "class_names": about["class_names"] or list(map(str, range(about["num_classes"]))),
+                "image_shape": about["image_shape"],
+            }
+            self.preprocessing = Preprocessing(
+                **{"whitening": None} | self._archive.variables["preprocessing"]
+            )
+            settings = self.config.model.to_dict()
+            self.model = models.create(
+                settings.pop("name"), num_classes=len(self.class_names), **settings
+            )
+            image = jax.ShapeDtypeStruct((1, *self.image_shape), np.float32)
+            expected = jax.eval_shape(self.model.init, jax.random.key(0), image)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise UserError(f"{path} describes no network: {first_line(error)}") from None
+        shapes = jax.tree.map(np.shape, self.variables())
+        if shapes != jax.tree.map(np.shape, {"batch_stats": {}} | dict(expected)):
+            raise UserError(f"{path} has other weights than its network, {self.config.model.name}")
+
+    status = "done"
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Empty: the file does not tell how the network was trained."""
+        return pd.DataFrame()
+
+    @property
+    def summary(self) -> dict[str, dict[str, float]]:
+        """Empty, like `history`."""
+        return {}
+
+    @property
+    def steps(self) -> list[int]:
+        """One checkpoint, called 0."""
+        return [0]
+
+    def find_step(self, step: int | str) -> int:
+        """0, the only one, for "last" and "best"."""
+        return 0 if step == "best" else super().find_step(step)
+
+    def variables(self, step: int | str = "last", weights: str | None = None) -> dict[str, Any]:
+        """`{"params", "batch_stats"}` as NumPy arrays."""
+        del step, weights
+        return {name: self._archive.variables.get(name, {}) for name in ("params", "batch_stats")}

@@ -1,0 +1,61 @@
+"""`--grid model.width=1,2,4`: every combination of values of config fields, as a table."""
+
+import itertools
+import re
+from collections.abc import Sequence
+
+from cnn_jax import config as configs
+from cnn_jax.errors import UserError
+from cnn_jax.sweeps.tables import Row, Table
+
+
+def table(grids: Sequence[str], variant: str) -> Table:
+    """A row for each combination; `grids` are `field=value,value`, one or more.
+
+    Raises:
+      UserError: one that cannot be read, or a field or a value given twice.
+    """
+    axes = dict(axis(grid) for grid in grids)
+    if len(axes) < len(grids):
+        raise UserError("--grid: the same field twice; write all its values in one", 2)
+    last = [field.rpartition(".")[2] for field in axes]
+    short = last if len(set(last)) == len(last) else list(axes)
+
+    def rows():
+        for values in itertools.product(*axes.values()):
+            name = " ".join(f"{field}={value}" for field, value in zip(short, values, strict=True))
+            yield Row(name, variant, dict(zip(axes, values, strict=True)))
+
+    fields = list(axes)
+    return Table(
+        title=f"grid over {', '.join(fields)}",
+        protocol="the config's own evaluation",
+        statistic="mean",
+        rows=rows,
+        axis=fields[0] if len(fields) == 1 else None,
+    )
+
+
+def axis(grid: str) -> tuple[str, list[str]]:
+    """The field and its values, as text: `model.block=B(3,3),B(3,1)` has two."""
+    field, text = configs.split_override(grid)
+    values = split(text)
+    if len(set(values)) < len(values) or "" in values:
+        raise UserError(f"--grid {grid}: write field=value,value with different values", 2)
+    return field, values
+
+
+def split(text: str) -> list[str]:
+    """Cuts at the commas that stand in no brackets.
+
+    >>> split("B(3,3),B(3,1)")
+    ['B(3,3)', 'B(3,1)']
+    """
+    parts, depth = [""], 0
+    for piece in re.split(r"([,()\[\]])", text):
+        depth += (piece in tuple("([")) - (piece in tuple(")]"))
+        if piece == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += piece
+    return parts

@@ -1,0 +1,150 @@
+"""Runs the members of a sweep on this machine: a process for each, some at a time."""
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from cnn_jax.errors import UserError
+from cnn_jax.runs.directory import is_open, read_status
+from cnn_jax.sweeps import follow
+from cnn_jax.sweeps.sweep import SweepRun
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOPPED, DIVERGED = 75, 3  # exit codes of launch.py
+POLL_SECONDS = 0.2
+FINISHED = ("done", "diverged")  # what is not started again
+
+
+class Children:
+    """The processes that train: each ends by itself, when it is told to, or with this process."""
+
+    def __init__(self, runs: Sequence[SweepRun], launch: Path):
+        """`launch` is launch.py."""
+        # What each run does, in a word: "waiting", "running", "stopped", "failed" or finished.
+        self.states = {run: state(read_status(run.path)["status"]) for run in runs}
+        self.messages: dict[SweepRun, str] = {}  # of those that ended badly
+        self.processes: dict[SweepRun, subprocess.Popen] = {}
+        self._launch = launch
+
+    def start(self, run: SweepRun, environment: Mapping[str, str]) -> None:
+        """Trains it, or goes on with it; what it prints goes to its log."""
+        run.path.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, str(self._launch), *run.arguments]
+        with run.log.open("a") as log:
+            self.processes[run] = subprocess.Popen(
+                [sys.executable, follow.__file__, str(os.getpid()), *command],
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                process_group=0,  # Ctrl-C comes to this process, which passes it on
+            )
+        self.states[run] = "running"
+
+    def reap(self) -> list[SweepRun]:
+        """Those that have ended since the last call."""
+        ended = [run for run, process in self.processes.items() if process.poll() is not None]
+        for run in ended:
+            code = self.processes.pop(run).returncode
+            names = {0: "done", DIVERGED: "diverged", STOPPED: "stopped"}
+            self.states[run] = names.get(code, "failed")
+            if code:
+                self.messages[run] = last_words(run.log, code)
+        return ended
+
+    def send(self, number: int) -> None:
+        """Passes a signal on."""
+        for process in self.processes.values():
+            process.send_signal(number)
+
+
+def state(status: str) -> str:
+    """Of a run that nobody trains, by its `status.json`."""
+    return status if status in FINISHED else "waiting"
+
+
+def train(
+    children: Children,
+    environments: Sequence[Mapping[str, str]],
+    show: Callable[[], None],
+) -> None:
+    """Trains all runs that are not finished; one that fails does not stop the others.
+
+    Args:
+      environments: one for each run that may train at the same time, see `devices.places`.
+      show: called a few times a second.
+
+    Raises:
+      UserError: stopped by a signal, once all processes have saved and ended (exit code 75).
+    """
+    states = children.states
+    waiting = [run for run in states if states[run] == "waiting"]
+    free = list(environments)
+    taken: dict[SweepRun, Mapping[str, str]] = {}
+    with passed_on(children) as signals:
+        while (waiting and not signals) or children.processes:
+            for run in children.reap():
+                free.append(taken.pop(run))
+            # What another process trains, such as the last sweep's that still saves, comes later.
+            ready = [run for run in waiting if not is_open(run.path)] if free else []
+            for run in ready[: len(free)]:
+                waiting.remove(run)
+                states[run] = state(read_status(run.path)["status"])
+                if states[run] == "waiting" and not signals:
+                    taken[run] = free.pop(0)
+                    children.start(run, taken[run])
+                    if signals:  # it came before the child could be told
+                        children.send(signals[0])
+            show()
+            time.sleep(POLL_SECONDS)
+    if signals:
+        done = sum(name in FINISHED for name in states.values())
+        name = signal.Signals(signals[0]).name
+        raise UserError(
+            f"{name}: {done} of {len(states)} runs are finished, the others stopped; "
+            "the same command goes on from there",
+            STOPPED,
+        )
+
+
+@contextlib.contextmanager
+def passed_on(children: Children) -> Iterator[list[int]]:
+    """SIGINT and SIGTERM go to the children too; gives the list of those that came."""
+    came: list[int] = []
+
+    def note(number, _frame):
+        came.append(number)
+        children.send(number)
+
+    before = {number: signal.signal(number, note) for number in SIGNALS}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def alone_in(workdir: Path) -> Iterator[None]:
+    """Makes the directory, and keeps other sweeps out of it."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        with (workdir / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+    except BlockingIOError:
+        raise UserError(f"another sweep is running in {workdir}") from None
+
+
+def last_words(log: Path, code: int) -> str:
+    """The last line of what a process printed."""
+    if code < 0:
+        return f"ended by {signal.Signals(-code).name}"
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("error: ") if lines else f"exit code {code}"

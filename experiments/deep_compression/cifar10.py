@@ -1,0 +1,37 @@
+"""Deep Compression (Han et al. 2016, arXiv:1510.00149) of ResNet-20 on CIFAR-10.
+
+Command    python launch.py train --config=experiments/deep_compression/cifar10.py:prune \\
+               --config.data.path=CIFAR --config.compression.start=RUN
+           RUN: of experiments/resnet/cifar10.py:20 or :20,fast; then the same with `:share` and the
+           pruned run (or `launch.py compress` of it, whose steps need no training)
+Variants   `prune` (default) keeps a fifth of all weights, in three rounds; `share`
+           trains 2^5 values per layer
+Expected   see README.md
+Departures the paper has no residual network: densities, rounds and rates are ours
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+from cnn_jax.config import choose
+from experiments.resnet import cifar10
+
+VARIANTS = {"stage": ("prune", "share")}
+STAGES = {
+    "prune": {"rule": "overall_density", "amount": 0.2, "rounds": 3, "until": "1 epoch"},
+    "share": {"bits": 5, "initialisation": "linear"},
+}
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """The short recipe of ResNet-20 with a lower rate."""
+    stage = choose(variant, VARIANTS)["stage"]
+    config = cifar10.get_config("20,fast")
+    config.compression = {"stage": stage, "start": placeholder(str), **STAGES[stage]}
+    if stage == "prune":
+        config.learning_rate.update(rate=0.05, warmup="0 epochs")
+        config.training.duration = "3 epochs"
+    else:
+        config.learning_rate.update(rate=1e-4, warmup="0 epochs")
+        config.training.duration = "1 epoch"
+    return config

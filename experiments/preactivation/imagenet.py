@@ -1,0 +1,69 @@
+"""He et al. (2016), arXiv:1603.05027, Table 5: pre-activation on ImageNet.
+
+Command    python launch.py train --config=experiments/preactivation/imagenet.py:200 \\
+               --config.data.path=IMAGENET
+           python launch.py sweep --config=experiments/preactivation/imagenet.py --table=table_5
+           IMAGENET: {train,val}/<synset>/*.JPEG; or --config.data.name=tfds:imagenet2012
+Variants   depth 200 (default), 152; `original` units; `aspect` adds aspect ratio to scale
+           augmentation
+Expected   validation error, top-1 / top-5, one crop of 320: 200 20.7 / 5.3 (original units 21.8 /
+           6.0, `aspect` 20.1 / 4.8), 152 21.1 / 5.5 (21.3 / 5.5) %; within 0.3 counts as reproduced
+Hardware   eight accelerators; ResNet-200 took the authors about three weeks on eight GPUs
+Departures the paper does not say when it stops: after 90 epochs here. Nor how the images are sized
+           from which the crop of 320 comes: their shorter side is 320 here
+"""
+
+from collections.abc import Iterator
+
+from ml_collections import ConfigDict
+
+from cnn_jax.config import choose
+from cnn_jax.sweeps.tables import Row, Table
+from experiments import smoke
+from experiments.preactivation import published
+from experiments.resnet import imagenet as resnet
+
+VARIANTS = {
+    "depth": ("200", "152"),
+    "unit": ("preactivation", "original"),
+    "augmentation": ("scale", "aspect"),
+    "recipe": ("paper", "smoke"),
+}
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """The recipe of arXiv:1512.03385 with other drops of the rate and a larger crop for tests."""
+    chosen = choose(variant, VARIANTS)
+    config = resnet.get_config("152,B,steps")
+    preactivation = chosen["unit"] == "preactivation"
+    config.model.update(depth=int(chosen["depth"]), preactivation=preactivation)
+    config.view.evaluation.update(size=320, resize=320)
+    if chosen["augmentation"] == "aspect":
+        config.view.train = resnet.area_aspect(224, 0.08)
+    if chosen["recipe"] == "smoke":
+        smoke.on_noise(config, size=64)
+    return config
+
+
+def table_5() -> Iterator[Row]:
+    """The paper's own rows."""
+    for (network, augmentation, _, test), row in published.TABLE_5.items():
+        unit, _, depth = network.rpartition("ResNet-")
+        if not depth.isdigit():
+            continue  # Inception-v3
+        words = f"{depth},{unit.removesuffix('-activation ').replace('pre', 'preactivation')}"
+        words = words if unit else f"{depth},original"
+        words += ",aspect" if "aspect" in augmentation else ""
+        sizes = {} if test == 320 else {"view.evaluation.size": 224, "view.evaluation.resize": 256}
+        numbers = {f"test/{k}_error": row[k] for k in ("top1", "top5")}
+        yield Row(f"{network}, {augmentation}, {test}", words, sizes, numbers)
+
+
+TABLES = {
+    "table_5": Table(
+        "He et al. (2016), arXiv:1603.05027, Table 5: ImageNet",
+        "validation error of one centre crop, of 224 or 320 as the row says, one run",
+        "mean",
+        table_5,
+    ),
+}

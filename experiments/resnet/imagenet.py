@@ -1,0 +1,255 @@
+"""He et al. (2016), arXiv:1512.03385, section 3.4 and Tables 2-4: residual networks on ImageNet.
+
+Command    python launch.py train --config=experiments/resnet/imagenet.py:50 \\
+               --config.data.path=IMAGENET
+           python launch.py sweep --config=experiments/resnet/imagenet.py --table=table_3
+           python launch.py eval RUN --protocol=ten_crop
+           IMAGENET: {train,val}/<synset>/*.JPEG; or --config.data.name=tfds:imagenet2012
+Variants   depth 50 (default), 18, 34, 101, 152; shortcuts `B` (default), `A`, `C`; `plain` leaves
+           them out; `steps` drops the rate at fixed epochs, as arXiv:1603.05027; `fb.resnet.torch`
+           is the recipe of Facebook's code
+Expected   validation error, top-1 / top-5: 10 crops 22.85 / 6.71, 1 crop (authors' models) 24.7 /
+           7.8 for 50; `50,fb.resnet.torch`, 1 crop, 24.01 / 7.02 %; within 0.3 counts as reproduced
+Hardware   eight accelerators
+Departures the rate drops where the error of 10,000 training images that are held out has not
+           improved by 0.1 % for five epochs (the paper: "when the error plateaus", by hand); batch
+           norms see 32 images, as the authors' repository says, and use moving averages, where the
+           authors average anew after training; only kernels decay, as fb.resnet.torch's README
+           understands the paper
+"""
+
+from collections.abc import Iterator
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+from cnn_jax.config import choose
+from cnn_jax.sweeps.tables import Row, Table
+from experiments import smoke
+from experiments.resnet import published
+
+VARIANTS = {
+    "depth": ("50", "18", "34", "101", "152"),
+    "shortcut": ("B", "A", "C"),
+    "network": ("residual", "plain"),
+    "recipe": ("paper", "steps", "fb.resnet.torch", "smoke"),
+}
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """The recipe of section 3.4, or that of fb.resnet.torch."""
+    chosen = choose(variant, VARIANTS)
+    config = ConfigDict(
+        {
+            "seed": 0,
+            "model": {
+                "name": "resnet",
+                "depth": int(chosen["depth"]),
+                "residual": chosen["network"] == "residual",
+                "shortcut": chosen["shortcut"],
+                "stride_in": "1x1",
+                "ceil_pool": True,
+                "init_fan": "in",
+                "bn_group_size": 32,  # 256 images on eight GPUs
+            },
+            "data": {
+                "name": "folder",
+                "path": "data/imagenet",
+                "image_size": placeholder(int),
+                "validation_size": 10_000,
+                "split_seed": 0,
+                "storage": "stream",
+                "class_list": placeholder(str),
+                "on_error": "raise",
+                "decoder": "pillow",
+                "threads": 0,
+                "workers": 0,
+                "prefetch": 2,
+            },
+            "view": {
+                "train": {
+                    "kind": "scale_crop",
+                    "size": 224,
+                    "shorter_side": [256, 480],
+                    "frame": "whole",
+                    "filters": ["bilinear"],
+                    "dct_scaling": False,
+                },
+                "evaluation": {
+                    "kind": "centre",
+                    "size": 224,
+                    "resize": 256,
+                    "frame": "whole",
+                    "filters": ["bilinear"],
+                    "dct_scaling": False,
+                },
+            },
+            "colour": {
+                "brightness": 0.0,
+                "contrast": 0.0,
+                "saturation": 0.0,
+                "hue": 0.0,
+                "lighting": 0.1,
+                "clip": False,
+            },
+            "preprocessing": {"mean": "pixel", "deviation": "none", "whitening": "none"},
+            "augmentation": {"crop_padding": 0, "crop_fill": "zero", "flip": True},
+            "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.0},
+            "optimizer": {
+                "name": "momentum",
+                "momentum": 0.9,
+                "nesterov": False,
+                "weight_decay": 1e-4,
+                "decay": "kernels",
+                "clip_norm": placeholder(float),
+                "bias_rate": 1.0,
+                "rate_inside": True,
+            },
+            "learning_rate": {
+                "schedule": "plateau",
+                "rate": 0.1,
+                "factor": 0.1,
+                "patience": 5,
+                "threshold": 0.001,
+                "min_rate": 1e-4,
+                "warmup": "0 epochs",
+                "warmup_shape": "linear",
+                "warmup_rate": 0.0,
+            },
+            "ema": {"decay": 0.0, "ramp": False},
+            "precision": {"matmul": "default"},
+            "parallel": {"params": "replicated", "seeds": "auto"},
+            "training": {
+                "duration": "600000 steps",
+                "batch_size": 256,
+                "accumulate": 1,
+                "checkpoint_every": "1 epoch",
+                "steps_per_dispatch": 1,
+            },
+            "evaluation": {
+                "every": "1 epoch",
+                "splits": ["validation", "test"],
+                "batch_size": 250,
+                "weights": "raw",
+            },
+        }
+    )
+    if chosen["recipe"] in ("steps", "fb.resnet.torch"):
+        drop_at_steps(config, ["30 epochs", "60 epochs"], "90 epochs")
+    if chosen["recipe"] == "fb.resnet.torch":
+        follow_fb_resnet_torch(config)
+    if chosen["recipe"] == "smoke":
+        smoke.on_noise(config, size=64)
+    return config
+
+
+def drop_at_steps(config: ConfigDict, drops: list[str], duration: str) -> None:
+    """Divides the rate by ten at fixed times, so that nothing needs to be held out."""
+    config.data.validation_size = 0
+    config.evaluation.splits = ["test"]
+    config.training.duration = duration
+    config.learning_rate = ConfigDict(
+        {
+            "schedule": "step",
+            "rate": 0.1,
+            "drops": drops,
+            "factor": 0.1,
+            "warmup": "0 epochs",
+            "warmup_shape": "linear",
+            "warmup_rate": 0.0,
+        }
+    )
+
+
+def follow_fb_resnet_torch(config: ConfigDict) -> None:
+    """Strides in the 3x3, crops of any aspect, colour jitter, Nesterov; all parameters decay."""
+    # 256 images on four GPUs, as its README trains ResNet-50.
+    config.model.update(stride_in="3x3", ceil_pool=False, init_fan="out", bn_group_size=64)
+    config.view.train = area_aspect(224, 0.08)
+    config.view.evaluation.filters = ["bicubic"]
+    config.colour.update(brightness=0.4, contrast=0.4, saturation=0.4)
+    config.preprocessing.update(mean="imagenet", deviation="imagenet")
+    config.optimizer.update(nesterov=True, decay="all", rate_inside=False)
+
+
+def area_aspect(size: int, least_area: float) -> ConfigDict:
+    """Scale and aspect ratio augmentation (arXiv:1409.4842), as in fb.resnet.torch."""
+    return ConfigDict(
+        {
+            "kind": "area_aspect",
+            "size": size,
+            "area": [least_area, 1.0],
+            "aspect": [3 / 4, 4 / 3],
+            "filters": ["bicubic"],
+            "dct_scaling": False,
+        }
+    )
+
+
+def table_2() -> Iterator[Row]:
+    """Plain and residual networks, shortcuts A."""
+    for name, error in published.TABLE_2.items():
+        words = name.replace("plain-", "plain,").replace("ResNet-", "A,")
+        yield Row(name, words, published={"ten_crop/top1_error": error})
+
+
+def table_3() -> Iterator[Row]:
+    """The paper's own rows, ten crops."""
+    return own_rows(published.TABLE_3, "ten_crop")
+
+
+def table_4() -> Iterator[Row]:
+    """The paper's own rows, several scales."""
+    return own_rows(published.TABLE_4, "multi_scale")
+
+
+def own_rows(table: dict[str, dict[str, float]], protocol: str) -> Iterator[Row]:
+    """Rows whose name is ResNet or plain; "ResNet-34 A" has the shortcut in its name."""
+    for name, row in table.items():
+        kind, _, rest = name.partition("-")
+        if kind in ("ResNet", "plain") and rest:
+            words = rest.replace(" ", ",") + (",plain" if kind == "plain" else "")
+            yield Row(name, words, published=errors(row, protocol))
+
+
+def fb_resnet_torch() -> Iterator[Row]:
+    """The README of fb.resnet.torch, 18 to 152; with pre-activation 200 is in preactivation/."""
+    for depth in ("18", "34", "50", "101", "152"):
+        row = published.FB_RESNET_TORCH[int(depth)]
+        ten = {"top1": row["top1_ten_crop"], "top5": row["top5_ten_crop"]}
+        numbers = errors(row, "test") | errors(ten, "ten_crop")
+        yield Row(f"ResNet-{depth}", f"{depth},fb.resnet.torch", published=numbers)
+
+
+def errors(row: dict[str, float], protocol: str) -> dict[str, float]:
+    """Of top-1 and top-5 what a row prints."""
+    return {f"{protocol}/{k}_error": row[k] for k in ("top1", "top5") if k in row}
+
+
+PAPER = "He et al. (2016), arXiv:1512.03385"
+TABLES = {
+    "table_2": Table(
+        f"{PAPER}, Table 2: plain and residual networks, ImageNet",
+        "validation error, ten crops of 224, one run",
+        "mean",
+        table_2,
+    ),
+    "table_3": Table(
+        f"{PAPER}, Table 3: shortcuts and depth, ImageNet",
+        "validation error, ten crops of 224, one run",
+        "mean",
+        table_3,
+    ),
+    "table_4": Table(
+        f"{PAPER}, Table 4: single models, ImageNet",
+        "validation error, fully convolutional at the sides 224, 256, 384, 480 and 640, one run",
+        "mean",
+        table_4,
+    ),
+    "fb.resnet.torch": Table(
+        "README of facebookarchive/fb.resnet.torch: ResNets on ImageNet",
+        "validation error of one centre crop of 224, and of ten crops, one run",
+        "mean",
+        fb_resnet_torch,
+    ),
+}

@@ -1,0 +1,107 @@
+"""SqueezeNet made for CIFAR-10, ours: the bypasses of Iandola et al. (2016), arXiv:1602.07360.
+
+Command    python launch.py sweep --config=experiments/squeezenet/cifar10.py --table=bypass \\
+               --seeds=3 --config.data.path=CIFAR
+           CIFAR: the folder of cifar-10-binary.tar.gz, or a folder {train,test}/<class>/*.png
+Variants   `none` (default), `simple` or `complex` bypass
+Design     version 1.1 with a first layer of stride 1 and padding 1, so that 32x32 images give maps
+           of 16x16 (fire2, fire3), 8x8 (fire4, fire5) and 4x4 (fire6 to fire9). He's uniform
+           initialisation as in torchvision and no dropout, as the training is short; the rate is
+           the paper's straight line to zero, after a warm-up
+Expected   no paper has a number for it; the order of the bypasses on ImageNet (Table 3) is
+           simple (39.6 % top-1 error), complex (41.2), none (42.5)
+Hardware   two CPU cores; see the table `bypass` for the budget
+"""
+
+from collections.abc import Iterator
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+from cnn_jax.config import choose
+from cnn_jax.sweeps.tables import Row, Table
+from experiments import smoke
+
+VARIANTS = {"bypass": ("none", "simple", "complex"), "recipe": ("short", "smoke")}
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """A short recipe for two CPU cores."""
+    chosen = choose(variant, VARIANTS)
+    config = ConfigDict(
+        {
+            "seed": 0,
+            "model": {
+                "name": "squeezenet",
+                "version": "1.1",
+                "small_input": True,
+                "bypass": chosen["bypass"],
+                "dropout": 0.0,
+                "weight_init": "torchvision",
+            },
+            "data": {
+                "name": "cifar10",
+                "path": "data/cifar10",
+                "image_size": placeholder(int),
+                "validation_size": 0,
+                "split_seed": 0,
+            },
+            "preprocessing": {"mean": "channel", "deviation": "channel", "whitening": "none"},
+            "augmentation": {"crop_padding": 4, "crop_fill": "zero", "flip": True},
+            "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.0},
+            "optimizer": {
+                "name": "momentum",
+                "momentum": 0.9,
+                "nesterov": False,
+                "weight_decay": 2e-4,
+                "decay": "all",
+                "clip_norm": placeholder(float),
+                "bias_rate": 1.0,
+                "rate_inside": True,
+            },
+            "learning_rate": {
+                "schedule": "polynomial",
+                "rate": 0.02,
+                "final_rate": 0.0,
+                "power": 1.0,
+                "warmup": "100 steps",
+                "warmup_shape": "linear",
+                "warmup_rate": 0.0,
+            },
+            "ema": {"decay": 0.0, "ramp": False},
+            "precision": {"matmul": "default"},
+            "parallel": {"params": "replicated", "seeds": "auto"},
+            "training": {
+                "duration": "1000 steps",
+                "batch_size": 64,
+                "accumulate": 1,
+                "checkpoint_every": "500 steps",
+                "steps_per_dispatch": 10,
+            },
+            "evaluation": {
+                "every": "500 steps",
+                "splits": ["test"],
+                "batch_size": 500,
+                "weights": "raw",
+            },
+        }
+    )
+    if chosen["recipe"] == "smoke":
+        smoke.on_digits(config)
+    return config
+
+
+def bypass() -> Iterator[Row]:
+    """None, simple and complex."""
+    for name in VARIANTS["bypass"]:
+        yield Row(f"{name} bypass", f"{name},short")
+
+
+TABLES = {
+    "bypass": Table(
+        "SqueezeNet for 32x32 images, CIFAR-10, a shortened recipe: no table of the paper",
+        "test error after 1,000 steps of 64 images, mean of the runs",
+        "mean",
+        bypass,
+    ),
+}
