@@ -13,8 +13,8 @@ from cnn_jax.errors import UserError
 
 # Each is a module of cnn_jax.commands, which is imported only when it is asked for.
 COMMANDS = (
-    *("train", "sweep", "eval", "predict", "summary", "convert", "compress", "data", "list"),
-    *("bench", "doctor"),
+    *("train", "sweep", "report", "eval", "predict", "summary", "convert", "compress", "data"),
+    *("list", "bench", "doctor"),
 )
 USAGE = """\
 usage: python launch.py [COMMAND] [ARGUMENTS]
@@ -26,6 +26,8 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
   sweep     every row of a paper's table, or of a grid over config fields, with several seeds
             --config=FILE[:variant] (--table=NAME | --grid FIELD=A,B ...) [--seeds=N]
             [--workdir=DIR] [--parallel=N] [--only=ROW ...] [--dry_run]
+  report    our results beside the paper's: table, figure, a page with the curves
+            PATH ... [--out=DIR] [--check]
   eval      errors of a run's checkpoint, or of weights from elsewhere, over a whole split
             RUN [--step=last|best|N] [--data=PATH] [--weights_of=raw,ema,bn]
             --weights=FILE --config=FILE[:variant] [--config.any.field=VALUE ...]

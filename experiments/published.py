@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from cnn_jax import models
 from cnn_jax.interop import torchvision
 from experiments.alexnet import published as alexnet
+from experiments.deep_compression import published as deep_compression
 from experiments.googlenet import published as googlenet
 from experiments.inception_v3 import published as inception_v3
 from experiments.resnet import published as resnet
@@ -38,9 +39,14 @@ def find(options: dict[str, Any], num_classes: int, image: int) -> list[Size]:
         size
         for size in sizes()
         if size.num_classes == num_classes
-        and (size.quantity == "parameters" or size.image == image)
+        and (size.image == image or (size.quantity == "parameters" and any_image(options)))
         and essence(size.options) == essence(options)
     ]
+
+
+def any_image(options: dict[str, Any]) -> bool:
+    """Whether the parameters are the same for images of any size."""
+    return options["name"] != "lenet"
 
 
 def essence(options: dict[str, Any]) -> dict[str, Any]:
@@ -59,6 +65,12 @@ def sizes() -> Iterator[Size]:
     counted = "counted from Krizhevsky et al. (2012)"
     yield Size(grouped, 1000, 227, "parameters", alexnet.PARAMETERS, counted)
     yield Size(grouped, 1000, 227, "multiply_adds", alexnet.MULTIPLY_ADDS, counted)
+    for variant, row in deep_compression.LENETS.items():
+        options = {"name": "lenet", "variant": variant}
+        source = f"arXiv:1510.00149, Table {row['table']}"
+        yield Size(options, 10, 28, "parameters", row["printed"], source)
+        counted = "counted from the layers, 28x28x1"
+        yield Size(options, 10, 28, "parameters", row["parameters"], counted)
     released = {
         **resnet.TORCHVISION,
         **squeezenet.TORCHVISION,

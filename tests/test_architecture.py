@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "bench": {"analysis", "interop", "training", "caches", "runs"}
     | {"data", "models", "config", "errors"},
     "interop": {"models", "errors"},
-    "analysis": {"training", "runs", "data", "models", "config", "errors"},
+    "analysis": {"compression", "training", "runs", "data", "models", "config", "errors"},
     "compression": {"models", "errors"},
     "training": {"caches", "compression", "runs", "data", "models", "config", "errors"},
     "runs": {"compression", "data", "models", "config", "errors"},

@@ -5,6 +5,7 @@ again, and what was stopped goes on. When this process dies, the runs save and e
 """
 
 import argparse
+import shlex
 from pathlib import Path
 
 from rich.console import Console
@@ -66,12 +67,34 @@ def find(arguments: argparse.Namespace) -> Sweep:
     if arguments.grid:
         from cnn_jax.sweeps import grid
 
-        table, name, added = grid.table(arguments.grid, variant), "grid", ""
+        table, name, added = grid.table(arguments.grid, arguments.config, variant), "grid", ""
     else:
         table, name, added = find_table(Path(file), arguments.table), arguments.table, variant
-    workdir = arguments.workdir or Path("runs") / f"{experiment_name(arguments)}-{name}"
-    sweep = expand(file, table, workdir, arguments.seeds, added, arguments.overrides)
+    name = f"{experiment_name(arguments)}-{name}"
+    sweep = expand(
+        file,
+        table,
+        arguments.workdir or Path("runs") / name,
+        arguments.seeds,
+        added,
+        arguments.overrides,
+        name,
+        command(arguments),
+    )
     return only(sweep, arguments.only) if arguments.only else sweep
+
+
+def command(arguments: argparse.Namespace) -> str:
+    """The command that makes this sweep, on any machine: its data lies elsewhere there."""
+    fields = ["data.path=DATA" if o.startswith("data.path=") else o for o in arguments.overrides]
+    words = [
+        f"--config={arguments.config}",
+        *([f"--table={arguments.table}"] if arguments.table else []),
+        *(f"--grid={grid}" for grid in arguments.grid),
+        *(f"--config.{field}" for field in fields),
+        f"--seeds={arguments.seeds}",
+    ]
+    return f"python launch.py sweep {shlex.join(words)}"
 
 
 def find_table(file: Path, name: str) -> Table:

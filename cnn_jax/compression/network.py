@@ -22,7 +22,7 @@ def lossless(variables: Mapping[str, Any]) -> dict[str, Any]:
         arrays[path] = values
         if is_kernel(path):
             shared = archive.codebook(values)
-            if len(shared.codebook) <= min(MOST_SHARED, values.size // 2):
+            if len(shared.codebook) <= min(MOST_SHARED, values.size * 3 // 5):
                 arrays[path] = shared
     return arrays
 

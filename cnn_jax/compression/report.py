@@ -28,11 +28,11 @@ class Row(NamedTuple):
         return 32 * self.weights / max(self.codes_huffman + self.gaps_huffman, 1)
 
 
-def rows(arrays: Mapping[str, Any]) -> list[Row]:
-    """A row for each kernel that is shared or in steps."""
+def rows(arrays: Mapping[str, Any], index_bits: int = INDEX_BITS) -> list[Row]:
+    """A row for each kernel that is shared or in steps; `index_bits` are those of a gap."""
     coded = archive.Steps | archive.Codebook
     return [
-        _row(path.removeprefix("params/").removesuffix("/kernel"), array.symbols)
+        _row(path.removeprefix("params/").removesuffix("/kernel"), array.symbols, index_bits)
         for path, array in arrays.items()
         if isinstance(array, coded) and path.endswith("/kernel")
     ]
@@ -43,11 +43,11 @@ def total(parts: list[Row]) -> Row:
     return Row("total", *(sum(column) for column in list(zip(*parts, strict=True))[1:]))
 
 
-def _row(layer: str, symbols: np.ndarray) -> Row:
+def _row(layer: str, symbols: np.ndarray, index_bits: int) -> Row:
     """In the order [out, in, height, width], as the released file has it."""
     flat = symbols.transpose(archive.order(symbols.ndim)).reshape(-1)
     where = np.flatnonzero(flat)
-    gaps, entry = positions.to_gaps(where, INDEX_BITS)
+    gaps, entry = positions.to_gaps(where, index_bits)
     codes = np.zeros(len(gaps), np.int64)  # a filler has the code of 0
     codes[entry] = np.unique(flat[where], return_inverse=True)[1] + 1
     count = np.bincount(codes, minlength=2)
@@ -59,7 +59,7 @@ def _row(layer: str, symbols: np.ndarray) -> Row:
         len(gaps),
         bits * len(gaps),
         _huffman(count),
-        INDEX_BITS * len(gaps),
+        index_bits * len(gaps),
         _huffman(np.bincount(gaps, minlength=1)),
     )
 

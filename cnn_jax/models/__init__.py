@@ -12,6 +12,7 @@ from cnn_jax.models.bn_inception import BNInception
 from cnn_jax.models.cifar_resnet import CifarResNet
 from cnn_jax.models.googlenet import GoogLeNet
 from cnn_jax.models.inception_v3 import InceptionV3
+from cnn_jax.models.lenet import LeNet
 from cnn_jax.models.resnet import ResNet
 from cnn_jax.models.squeezenet import SqueezeNet
 from cnn_jax.models.vgg import VGG
@@ -23,6 +24,7 @@ FAMILIES = {
     "cifar_resnet": CifarResNet,
     "googlenet": GoogLeNet,
     "inception_v3": InceptionV3,
+    "lenet": LeNet,
     "resnet": ResNet,
     "squeezenet": SqueezeNet,
     "vgg": VGG,

@@ -55,14 +55,16 @@ class Run:
         return pd.DataFrame(json.loads(file.read_text()) if file.exists() else [])
 
     def record(self) -> dict[str, Any]:
-        """The run as one small JSON value, for `experiments/results/`: the curve by evaluations."""
-        rows = [line for line in metrics.read(self.path) if line["split"] != "train"]
+        """The run as one small JSON value: its last numbers, and its curve by evaluations."""
+        environment = self.path / "environment.json"
+        results = self.path / "evaluations" / "results.json"
         return {
             "config": self.config.to_dict(),
-            "environment": json.loads((self.path / "environment.json").read_text()),
+            "environment": json.loads(environment.read_text()) if environment.exists() else {},
             "status": self.status,
             "summary": self.summary,
-            "evaluations": rows,
+            "evaluations": metrics.by_evaluations(self.path),
+            "protocols": json.loads(results.read_text()) if results.exists() else [],
         }
 
     @functools.cached_property

@@ -82,6 +82,22 @@ def tail(directory: Path, size: int = 2**16) -> list[dict]:
     return [json.loads(line) for line in whole if line.endswith(b"\n")]
 
 
+def by_evaluations(directory: Path) -> list[dict]:
+    """The lines of evaluations; before those of a step, the mean of the training since the last."""
+    rows, since = [], []
+    for line in read(directory):
+        if line["split"] == "train":
+            since.append(line)
+            continue
+        if since:
+            means = {k: sum(row[k] for row in since) / len(since) for k in ("loss", "top1_error")}
+            place = {k: line[k] for k in ("step", "epoch", "seconds")}
+            rows.append({"split": "train", **means, **place})
+            since = []
+        rows.append(line)
+    return rows
+
+
 def reproducible(directory: Path) -> bytes:
     """`metrics.jsonl` without the wall clock: equal, byte for byte, in two runs of a config."""
     rows = [{k: v for k, v in line.items() if k not in WALL_CLOCK} for line in read(directory)]

@@ -9,8 +9,10 @@ from cnn_jax.errors import UserError
 from cnn_jax.sweeps.tables import Row, Table
 
 
-def table(grids: Sequence[str], variant: str) -> Table:
+def table(grids: Sequence[str], name: str, variant: str) -> Table:
     """A row for each combination; `grids` are `field=value,value`, one or more.
+
+    `name` says of what, for people.
 
     Raises:
       UserError: one that cannot be read, or a field or a value given twice.
@@ -23,12 +25,12 @@ def table(grids: Sequence[str], variant: str) -> Table:
 
     def rows():
         for values in itertools.product(*axes.values()):
-            name = " ".join(f"{field}={value}" for field, value in zip(short, values, strict=True))
-            yield Row(name, variant, dict(zip(axes, values, strict=True)))
+            words = (f"{field}={value}" for field, value in zip(short, values, strict=True))
+            yield Row(" ".join(words), variant, dict(zip(axes, values, strict=True)))
 
     fields = list(axes)
     return Table(
-        title=f"grid over {', '.join(fields)}",
+        title=f"{name}: {', '.join(fields)}",
         protocol="the config's own evaluation",
         statistic="mean",
         rows=rows,

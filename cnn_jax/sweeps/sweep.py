@@ -58,6 +58,8 @@ def expand(
     seeds: int,
     added: str = "",
     overrides: Sequence[str] = (),
+    name: str = "sweep",
+    command: str = "",
 ) -> Sweep:
     """The runs of a table, row by row.
 
@@ -66,6 +68,8 @@ def expand(
       seeds: runs of each row, with the seeds from its `config.seed` on.
       added: words of a variant for all rows, such as "fast".
       overrides: `field=value` for all rows, after those of the row.
+      name: of the sweep in the registry of results.
+      command: that makes the sweep, for people.
 
     Raises:
       UserError: a variant, field or value that cannot be, or rows that cannot be told apart.
@@ -97,8 +101,9 @@ def expand(
             }
         )
     check_names(rows)
-    facts = {name: getattr(table, name) for name in Table._fields if name != "rows"}
-    return Sweep(workdir, tuple(runs), {**facts, "seeds": seeds, "rows": rows})
+    facts = {field: getattr(table, field) for field in Table._fields if field != "rows"}
+    facts = {"name": name, **facts, "command": command, "seeds": seeds, "rows": rows}
+    return Sweep(workdir, tuple(runs), facts)
 
 
 def papers_config(experiment: str, row: Row) -> ConfigDict:

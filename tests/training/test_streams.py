@@ -185,7 +185,7 @@ def test_a_folder_of_bad_files_alone_is_an_error_even_where_they_are_skipped(fol
         for i in range(20):
             (tmp_path / "bad" / split / "0" / f"{i}.png").write_bytes(b"")
     config = load(tmp_path / "bad", "data.storage=stream", "data.on_error=skip")
-    with pytest.raises(UserError, match="none of 20 images can be decoded: .*0.png"):
+    with pytest.raises(UserError, match="none of 20 images can be decoded: .*png"):
         train(config, tmp_path / "run", QUIET)
 
 

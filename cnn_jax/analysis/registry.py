@@ -1,0 +1,82 @@
+"""The registry of results: a JSON file for each finished run, and the README's table made of it."""
+
+import re
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from cnn_jax.analysis import comparison, records, written
+from cnn_jax.analysis.comparison import Line
+from cnn_jax.analysis.records import Record
+from cnn_jax.errors import UserError
+from cnn_jax.runs.directory import write_json
+
+FOLDER = "experiments/results"
+BEGIN = "<!-- made of experiments/results by `launch.py report --record` -->"
+END = "<!-- end of what is made -->"
+COLUMNS = ("row", "metric", "ours", "paper", "verdict", "epochs", "recipe", "a run took", "commit")
+
+
+def record(found: Iterable[Record], home: Path) -> list[Path]:
+    """Writes the runs that are done into the registry below `home`; gives the files."""
+    files = []
+    for one in found:
+        if one["status"] != "done":
+            continue
+        recipe = one["recipe"]
+        row = re.sub(r"[^\w.]+", "-", recipe["row"]).strip("-.")
+        file = home / FOLDER / recipe["name"] / f"{row}-seed-{one['config']['seed']}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, one)
+        files.append(file)
+    return files
+
+
+def renew(home: Path) -> None:
+    """Makes the README's table anew; raises `UserError` where the README has no place for it."""
+    readme = home / "README.md"
+    text = readme.read_text()
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UserError(f"{readme} lacks the lines {BEGIN} and {END}, between which results stand")
+    readme.write_text(before + block(home) + after)
+
+
+def block(home: Path) -> str:
+    """The part of the README between its marks, and the marks."""
+    parts = [BEGIN]
+    for facts, own in comparison.tables(records.find(home / FOLDER)):
+        rows = [COLUMNS]
+        rows += [cells(line, [r for r in own if is_of(line, r)]) for line in comparison.lines(own)]
+        command = [f"`{facts['command']}`"] if facts["command"] else []
+        parts += [f"**{facts['title']}**", written.protocol(facts), *command, written.grid(rows)]
+    return "\n\n".join([*parts, END])
+
+
+def is_of(line: Line, run: Record) -> bool:
+    """Whether the run is one of those that a line tells of."""
+    recipe = run["recipe"]
+    return (recipe["row"], tuple(recipe["departures"])) == (line.row, line.departures)
+
+
+def cells(line: Line, runs: Sequence[Record]) -> list[str]:
+    """A line of the table, by `COLUMNS`."""
+    spread = ""
+    if len(line.values) > 1:
+        spread = f" ± {statistics.stdev(line.values):.2f} (n = {len(line.values)})"
+    seconds = statistics.median(run["summary"]["train"]["seconds"] for run in runs)
+    devices = runs[0]["environment"]["devices"]
+    cores = f" ({runs[0]['environment']['cpus']} cores)" if devices == ["cpu"] else ""
+    commits = dict.fromkeys(str(run["environment"]["commit"])[:7] for run in runs)
+    return [
+        line.row,
+        line.metric,
+        f"{line.ours:.2f}{spread}",
+        "" if line.paper is None else f"{line.paper:g}",
+        line.verdict,
+        f"{line.epochs:.4g}",
+        comparison.recipe_text(line),
+        f"{seconds / 60:.3g} min, {len(devices)} x {devices[0]}{cores}",
+        ", ".join(commits),
+    ]

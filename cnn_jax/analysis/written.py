@@ -1,0 +1,89 @@
+"""The comparison as Markdown and CSV."""
+
+import csv
+import io
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from cnn_jax.analysis.comparison import Line, recipe_text
+
+COLUMNS = (
+    *("row", "metric", "paper", "ours", "difference", "verdict"),
+    *("n", "mean ± std", "best", "median", "epochs", "recipe"),
+)
+
+
+def cells(line: Line) -> list[str]:
+    """A line of the table as text, by `COLUMNS`."""
+    values = line.values
+    numbers = ["", "", ""]
+    if values:
+        spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+        numbers = [f"{statistics.fmean(values):.2f}{spread}"]
+        numbers += [f"{number:.2f}" for number in (min(values), statistics.median(values))]
+    verdict = f"{line.verdict} ({line.lost})" if line.lost else line.verdict
+    # A number of another recipe is not set against the paper's.
+    apart = line.difference is None or line.departures
+    return [
+        line.row,
+        line.metric,
+        "" if line.paper is None else f"{line.paper:g}",
+        "" if line.ours is None else f"{line.ours:.2f}",
+        "" if apart else f"{line.difference:+.2f}",
+        verdict,
+        str(len(values)),
+        *numbers,
+        f"{line.epochs:.4g}",
+        recipe_text(line),
+    ]
+
+
+def protocol(facts: dict[str, Any]) -> str:
+    """How the paper measured, and how ours is compared."""
+    return (
+        f"Protocol: {facts['protocol']}. Ours: the {facts['statistic']} of n runs; errors in %, "
+        f"within {facts['tolerance']:g} counts as reproduced."
+    )
+
+
+def markdown(facts: dict[str, Any], lines: Sequence[Line]) -> str:
+    """Heading, protocol, command, table."""
+    table = grid([COLUMNS, *(cells(line) for line in lines)])
+    command = [f"`{facts['command']}`"] if facts["command"] else []
+    return "\n\n".join([f"## {facts['title']}", protocol(facts), *command, table]) + "\n"
+
+
+def grid(rows: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown; the first row is its head."""
+    head, *body = (" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows)
+    rule = " | ".join("---" for _ in rows[0])
+    return "\n".join(f"| {line} |" for line in (head, rule, *body))
+
+
+def as_csv(tables: Sequence[tuple[dict[str, Any], Sequence[Line]]]) -> str:
+    """All tables, with every number in full."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    header = ("table", "protocol", "row", "metric", "paper", "ours", "statistic", "difference")
+    header += ("verdict", "n", "mean", "std", "best", "median", "values", "epochs", "recipe")
+    writer.writerow((*header, "not done"))
+    for facts, lines in tables:
+        for line in lines:
+            values = line.values
+            several = [f(values) if values else None for f in (statistics.fmean, deviation, min)]
+            median = statistics.median(values) if values else None
+            writer.writerow(
+                [
+                    *(facts["title"], facts["protocol"], line.row, line.metric, line.paper),
+                    *(line.ours, facts["statistic"], line.difference, line.verdict, len(values)),
+                    *(*several, median, " ".join(map(str, values)), line.epochs),
+                    *(recipe_text(line, limit=100), line.lost),
+                ]
+            )
+    return file.getvalue()
+
+
+def deviation(values: Sequence[float]) -> float | None:
+    """Of the sample; None of one."""
+    return statistics.stdev(values) if len(values) > 1 else None

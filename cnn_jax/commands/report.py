@@ -1,0 +1,71 @@
+"""Our results beside the paper's: table, figure, and a page with the curves.
+
+Reads sweeps, single runs and records of runs; writes report.md, report.csv, report.html and a
+figure-N.png for each table, and touches no accelerator.
+"""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from cnn_jax.errors import UserError
+
+
+def add_arguments(add) -> None:
+    """Which results, and where the report goes."""
+    add("paths", type=Path, nargs="+", metavar="PATH", help="sweeps, runs, records, or folders")
+    add("--out", type=Path, metavar="DIR", help="default PATH/report, of the first PATH")
+    check = "exit code 1 where a result by a paper's recipe is not within its tolerance"
+    add("--check", action="store_true", help=check)
+
+    record = "keeps the finished runs in experiments/results, and makes the README's table of it"
+    add("--record", action="store_true", help=record)
+
+
+def run(arguments: argparse.Namespace, console: Console) -> None:
+    """Prints the tables and writes the files."""
+    from cnn_jax.analysis import comparison, figure, page, records, registry, written
+
+    found = [record for path in arguments.paths for record in records.find(path)]
+    first = arguments.paths[0]
+    out = arguments.out or (first if first.is_dir() else first.parent) / "report"
+    out.mkdir(parents=True, exist_ok=True)
+    tables = []
+    for number, (facts, own) in enumerate(comparison.tables(found), 1):
+        lines = comparison.lines(own)
+        picture = out / f"figure-{number}.png"
+        figure.draw(facts, lines, own, picture)
+        tables.append((facts, lines, own, picture))
+        table = Table(*written.COLUMNS, title=facts["title"], caption=written.protocol(facts))
+        for line in lines:
+            table.add_row(*written.cells(line))
+        console.print(table)
+    text = "\n".join(
+        written.markdown(facts, lines) + f"\n![our points beside the paper's]({picture.name})\n"
+        for facts, lines, _, picture in tables
+    )
+    (out / "report.md").write_text(text)
+    (out / "report.csv").write_text(written.as_csv([table[:2] for table in tables]))
+    (out / "report.html").write_text(page.page(tables))
+    console.print(
+        f"the report is in {out}: open {out}/report.html", highlight=False, soft_wrap=True
+    )
+    if arguments.record:
+        files = registry.record(found, arguments.home)
+        registry.renew(arguments.home)
+        folders = ", ".join(dict.fromkeys(str(file.parent) for file in files))
+        console.print(f"records of {len(files)} runs: {folders}", highlight=False, soft_wrap=True)
+    if arguments.check:
+        check([line for _, lines, _, _ in tables for line in lines])
+
+
+def check(lines) -> None:
+    """Raises `UserError` where a number that was to be the paper's is not."""
+    from cnn_jax.analysis.comparison import ABOVE, BELOW
+
+    bad = [line for line in lines if line.verdict in (ABOVE, BELOW)]
+    if bad:
+        texts = (f"{line.row}: {line.ours:.2f}, paper {line.paper:g}" for line in bad)
+        raise UserError(f"out of tolerance: {'; '.join(texts)}")

@@ -1,0 +1,59 @@
+"""LeNet-300-100 and LeNet-5 are those of Caffe and of Han et al."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from cnn_jax import errors, models
+from cnn_jax.analysis.summary import layers_of
+from experiments import published
+from experiments.deep_compression.published import LENETS
+
+GRAY = (28, 28, 1)
+
+
+@pytest.mark.parametrize("variant", LENETS)
+def test_parameters_are_those_of_the_papers_tables(variant):
+    found = layers_of(models.create("lenet", num_classes=10, variant=variant), GRAY)
+    count = sum(layer.parameters for layer in found)
+    assert count == LENETS[variant]["parameters"]
+    assert abs(count - LENETS[variant]["printed"]) < 1000
+    values = [s.value for s in published.find({"name": "lenet", "variant": variant}, 10, 28)]
+    assert values == [LENETS[variant]["printed"], count]
+
+
+def test_lenet_5_has_the_shapes_of_caffes():
+    found = layers_of(models.create("lenet", num_classes=10), GRAY)
+    assert {layer.name: layer.output_shape for layer in found} == {
+        "conv1": (24, 24, 20),
+        "conv2": (8, 8, 50),
+        "ip1": (500,),
+        "ip2": (10,),
+    }
+
+
+def test_other_images_have_other_parameters_and_no_published_size():
+    assert published.find({"name": "lenet", "variant": "5"}, 10, 32) == []
+
+
+def test_convolutions_of_lenet_5_have_no_relu():
+    model = models.create("lenet", num_classes=10)
+    images = jax.random.normal(jax.random.key(0), (1, *GRAY))
+    variables = model.init(jax.random.key(1), images)
+    params = dict(variables["params"])
+    # ip1 sees what the pooling gives: with kernels of -1 and biases of 0 a ReLU would leave 0.
+    params["conv2"] = {"kernel": -jnp.ones((5, 5, 20, 50)), "bias": jnp.zeros(50)}
+    params["conv1"] = {"kernel": jnp.ones((5, 5, 1, 20)), "bias": jnp.zeros(20)}
+    _, seen = model.apply(
+        {"params": params}, jnp.abs(images), capture_intermediates=lambda m, _: m.name == "ip1"
+    )
+    zero = model.apply({"params": params}, 0 * images, capture_intermediates=True)[1]
+    ours, none = (s["intermediates"]["ip1"]["__call__"][0] for s in (seen, zero))
+    assert not jnp.allclose(ours, none)
+
+
+def test_wrong_variants_and_small_images_are_told():
+    with pytest.raises(errors.UserError, match="did you mean '300-100'"):
+        models.create("lenet", num_classes=10, variant="300-10")
+    with pytest.raises(errors.UserError, match="the smallest are 16x16"):
+        layers_of(models.create("lenet", num_classes=10), (12, 12, 1))
