@@ -86,7 +86,8 @@ def test_weights_of_a_file_give_the_number_of_the_run_they_are_of(kind, run, tmp
     if kind == "safetensors":
         weights.save(file, opened.variables(), {})
     else:
-        archive.write(file, flax.traverse_util.flatten_dict(opened.variables(), sep="/"), {})
+        arrays = flax.traverse_util.flatten_dict(opened.variables(), sep="/")
+        archive.write(file, arrays | {"preprocessing/mean": np.zeros(1, np.float32)}, {})
     config = [f"--config={ROOT}/experiments/quickstart.py", "--config.model.width=1"]
     (found,) = evaluate(capsys, f"--weights={file}", *config, "--json")
     assert found["top1_error"] == opened.summary["test"]["top1_error"]
