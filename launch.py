@@ -28,8 +28,10 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
             [--workdir=DIR] [--parallel=N] [--only=ROW ...] [--dry_run]
   report    our results beside the paper's: table, figure, a page with the curves
             PATH ... [--out=DIR] [--check]
-  eval      errors of a run's checkpoint over a whole split
-            RUN [--split=test] [--step=last|best|N] [--data=PATH]
+  eval      errors of a run's checkpoint, or of weights from elsewhere, over a whole split
+            RUN [--step=last|best|N] [--data=PATH] [--weights_of=raw,ema,bn]
+            --weights=FILE --config=FILE[:variant] [--config.any.field=VALUE ...]
+            [--protocol=center|ten_crop|crops_144|multi_scale] [--split=test] [--json]
   predict   what a run sees in images
             RUN IMAGE ... [--step=last|best|N] [--top=3]
   summary   layers, shapes, parameters and multiply-adds of a network
@@ -54,6 +56,7 @@ examples:
   python launch.py train --config=experiments/resnet/cifar10.py:20,fast --config.data.path=CIFAR
   python launch.py train --config.model.width=4 --workdir=runs/wider
   python launch.py eval runs/quickstart --step=best
+  python launch.py eval --config=experiments/squeezenet/imagenet.py --weights=FILE
   python launch.py bench --config=experiments/resnet/cifar10.py:20 --fake --against=torch
 
 Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 diverged, 75 stopped by a signal after saving.

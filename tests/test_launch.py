@@ -45,7 +45,7 @@ def test_every_command_has_a_help_of_its_own(command, capsys):
         (["train", "--wrokdir=x"], "(did you mean '--workdir'?)"),
         (["train", "--config.seeed=1"], "(did you mean 'seed'?)"),
         (["train", "--config=experiments/quickstar.py"], "no experiment file"),
-        (["eval"], "the following arguments are required: RUN"),
+        (["eval"], "eval takes a RUN, or --weights=FILE with --config=FILE"),
         (["eval", "nowhere"], "nowhere is not a run"),
         (["summary", "--image=32"], "write HxWxC"),
         (["bench", "--against=torhc"], "(did you mean 'torch'?)"),

@@ -1,29 +1,208 @@
-"""Errors of a run's checkpoint over a whole split, every example counted once."""
+"""Errors of a run's checkpoint, or of weights from elsewhere, over a whole split by a protocol."""
 
 import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from rich.console import Console
+from rich.table import Table
 
 import cnn_jax
-from cnn_jax.commands.arguments import add_run
+from cnn_jax import errors
+from cnn_jax.commands.arguments import load_config, positive
+
+WEIGHTS = ("raw", "ema", "bn", "ema_bn")
+SIZES = ("resize", "crop", "sides", "multiple")
 
 
 def add_arguments(add) -> None:
-    """Which run, and which data."""
-    add_run(add)
-    add("--split", default="test", help="train, validation or test")
+    """Which weights, which data, which views of it, and where the results go."""
+    add("run", type=Path, nargs="?", metavar="RUN", help="the directory of a run")
+    add("--step", default="last", help="last, best (lowest validation error), or a number")
+    add("--weights", type=Path, metavar="FILE", help="weights from elsewhere, with --config")
+    add("--config", metavar="FILE[:variant]", help="the network and data of --weights")
+    add("--config.FIELD", dest="_", metavar="VALUE", help="changes a field: --config.data.path=DIR")
+    add("--weights_of", metavar="LIST", help=f"of {', '.join(WEIGHTS)}, with commas between; "
+        "bn: batch statistics measured anew; default those that the run evaluates")  # fmt: skip
+    add("--bn_batches", type=positive, default=50, metavar="N", help="training batches for bn")
+    add("--split", help="train, validation or test; default test, or the only one")
     add("--data", metavar="PATH", help="where the data is now; default where it was")
+    add("--protocol", default="center", help="center, ten_crop, crops_144 or multi_scale")
+    add("--resize", type=positive, metavar="PIXELS", help="shorter side before center and ten_crop")
+    add("--resize_to", metavar="shorter|square", help="square: both sides, as Caffe's tools")
+    add("--crop", type=positive, metavar="PIXELS", help="side of the crops")
+    add("--sides", type=numbers, metavar="LIST", help="shorter sides of crops_144, multi_scale")
+    add("--multiple", type=positive, metavar="N", help="multi_scale cuts to multiples of it")
+    add("--filter", metavar="NAME", help="for resizing; default that of the evaluation view")
+    add("--flip", action="store_true", help="mirror images too")
+    add("--average", metavar="softmax|logits", default="softmax", help="over the views")
+    add("--batch", type=positive, metavar="N", help="crops at a time; default evaluation's")
+    add("--out", type=Path, metavar="DIR", help="writes there; default RUN/evaluations")
+    add("--no_logits", action="store_true", help="writes no predictions.npz")
+    add("--json", action="store_true", help="prints JSON, for programs")
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Numbers with commas between."""
+    return tuple(positive(part) for part in text.split(","))
+
+
+class Opened(NamedTuple):
+    """What there is to evaluate."""
+
+    subject: Any  # of training.subjects
+    variables: Callable[[str], Any]  # of "raw" or "ema"; None where there are none
+    default: str  # which of them, where --weights_of does not say
+    title: str
+    about: dict[str, Any]  # of each result
+    files: str  # ends the names of folders
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
-    """Prints a table of loss and errors."""
+    """Evaluates, writes, and prints a table or JSON."""
+    from cnn_jax.analysis import evaluation
     from cnn_jax.training import compiler
-    from cnn_jax.training.evaluate import evaluate_run
-    from cnn_jax.training.progress import summary_table
 
     compiler.enable_cache()
+    opened = open_run(arguments) if is_run(arguments) else open_file(arguments)
+    subject = opened.subject
+    split, examples = subject.examples(arguments.split)
+    protocol = choose_protocol(arguments, subject)
+    weights = choose_weights(arguments, opened)
+    with console.status(f"evaluating {len(examples.source):,} images") as status:
+        results, predictions, bad = evaluation.evaluate(
+            subject,
+            weights,
+            examples,
+            protocol,
+            batch_size=arguments.batch or subject.config.evaluation.batch_size,
+            told=lambda done, total: status.update(f"{done:,} of {total:,} views"),
+        )
+    folder = arguments.out or (arguments.run / "evaluations" if arguments.run else None)
+    entries = []
+    for name, values in results.items():
+        files = f"{split}-{protocol.short}-{name}-{opened.files}"
+        entry = {"files": files, "split": split, **opened.about, "weights": name}
+        entries.append(entry | {"protocol": protocol.name, "views": protocol.about} | values)
+        if folder:
+            tables = (predictions[name], subject.class_names)
+            evaluation.write(folder, entries[-1], *tables, with_logits=not arguments.no_logits)
+    if arguments.json:
+        print(json.dumps(entries, indent=1))
+    else:
+        show(opened.title, entries, bad, folder, console)
+
+
+def is_run(arguments: argparse.Namespace) -> bool:
+    """Whether a run is evaluated, or a file; raises `UserError` for arguments of both or none."""
+    if (arguments.run is None) == (arguments.weights is None):
+        raise errors.UserError("eval takes a RUN, or --weights=FILE with --config=FILE", 2)
+    if arguments.run and arguments.config:
+        raise errors.UserError("a RUN has a config of its own: leave --config out", 2)
+    if arguments.weights and not arguments.config:
+        raise errors.UserError("--weights=FILE needs --config=FILE, which has its network", 2)
+    if arguments.data:
+        arguments.overrides.append(f"data.path={arguments.data}")
+    return arguments.run is not None
+
+
+def open_run(arguments: argparse.Namespace) -> Opened:
+    """A checkpoint of a run."""
+    from cnn_jax.training import subjects
+
     opened = cnn_jax.load_run(arguments.run)
     step = opened.find_step(arguments.step)
-    numbers = evaluate_run(opened, step, arguments.split, arguments.data)
-    console.print(f"{arguments.run}, step {step:,}, single central view", highlight=False)
-    console.print(summary_table({arguments.split: numbers}))
+    return Opened(
+        subjects.of_run(opened, arguments.overrides),
+        lambda kind: opened.variables(step, kind),
+        opened.config.evaluation.weights,
+        f"{arguments.run}, step {step:,}",
+        {"step": step},
+        f"step-{step}",
+    )
+
+
+def open_file(arguments: argparse.Namespace) -> Opened:
+    """Weights from elsewhere."""
+    from cnn_jax.training import subjects
+
+    subject, path = subjects.of_config(load_config(arguments)), arguments.weights
+    variables = {"raw": read_weights(path, subject)}
+    return Opened(subject, variables.get, "raw", str(path), {"file": str(path)}, path.stem)
+
+
+def choose_protocol(arguments: argparse.Namespace, subject: Any) -> Any:
+    """The protocol that the arguments name."""
+    given = {name: value for name in SIZES if (value := getattr(arguments, name)) is not None}
+    options = {"flip": arguments.flip, "average": arguments.average}
+    if arguments.filter:
+        options["filter"] = arguments.filter
+    if arguments.resize_to:
+        if arguments.resize_to not in ("shorter", "square"):
+            raise errors.unknown("--resize_to", arguments.resize_to, ("shorter", "square"))
+        options["square"] = arguments.resize_to == "square"
+    return subject.protocol(arguments.protocol, given, **options)
+
+
+def choose_weights(arguments: argparse.Namespace, opened: Opened) -> dict[str, Any]:
+    """Variables by the words of `--weights_of`."""
+    from cnn_jax.training.reestimate import reestimate
+
+    subject, chosen = opened.subject, {}
+    for kind in (arguments.weights_of or opened.default).split(","):
+        if kind not in WEIGHTS:
+            raise errors.unknown("--weights_of", kind, WEIGHTS)
+        chosen[kind] = opened.variables("ema" if kind.startswith("ema") else "raw")
+        if chosen[kind] is None:
+            raise errors.UserError(f"a file has no {kind}: --weights_of is raw, bn or raw,bn", 2)
+    for kind, variables in chosen.items():
+        if kind.endswith("bn"):
+            batches = subject.training_batches(arguments.bn_batches)
+            chosen[kind] = reestimate(subject.model, variables, batches, subject.precise())
+    return chosen
+
+
+def read_weights(path: Path, subject) -> dict[str, Any]:
+    """The variables in a file of any kind that is known here."""
+    from cnn_jax.compression import archive
+    from cnn_jax.interop import read
+
+    if not path.is_file():
+        raise errors.UserError(f"no file {path}")
+    if archive.is_archive(path):
+        return read.checked(path, subject.model, subject.size, archive.read(path).variables)
+    return read.variables(path, subject.model, subject.size)
+
+
+def show(
+    what: str, entries: list[dict], bad: dict[int, str], folder: Path | None, console: Console
+) -> None:
+    """A row for each kind of weights; what they are and the protocol stand above."""
+
+    def line(text):
+        console.print(text, highlight=False, soft_wrap=True)
+
+    first = entries[0]
+    line(f"{what}, {first['protocol']}: {first['views']}")
+    columns = ("split", "weights", "loss", "top-1 error", "top-5 error", "right", "right in 5")
+    table = Table(*columns, "examples")
+    for entry in entries:
+        table.add_row(
+            entry["split"],
+            entry["weights"],
+            f"{entry['loss']:.4f}",
+            f"{entry['top1_error']:.2%}",
+            f"{entry['top5_error']:.2%}",
+            f"{entry['top1_right']:,}",
+            f"{entry['top5_right']:,}",
+            f"{entry['examples']:,}",
+        )
+    console.print(table)
+    for reason in list(bad.values())[:20]:
+        line(f"skipped: {reason}")
+    if bad:
+        line(f"{len(bad):,} images were skipped, and are not among the examples")
+    if folder:
+        line(f"classes, confusions and logits are in {folder}")

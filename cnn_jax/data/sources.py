@@ -18,6 +18,7 @@ import numpy as np
 from cnn_jax.data.folder import split_folders
 from cnn_jax.errors import UserError
 
+CLASS_LIST = "synsets.tsv"
 LAYOUT = "{train,validation,test}/<class>/<image files>, or as <class>/<image files>"
 
 
@@ -164,8 +165,9 @@ def folder(root: Path | None, class_list: Path | None) -> dict[str, FolderSource
     Args:
       root: laid out as `LAYOUT`, see `split_folders`.
       class_list: a text file whose line i starts with the name of the folder of label i - 1, the
-        rest of the line is a remark; the folders may be some of them only. None: the folders of
-        "train", in alphabetical order.
+        rest of the line is a remark; the folders may be some of them only. None: the file
+        `synsets.tsv` in `root` where there is one, else the folders of "train", in alphabetical
+        order.
 
     Raises:
       UserError: no such folder, no images, a class without images (in "train", where there is no
@@ -174,6 +176,8 @@ def folder(root: Path | None, class_list: Path | None) -> dict[str, FolderSource
     if root is None or not root.is_dir():
         raise UserError(f"no folder at data.path = {root}; it must be laid out as {LAYOUT}")
     roots = split_folders(root)
+    if class_list is None and (root / CLASS_LIST).is_file():
+        class_list = root / CLASS_LIST
     names = read_class_list(class_list) if class_list else subfolders(roots["train"])
     if not names:
         raise UserError(f"folder: no classes in {roots['train']}; it must be laid out as {LAYOUT}")

@@ -108,7 +108,22 @@ def to_flax(name: str, state_dict: Mapping[str, Any], **changes: Any) -> dict[st
     the keys that are missing or unknown, or have the wrong shape.
     """
     state = as_torchvision(state_dict)
-    entries = _entries(name, module(name, number_of_classes(state), **changes))
+    return for_module(name, module(name, number_of_classes(state), **changes), state)
+
+
+def name_of(model: nn.Module) -> str:
+    """A torchvision name of the family of `model`; raises `UserError` where there is none."""
+    for family in FAMILIES:
+        for name, settings in family.NETWORKS.items():
+            if isinstance(model, models.FAMILIES[settings["name"]]):
+                return name
+    raise UserError(f"torchvision has no {type(model).__name__}: its weights are Flax variables")
+
+
+def for_module(name: str, model: nn.Module, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """`to_flax` for a given network of the family that `name` is of."""
+    state = as_torchvision(state_dict)
+    entries = _entries(name, model)
     if not any(key.lower().startswith("aux") for key in state):
         entries = [entry for entry in entries if not entry.key.lower().startswith("aux")]
     _check(name, state, entries)
@@ -197,6 +212,8 @@ def _entries(name: str, model: nn.Module) -> list[Entry]:
         layer = "/".join(path[1:-1])
         is_norm = ("batch_stats", *path[1:-1], "mean") in shapes
         kind = BATCH_NORM[path[-1]] if is_norm else {"kernel": "weight"}.get(path[-1], path[-1])
+        if layer not in prefixes:
+            raise UserError(f"torchvision's {name} has no layer {layer}: change config.model")
         found = prefixes[layer]
         if isinstance(found, str):
             entries.append(Entry(path, None, f"{found}.{kind}", leaf.shape, flattened.get(layer)))

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 
 from cnn_jax import errors
 from cnn_jax.models import layers, pooling
+from cnn_jax.models.linear import linear
 
 Array = jax.Array
 
@@ -77,12 +78,15 @@ class AlexNet(nn.Module):
     no normalisation).
     `dropout`: share of activations that is dropped around fc6 and fc7.
     `fc_width`: units of fc6 and fc7, 4096 in the paper.
+    `fully_convolutional`: nothing is averaged to 6x6; fc6 to fc8 see every place of the map, and
+    the logits are the mean over it, as in VGG: to evaluate images larger than 227x227.
     """
 
     num_classes: int
     variant: str = "paper"
     dropout: float = 0.5
     fc_width: int = 4096
+    fully_convolutional: bool = False
     dtype: str = "float32"
 
     def __post_init__(self):
@@ -106,15 +110,17 @@ class AlexNet(nn.Module):
         x = self._conv("conv3", x, c3, kernel=3, padding=1)
         x = self._conv("conv4", x, c4, kernel=3, padding=1, split=True)
         x = self._conv("conv5", x, c5, kernel=3, padding=1, split=True)
-        x = pooling.adaptive_avg_pool(self._pool(x), POOLED)
-        x = x.reshape(x.shape[0], -1)
-        for name in ("fc6", "fc7"):
+        x = self._pool(x)
+        if not self.fully_convolutional:
+            x = pooling.adaptive_avg_pool(x, POOLED).reshape(x.shape[0], -1)
+        for name, side in (("fc6", POOLED), ("fc7", 1)):
             if variant.dropout_first:
                 x = nn.Dropout(self.dropout, deterministic=not train)(x)
-            x = nn.relu(self._linear(name, x, self.fc_width))
+            x = nn.relu(self._linear(name, x, self.fc_width, side))
             if not variant.dropout_first:
                 x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return self._linear("fc8", x.astype(jnp.float32), self.num_classes)
+        logits = self._linear("fc8", x.astype(jnp.float32), self.num_classes, 1)
+        return logits.mean((1, 2)) if self.fully_convolutional else logits
 
     def _conv(self, name, x, channels, kernel, padding, stride=1, split=False) -> Array:
         variant = VARIANTS[self.variant]
@@ -134,11 +140,15 @@ class AlexNet(nn.Module):
         )
         return nn.relu(conv(x))
 
-    def _linear(self, name, x, units) -> Array:
+    def _linear(self, name, x, units, side) -> Array:
+        """Of a flattened map, or over the windows of `side` of a larger one."""
         hidden = name != "fc8"
         std = VARIANTS[self.variant].hidden_std if hidden else 0.01
-        kernel_init, bias_init = self._initialisers(x.shape[-1], std, hidden)
-        return nn.Dense(
+        fan_in = x.shape[-1] * (side**2 if self.fully_convolutional else 1)
+        kernel_init, bias_init = self._initialisers(fan_in, std, hidden)
+        return linear(
+            self.fully_convolutional,
+            side,
             units,
             kernel_init=kernel_init,
             bias_init=bias_init,

@@ -11,12 +11,15 @@ Table 1, the convolutions before each of the five 2x2 max-poolings:
     fc6, fc7, fc8: 4096, 4096, classes
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from cnn_jax import errors
 from cnn_jax.models import layers, pooling
+from cnn_jax.models.linear import linear
 
 Array = jax.Array
 
@@ -53,6 +56,8 @@ class VGG(nn.Module):
     `fc_width`: units of fc6 and fc7, 4096 in the paper.
     `weight_init`: "paper", with which the paper trains A alone (it starts the deeper ones from a
     trained A), or "torchvision"; biases are 0 in both.
+    `fully_convolutional`: nothing is averaged to 7x7; fc6 to fc8 see every place of the map, and
+    the logits are the mean over it (section 3.2): to evaluate images larger than 224x224.
     `bn_group_size`: examples that share batch statistics; None is the whole batch.
     """
 
@@ -64,6 +69,7 @@ class VGG(nn.Module):
     dropout: float = 0.5
     fc_width: int = 4096
     weight_init: str = "paper"
+    fully_convolutional: bool = False
     bn_group_size: int | None = None
     dtype: str = "float32"
 
@@ -89,15 +95,16 @@ class VGG(nn.Module):
             for i in range(1, count + 1):
                 x = self._conv(f"{group}_{i}", x, channels, train)
             x = pooling.max_pool(x, window=2, stride=2, padding=0)
-        x = pooling.adaptive_avg_pool(x, POOLED)
-        x = x.reshape(x.shape[0], -1)
-        linear_init = WEIGHT_INITS[self.weight_init][1]
-        for name in ("fc6", "fc7"):
-            fc = nn.Dense(self.fc_width, kernel_init=linear_init, dtype=self.dtype, name=name)
-            x = nn.relu(fc(x))
+        dense = functools.partial(
+            linear, self.fully_convolutional, kernel_init=WEIGHT_INITS[self.weight_init][1]
+        )
+        if not self.fully_convolutional:
+            x = pooling.adaptive_avg_pool(x, POOLED).reshape(x.shape[0], -1)
+        for name, side in (("fc6", POOLED), ("fc7", 1)):
+            x = nn.relu(dense(side, self.fc_width, dtype=self.dtype, name=name)(x))
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        fc8 = nn.Dense(self.num_classes, kernel_init=linear_init, name="fc8")
-        return fc8(x.astype(jnp.float32))
+        logits = dense(1, self.num_classes, name="fc8")(x.astype(jnp.float32))
+        return logits.mean((1, 2)) if self.fully_convolutional else logits
 
     def _conv(self, position: str, x: Array, channels: int, train: bool) -> Array:
         """`position` in the paper's table, "3_1": conv3_1, its batch norm if any, ReLU."""

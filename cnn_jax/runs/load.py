@@ -48,6 +48,12 @@ class Run:
         """The last numbers of each split: `summary["test"]["top1_error"]`."""
         return {line.pop("split"): line for line in metrics.read(self.path)}
 
+    @property
+    def evaluations(self) -> pd.DataFrame:
+        """A row for each evaluation that `launch.py eval` left: protocol, weights, step, errors."""
+        file = self.path / "evaluations" / "results.json"
+        return pd.DataFrame(json.loads(file.read_text()) if file.exists() else [])
+
     def record(self) -> dict[str, Any]:
         """The run as one small JSON value: its last numbers, and its curve by evaluations."""
         environment = self.path / "environment.json"

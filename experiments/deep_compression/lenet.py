@@ -23,7 +23,7 @@ VARIANTS = {
     "stage": ("train", "prune", "share"),
     "data": ("fashion", "mnist"),
 }
-TABLES = {"300-100": published.TABLE_2, "5": published.TABLE_3}
+PRINTED = {"300-100": published.TABLE_2, "5": published.TABLE_3}
 RATES = {"train": 0.02, "prune": 0.01, "share": 1e-5}
 # Short: LeNet-5 takes some ten times as long per image.
 DURATIONS = {
@@ -54,7 +54,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
 def options(network: str) -> dict[str, dict]:
     """Densities and bits of the paper's table, by stage."""
-    layers = {name: row for name, row in TABLES[network].items() if name != "total"}
+    layers = {name: row for name, row in PRINTED[network].items() if name != "total"}
     return {
         "prune": {
             "rule": "density",

@@ -52,7 +52,7 @@ def main() -> int:
     if code := launch.main(["compress", str(runs["share"]), f"--out={packed}", "--lossless"]):
         return code
     found = summary(runs, packed, arguments.data)
-    table = lenet.TABLES.get(words[0] if words else "5") if file == "lenet" else None
+    table = lenet.PRINTED.get(words[0] if words else "5") if file == "lenet" else None
     (arguments.workdir / "report.json").write_text(json.dumps(found, indent=1) + "\n")
     (arguments.workdir / "report.md").write_text(markdown(found, table))
     print(f"the report is {arguments.workdir}/report.md")

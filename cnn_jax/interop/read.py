@@ -1,0 +1,84 @@
+"""Weights of any file that is known here, for a given network; wrong ones are told by name."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import flax.traverse_util
+import jax
+import numpy as np
+
+from cnn_jax.errors import UserError, first_line
+from cnn_jax.interop import deep_compression, torchvision
+
+SUFFIXES = (".pth", ".pt", ".safetensors", ".npz", ".net")
+
+
+def variables(path: Path, model: nn.Module, side: int) -> dict[str, Any]:
+    """Variables {"params", "batch_stats"} (NumPy) for `model` from a file.
+
+    Args:
+      path: a `.pth`, `.safetensors` or `.npz` file with arrays by torchvision's names or by paths
+        like "params/conv1/kernel", or the authors' compressed SqueezeNet, `.net`.
+      side: of images that the network takes, in pixels.
+
+    Raises:
+      UserError: the file is something else, or has the weights of another network.
+    """
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"weights are in files {', '.join(SUFFIXES)}, not {path.name}", 2)
+    if path.suffix == ".net":
+        return checked(path, model, side, deep_compression.read(path))
+    arrays = read_npz(path) if path.suffix == ".npz" else torchvision.read(path)
+    if any(key.startswith("params/") for key in arrays):
+        return checked(path, model, side, flax.traverse_util.unflatten_dict(arrays, sep="/"))
+    name = torchvision.name_of(model)
+    state = torchvision.as_torchvision(arrays)
+    if any(head in state for head in torchvision.HEADS):
+        check_classes(path, torchvision.number_of_classes(state), model.num_classes)
+    try:
+        return torchvision.for_module(name, model, state)
+    except UserError as error:
+        raise UserError(f"{path} is not for the network of the config: {error}") from None
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays by name."""
+    try:
+        with np.load(path) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"cannot read {path} ({first_line(error)})") from None
+
+
+def check_classes(path: Path, found: int, expected: int) -> None:
+    """Raises `UserError` for another number of classes."""
+    if found != expected:
+        raise UserError(
+            f"{path} has {found:,} classes and the data {expected:,}; where the data has only some "
+            "of the classes, list all of them in a file: --config.data.class_list=FILE"
+        )
+
+
+def checked(path: Path, model: nn.Module, side: int, found: dict[str, Any]) -> dict[str, Any]:
+    """The variables, if they are those of the network; heads that only training needs may lack."""
+    image = jax.ShapeDtypeStruct((1, side, side, 3), np.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), image)
+    expected = {k: v.shape for k, v in flax.traverse_util.flatten_dict(shapes, sep="/").items()}
+    arrays = flax.traverse_util.flatten_dict(found, sep="/")
+    wrong = {k for k in expected.keys() & arrays.keys() if arrays[k].shape != expected[k]}
+    for key in wrong:
+        # The last layer alone has as many outputs as there are classes.
+        if expected[key] == (model.num_classes,) and arrays[key].ndim == 1:
+            check_classes(path, len(arrays[key]), model.num_classes)
+    missing = {k for k in expected.keys() - arrays.keys() if "aux" not in k.lower()}
+    lines = [f"{key}: missing" for key in missing]
+    lines += [f"{key}: unknown" for key in arrays.keys() - expected.keys()]
+    lines += [f"{k}: {list(arrays[k].shape)}, not {list(expected[k])}" for k in wrong]
+    if lines:
+        more = f"; and {len(lines) - 4} more" if len(lines) > 4 else ""
+        raise UserError(
+            f"{path} is not for the network of the config: {'; '.join(sorted(lines)[:4])}{more}"
+        )
+    return found

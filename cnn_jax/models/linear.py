@@ -1,0 +1,52 @@
+"""Linear layers on maps: as they are, or at every place of a larger map."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cnn_jax import errors
+from cnn_jax.models.layers import conv_general_dilated
+
+Array = jax.Array
+
+
+class MapLinear(nn.Module):
+    """`nn.Dense` over windows of a map: [B, H, W, C] -> [B, H - side + 1, W - side + 1, features].
+
+    The parameters are those of the `nn.Dense` that sees one flattened map [side, side, C], which so
+    becomes a convolution (Simonyan & Zisserman 2015, section 3.2).
+    """
+
+    features: int
+    side: int
+    kernel_init: Callable
+    bias_init: Callable = nn.initializers.zeros
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        height, width, channels = x.shape[1:]
+        if min(height, width) < self.side:
+            raise errors.UserError(
+                f"fully convolutional: {self.name} needs a map of {self.side}x{self.side}, "
+                f"and these images leave {height}x{width}: take larger ones"
+            )
+        window = (self.side, self.side, channels)
+        shape = (self.side**2 * channels, self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
+        kernel = kernel.reshape(*window, self.features).astype(self.dtype)
+        numbers = ("NHWC", "HWIO", "NHWC")
+        y = conv_general_dilated(
+            x.astype(self.dtype), kernel, (1, 1), ((0, 0), (0, 0)), dimension_numbers=numbers
+        )
+        return y + bias.astype(self.dtype)
+
+
+def linear(fully_convolutional: bool, side: int, features: int, **options) -> nn.Module:
+    """A `MapLinear` over windows of `side`, or the `nn.Dense` that has the same parameters."""
+    if fully_convolutional:
+        return MapLinear(features, side, **options)
+    return nn.Dense(features, **options)

@@ -1,0 +1,78 @@
+"""Errors, tables and files of an evaluation."""
+
+import csv
+import json
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from cnn_jax.analysis import evaluation
+from cnn_jax.training import losses
+from cnn_jax.training.predictions import Predictions
+
+NAMES = tuple("abcdefgh")
+
+
+@pytest.fixture(scope="module")
+def predictions():
+    """60 examples of classes 0 to 6 of 8; some logits are equal."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 7, 60).astype(np.int32)
+    logits = rng.integers(0, 6, (60, 8)).astype(np.float32) / 2
+    return Predictions(np.arange(60, dtype=np.int32), labels, logits)
+
+
+def test_the_numbers_are_those_of_the_evaluation_in_training(predictions):
+    found = evaluation.numbers(predictions)
+    for name, errors in losses.errors(predictions.logits, predictions.labels).items():
+        assert found[name] == pytest.approx(float(errors.mean()))
+    targets = jax.nn.one_hot(predictions.labels, 8)
+    loss = optax.softmax_cross_entropy(predictions.logits, targets).mean()
+    assert found["loss"] == pytest.approx(float(loss), rel=1e-5)
+    assert found["top1_right"] == round(60 * (1 - found["top1_error"])) > 0
+
+
+def test_logits_that_are_not_numbers_are_wrong(predictions):
+    broken = predictions._replace(logits=np.full((60, 8), np.nan, np.float32))
+    assert evaluation.numbers(broken)["top5_right"] == 0
+
+
+def test_the_confusion_matrix_counts_every_example_once(predictions):
+    matrix = evaluation.confusion(predictions, 8)
+    expected = np.zeros((8, 8), int)
+    for label, row in zip(predictions.labels, predictions.logits, strict=True):
+        expected[label, np.argmax(row)] += 1
+    np.testing.assert_array_equal(matrix, expected)
+
+
+def test_the_table_has_a_row_for_each_class_with_examples(predictions):
+    rows = evaluation.per_class(predictions, NAMES)
+    assert [row["class"] for row in rows] == list("abcdefg")
+    assert sum(row["examples"] for row in rows) == 60
+    row, matrix = rows[2], evaluation.confusion(predictions, 8)
+    others = [count for i, count in enumerate(matrix[2]) if i != 2]
+    assert row["top1_error"] == pytest.approx(1 - matrix[2, 2] / matrix[2].sum())
+    assert row["times"] == max(others) == matrix[2, NAMES.index(row["taken_for"])]
+
+
+def test_files_hold_the_tables_the_logits_and_the_list_of_results(predictions, tmp_path):
+    result = {"files": "test-center", **evaluation.numbers(predictions)}
+    folder = evaluation.write(tmp_path, result, predictions, NAMES, with_logits=True)
+    other = {"files": "test-ten_crop", "top1_error": 0.5}
+    evaluation.write(tmp_path, other, predictions, NAMES, with_logits=False)
+    again = result | {"loss": 7.0}
+    evaluation.write(tmp_path, again, predictions, NAMES, with_logits=True)
+    assert json.loads((tmp_path / "results.json").read_text()) == [other, again]
+    assert not (tmp_path / "test-ten_crop" / "predictions.npz").exists()
+    with np.load(folder / "predictions.npz") as arrays:
+        np.testing.assert_array_equal(arrays["logits"], predictions.logits)
+        np.testing.assert_array_equal(arrays["labels"], predictions.labels)
+        assert arrays["class_names"].tolist() == list(NAMES) and len(arrays["index"]) == 60
+    with (folder / "confusion.csv").open() as file:
+        header, *rows = csv.reader(file)
+    assert header == ["true class", *NAMES] and [row[0] for row in rows] == list(NAMES)
+    assert sum(int(count) for row in rows for count in row[1:]) == 60
+    with (folder / "per_class.csv").open() as file:
+        assert [row["class"] for row in csv.DictReader(file)] == list("abcdefg")
