@@ -46,11 +46,12 @@ class Recorder:
         if step == plan.total_steps:
             splits |= dict.fromkeys(self._program.evaluate)
         weights = state.weights(self._program.weights)
-        results = {split: self._program.evaluate[split](weights) for split in splits}
+        found = {split: self._program.evaluate[split](weights) for split in splits}
+        results = {EVALUATED.get(split, split): values for split, values in found.items()}
         for split, values in results.items():
             if not np.isfinite(values["loss"]):
                 raise diverged(step, f"the {split} loss")
-            self._write(step, EVALUATED.get(split, split), values)
+            self._write(step, split, values)
         train_error = float(np.mean(self._train_errors))
         self._train_errors = []
         numbers = "  ".join(f"{s} error {v['top1_error']:.2%}" for s, v in results.items())
