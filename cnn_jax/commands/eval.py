@@ -80,7 +80,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
             batch_size=arguments.batch or subject.config.evaluation.batch_size,
             told=lambda done, total: status.update(f"{done:,} of {total:,} views"),
         )
-    folder = arguments.out or (arguments.run / "evaluations" if arguments.run else None)
+    in_run = arguments.run and arguments.run.is_dir()  # and no compressed file
+    folder = arguments.out or (arguments.run / "evaluations" if in_run else None)
     entries = []
     for name, values in results.items():
         files = f"{split}-{protocol.short}-{name}-{opened.files}"
@@ -113,6 +114,8 @@ def open_run(arguments: argparse.Namespace) -> Opened:
     from cnn_jax.training import subjects
 
     opened = cnn_jax.load_run(arguments.run)
+    if "data" not in opened.config:
+        raise errors.UserError(f"{arguments.run} was made of weights alone and names no data set")
     step = opened.find_step(arguments.step)
     return Opened(
         subjects.of_run(opened, arguments.overrides),
