@@ -1,6 +1,5 @@
 """`launch.py compress`: from a run to a file that eval, predict and load_run take as one."""
 
-import json
 import os
 from pathlib import Path
 
@@ -43,14 +42,10 @@ def test_a_lossless_file_is_the_run(tiny_run, lossless):
 
 
 def test_eval_and_predict_take_the_file(lossless, tiny_run, tmp_path, capsys):
-    expected, found = (
-        json.loads(run(capsys, "eval", path, "--json", f"--out={tmp_path / 'eval'}")[1])[0]
-        for path in (tiny_run, lossless)
-    )
-    for error in ("loss", "top1_error", "top5_error"):
-        assert found[error] == expected[error] > 0
-    code, out, err = run(capsys, "eval", lossless)
-    assert code == 0 and "error" in out, err
+    expected = run(capsys, "eval", tiny_run, f"--out={tmp_path}")[1]
+    code, out, _ = run(capsys, "eval", lossless)
+    numbers = [[line for line in text.splitlines() if "│" in line] for text in (out, expected)]
+    assert code == 0 and numbers[0] == numbers[1] != []
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "a.png")
     code, out, _ = run(capsys, "predict", lossless, tmp_path / "a.png")
     assert code == 0 and "a.png" in out
