@@ -12,9 +12,10 @@ Expected   validation error, fully convolutional, top-1 / top-5: D 27.0 / 8.8 (2
 Hardware   four accelerators or more
 Departures the paper starts A from N(0, 0.01) and the others from a trained A, larger sides from a
            network of 256; here all start as torchvision's. With the printed variance the loss of A
-           begins in the millions, and at once is infinite: the deviation may have been meant. The
-           rate is divided by ten, up to three times, where the error of 10,000 images held out has
-           not improved by 0.1 % for five epochs (the paper: when accuracy "stopped improving")
+           begins in the millions, as `A,printed,smoke` shows, and is not finite a step later: the
+           deviation may have been meant. The rate is divided by ten, up to three times, where the
+           error of 10,000 images held out has not improved by 0.1 % for five epochs (the paper:
+           when the accuracy "stopped improving")
 """
 
 from collections.abc import Iterator
