@@ -57,7 +57,9 @@ def length_of(paper: str, planned: str, last: Mapping[str, float] | None, is_don
         return f"training.duration {planned} (recipe: {paper})"
     if abs(done - due) < 0.01 * due:  # a duration in the other unit is rounded to whole steps
         return ""
-    return f"{'shortened' if done < due else 'longer'}: {done:,.4g} of {due:,.6g} {unit}s"
+    return (
+        f"{'shortened' if done < due else 'longer'}: {round(done, 2):,.10g} of {due:,.10g} {unit}s"
+    )
 
 
 def parse(duration: str) -> tuple[float, str]:

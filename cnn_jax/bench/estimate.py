@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import time
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from cnn_jax import config as configs
 from cnn_jax import data, models
 from cnn_jax.analysis import summary
 from cnn_jax.bench import fake
+from cnn_jax.data import Dataset, StreamedDataset
 from cnn_jax.data.published import COUNTS
 from cnn_jax.errors import UserError
 from cnn_jax.training import program
@@ -25,6 +27,13 @@ COSTLY = (
     *("model", "data", "view", "colour", "augmentation"),
     *("loss", "optimizer", "ema", "precision", "parallel"),
 )
+# Of images that are not here.
+SHAPES = {
+    **fake.SHAPES,
+    "mnist": ((28, 28, 1), 10),
+    "svhn_cropped": ((32, 32, 3), 10),
+    "imagenet2012": ((224, 224, 3), 1000),
+}
 
 
 class Size(NamedTuple):
@@ -67,21 +76,15 @@ class Estimates:
         image = FORWARD * step / config.training.batch_size
         return start + size.steps * step + size.evaluated * image
 
-    def _data(
-        self, config: ConfigDict
-    ) -> tuple[data.Dataset | data.StreamedDataset, dict[str, int]]:
+    def _data(self, config: ConfigDict) -> tuple[Dataset | StreamedDataset, dict[str, int]]:
         """The data set and the size of its splits; random images where the files are not here."""
-        key = json.dumps(config.data.to_dict())
+        key = json.dumps([config.data.to_dict(), config.view.to_dict()])
         if key not in self._datasets:
             try:
                 dataset = configs.call(data.open, "data", config.data)
                 counts = {name: len(split.labels) for name, split in dataset.splits.items()}
-            except UserError:
-                counts = COUNTS.get(config.data.name)
-                if counts is None or config.data.name not in fake.SHAPES:
-                    raise
-                shape = fake.shape_of(config, None, None)
-                dataset = fake.dataset(*shape, config.training.batch_size)
+            except UserError as error:
+                dataset, counts = stand_in(config, error)
             self._datasets[key] = dataset, counts
         return self._datasets[key]
 
@@ -103,8 +106,29 @@ class Estimates:
                 jax.block_until_ready(values)
                 state, step = timed(built, state, count)
             built.inputs.close()
+            built.inputs.close()
             self._speeds[key] = start, step
         return self._speeds[key]
+
+
+def stand_in(config: ConfigDict, error: UserError) -> tuple[Dataset, dict[str, int]]:
+    """Random images, and the sizes that the data set is known to have; else raises `error`."""
+    words = re.findall(r"[a-z0-9_]+", f"{config.data.name} {config.data.path}")
+    name = next((name for word in words for name in COUNTS if word in (name, name[:-4])), None)
+    if name is None:
+        raise error
+    counts = dict(COUNTS[name])
+    extra = counts.pop("extra", 0)
+    if "extra" in words:
+        counts["train"] += extra
+    counts.setdefault("test", counts.get("validation", 0))  # what papers report on ImageNet
+    if config.data.validation_size:
+        counts["train"] -= config.data.validation_size
+        counts["validation"] = config.data.validation_size
+    shape, classes = SHAPES[name]
+    if size := config.view.train.to_dict().get("size"):
+        shape = (size, size, 3)
+    return fake.dataset(shape, classes, config.training.batch_size), counts
 
 
 def timed(built: program.Program, state, count: int) -> tuple:

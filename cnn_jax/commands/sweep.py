@@ -1,7 +1,8 @@
 """Runs a table of a paper, or a grid over config fields: every row, with several seeds.
 
 Each run is `launch.py train` in DIR/ROW/seed-I, in a process of its own. What is done is not run
-again, and what was stopped goes on. When this process dies, the runs save and end.
+again, and what was stopped goes on. When this process dies, the runs save and end. With
+--cluster=slurm each run is a job, which outlives this process.
 """
 
 import argparse
@@ -34,25 +35,66 @@ def add_arguments(add) -> None:
     dry = "runs nothing: prints the runs, their size, and the time that they will take"
     add("--dry_run", action="store_true", help=dry)
     add("--no_estimate", action="store_true", help="with --dry_run: measures no time")
+    add("--cluster", choices=("slurm",), help="submits the runs as a job array, and watches them")
+    limit = "of a job, after which its run saves and is queued again; default 1440"
+    add("--time_limit", type=positive, default=1440, metavar="MINUTES", help=limit)
+    add("--nodes", type=positive, default=1, metavar="N", help="of each run on a cluster")
+    processes = "of each run on a cluster, on all its nodes; default one for each node"
+    add("--processes", type=positive, metavar="N", help=processes)
+    gpus = "of each run on a cluster, on all its nodes; default none"
+    add("--gpus_per_run", type=positive, default=0, metavar="N", help=gpus)
+    more = "for sbatch: --slurm partition=gpu; may be repeated"
+    add("--slurm", action="append", default=[], metavar="KEY=VALUE", help=more)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Trains what is left to train, and tells how it went."""
     from cnn_jax.sweeps import devices, local
-    from cnn_jax.sweeps.live import LiveTable
     from cnn_jax.sweeps.sweep import write
 
     sweep = find(arguments)
-    places = devices.places(arguments.parallel)
     if arguments.dry_run:
-        dry_run(sweep, len(places), not arguments.no_estimate, console)
+        parallel = arguments.parallel or len(devices.places(None))
+        dry_run(sweep, parallel, not arguments.no_estimate, console)
         return
     with local.alone_in(sweep.workdir):
         write(sweep)
-        children = local.Children(sweep.runs, arguments.home / "launch.py")
-        with LiveTable(children, console) as live:
-            local.train(children, places, live.show)
-    report(sweep, children, console)
+        train = on_slurm if arguments.cluster else here
+        runs = train(sweep, arguments, console)
+    report(sweep, runs, console)
+
+
+def here(sweep: Sweep, arguments: argparse.Namespace, console: Console):
+    """Trains on this machine; gives the runs with their states."""
+    from cnn_jax.sweeps import devices, local
+    from cnn_jax.sweeps.live import LiveTable
+
+    places = devices.places(arguments.parallel)
+    children = local.Children(sweep.runs, arguments.home / "launch.py")
+    with LiveTable(children, console) as live:
+        local.train(children, places, live.show)
+    return children
+
+
+def on_slurm(sweep: Sweep, arguments: argparse.Namespace, console: Console):
+    """Submits what is not in the queue yet, and watches; gives the runs with their states."""
+    from cnn_jax.sweeps import slurm
+    from cnn_jax.sweeps.live import LiveTable
+
+    resources = slurm.Resources(
+        minutes=arguments.time_limit,
+        nodes=arguments.nodes,
+        processes=arguments.processes or arguments.nodes,
+        gpus=arguments.gpus_per_run,
+        at_once=arguments.parallel,
+        more=dict(configs.split_override(pair) for pair in arguments.slurm),
+    )
+    jobs = slurm.Jobs(sweep, arguments.home / "launch.py")
+    count = jobs.submit(resources)
+    console.print(f"submitted {count} runs; Ctrl-C ends this, not the jobs", highlight=False)
+    with LiveTable(jobs, console) as live:
+        slurm.follow(jobs, live.show)
+    return jobs
 
 
 def find(arguments: argparse.Namespace) -> Sweep:

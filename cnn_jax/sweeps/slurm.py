@@ -1,0 +1,137 @@
+"""Runs the members of a sweep on a cluster: job arrays of SLURM, through submitit."""
+
+import getpass
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cnn_jax.errors import UserError, first_line
+from cnn_jax.runs.directory import is_open, read_status, write_json
+from cnn_jax.sweeps.job import STOPPED, Job
+from cnn_jax.sweeps.local import state
+from cnn_jax.sweeps.sweep import Sweep, SweepRun
+
+FOLDER, JOBS = "slurm", "jobs.json"
+POLL_SECONDS = 5.0
+RUNNING = ("RUNNING", "COMPLETING")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Of each run."""
+
+    minutes: int  # after which it saves and queues again
+    nodes: int
+    processes: int  # on all nodes
+    gpus: int  # of all nodes
+    at_once: int | None  # runs of the array at a time; None leaves it to SLURM
+    more: dict[str, str]  # for sbatch: {"partition": "gpu"}
+
+
+class Jobs:
+    """The runs as jobs: SLURM trains them, whether this process lives or not."""
+
+    def __init__(self, sweep: Sweep, launch: Path):
+        """Finds those that an earlier call has submitted; `launch` is launch.py."""
+        if not shutil.which("sbatch"):
+            raise UserError("--cluster=slurm: there is no sbatch here; start it on a login node")
+        self._folder = sweep.workdir.absolute() / FOLDER
+        self._launch = launch.absolute()
+        self._runs = {run.path.relative_to(sweep.workdir).as_posix(): run for run in sweep.runs}
+        self._jobs = self._read()
+        self.states: dict[SweepRun, str] = {}
+        self.messages: dict[SweepRun, str] = {}
+        self.update()
+
+    @property
+    def processes(self) -> Sequence[SweepRun]:
+        """Those that train."""
+        return [run for run, name in self.states.items() if name == "running"]
+
+    def submit(self, resources: Resources) -> int:
+        """Submits what is neither finished nor in the queue, as one array; gives their number."""
+        waiting = {n: run for n, run in self._runs.items() if self.states[run] == "waiting"}
+        waiting = {n: run for n, run in waiting.items() if not is_open(run.path)}
+        if waiting:
+            executor = make_executor(self._folder, resources)
+            # Jobs import this package, wherever they start.
+            os.environ["PYTHONPATH"] = f"{self._launch.parent}:{os.environ.get('PYTHONPATH', '')}"
+            jobs = [Job((str(self._launch), *run.arguments)) for run in waiting.values()]
+            try:
+                submitted = executor.map_array(Job.__call__, jobs)
+            except Exception as error:  # whatever sbatch says
+                raise UserError(f"sbatch: {first_line(error, 500)}") from None
+            ids = {name: job.job_id for name, job in zip(waiting, submitted, strict=True)}
+            self._jobs |= ids
+            write_json(self._folder / JOBS, self._jobs)
+            self.update()
+        return len(waiting)
+
+    def update(self) -> None:
+        """Asks SLURM, and reads the directories of the runs."""
+        queue = queued()
+        for name, run in self._runs.items():
+            job = self._jobs.get(name)
+            finished = state(read_status(run.path)["status"])
+            if job in queue:
+                self.states[run] = "running" if queue[job] in RUNNING else "queued"
+            elif finished == "waiting" and self.states.get(run) in ("running", "queued", "failed"):
+                self.states[run] = "failed"
+                self.messages[run] = f"job {job} ended; see {self._folder}/{job}_0_log.err"
+            else:
+                self.states[run] = finished
+
+    def _read(self) -> dict[str, str]:
+        file = self._folder / JOBS
+        return json.loads(file.read_text()) if file.exists() else {}
+
+
+def make_executor(folder: Path, resources: Resources):
+    """submitit's, with what each run is to have."""
+    try:
+        import submitit
+    except ImportError:
+        raise UserError("--cluster=slurm needs submitit: pip install submitit") from None
+    if resources.processes % resources.nodes or resources.gpus % resources.nodes:
+        raise UserError("--processes and --gpus_per_run must be multiples of --nodes", 2)
+    executor = submitit.AutoExecutor(folder=folder, cluster="slurm")
+    array = {"slurm_array_parallelism": resources.at_once} if resources.at_once else {}
+    gpus = {"gpus_per_node": resources.gpus // resources.nodes} if resources.gpus else {}
+    executor.update_parameters(
+        name="cnn_jax",
+        timeout_min=resources.minutes,
+        nodes=resources.nodes,
+        tasks_per_node=resources.processes // resources.nodes,
+        slurm_additional_parameters={"requeue": True, "open-mode": "append", **resources.more},
+        **gpus,
+        **array,
+    )
+    return executor
+
+
+def queued() -> dict[str, str]:
+    """The state of each of our jobs that is in the queue, by "ARRAY_TASK"."""
+    command = ["squeue", "--noheader", "--array", f"--user={getpass.getuser()}", "--format=%i %T"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f"squeue: {first_line(RuntimeError(done.stderr))}")
+    return dict(line.split() for line in done.stdout.splitlines())
+
+
+def follow(jobs: Jobs, show: Callable[[], None]) -> None:
+    """Until none is left in the queue; Ctrl-C ends this alone."""
+    try:
+        while any(name in ("queued", "running") for name in jobs.states.values()):
+            show()
+            time.sleep(POLL_SECONDS)
+            jobs.update()
+        show()
+    except KeyboardInterrupt:
+        raise UserError(
+            "no longer watching; the jobs go on, and the same command watches them again", STOPPED
+        ) from None

@@ -1,0 +1,39 @@
+"""Records of runs that were never made, for the tests of reports."""
+
+
+def record(row, seed, error, published=None, departures=(), status="done", **recipe):
+    """One with curves of three epochs; `error` and `published` in %."""
+    last = {"step": 30, "epoch": 3.0, "loss": 0.5, "top1_error": error / 100, "seconds": 60.0}
+    evaluations = [
+        {
+            **last,
+            "split": split,
+            "step": 10 * i,
+            "epoch": float(i),
+            "top1_error": error / 100 + 1 / i,
+        }
+        for i in (1, 2, 3)
+        for split in ("train", "validation", "test")
+    ]
+    return {
+        "recipe": {
+            "name": "made",
+            "title": "Table 1",
+            "protocol": "test error, three epochs",
+            "statistic": "median",
+            "axis": None,
+            "tolerance": 0.5,
+            "command": "python launch.py sweep --table=table_1",
+            "row": row,
+            "published": {"test/top1_error": published} if published else {},
+            "departures": list(departures),
+            "paper_duration": "3 epochs",
+            **recipe,
+        },
+        "config": {"seed": seed, "model": {"width": int(row[-1]) if row[-1].isdigit() else 0}},
+        "environment": {"commit": "0123456789", "devices": ["cpu"], "cpus": 2},
+        "status": status,
+        "summary": {"train": last, "test": last},
+        "evaluations": evaluations,
+        "protocols": [{"protocol": "ten_crop", "top1_error": error / 200}],
+    }

@@ -1,0 +1,67 @@
+"""Our numbers beside the paper's: the statistic that it states, and an honest verdict."""
+
+import pytest
+
+from cnn_jax.analysis import comparison, written
+from cnn_jax.analysis.comparison import lines, value
+from tests.analysis.making import record
+
+
+def only_line(*records):
+    (line,) = lines(records)
+    return line
+
+
+@pytest.mark.parametrize("statistic, ours", [("median", 5.0), ("mean", 6.0), ("best", 4.0)])
+def test_the_statistic_is_that_of_the_table(statistic, ours):
+    runs = [record("a", i, e, 5.2, statistic=statistic) for i, e in enumerate((9, 4, 5))]
+    line = only_line(*runs)
+    assert line.ours == pytest.approx(ours)
+    assert line.values == pytest.approx((9, 4, 5))
+    assert written.cells(line)[6:10] == ["3", "6.00 ± 2.65", "4.00", "5.00"]
+
+
+@pytest.mark.parametrize(
+    "error, verdict", [(5.7, "within tolerance"), (5.71, "above"), (4.69, "below")]
+)
+def test_the_tolerance_is_that_of_the_table(error, verdict):
+    assert only_line(record("a", 0, error, 5.2)).verdict == verdict
+
+
+def test_a_shortened_run_is_not_set_against_the_paper():
+    line = only_line(record("a", 0, 5.2, 5.2, ["shortened: 1 of 200 epochs"]))
+    assert line.verdict == "different protocol"
+    cells = dict(zip(written.COLUMNS, written.cells(line), strict=True))
+    assert cells["difference"] == "" and cells["recipe"] == "shortened: 1 of 200 epochs"
+    assert cells["epochs"] == "3"
+
+
+def test_runs_of_a_row_that_departed_differently_are_kept_apart():
+    both = lines([record("a", 0, 5.2, 5.2), record("a", 1, 9.0, 5.2, ["shortened: 1 of 3 epochs"])])
+    assert [(line.values, line.verdict) for line in both] == [
+        (pytest.approx((5.2,)), "within tolerance"),
+        (pytest.approx((9.0,)), "different protocol"),
+    ]
+
+
+def test_what_diverged_or_did_not_end_is_counted_and_not_averaged():
+    runs = [record("a", 0, 5.0, 5.2), record("a", 1, 90.0, 5.2, status="diverged")]
+    line = only_line(*runs, record("a", 2, 70.0, 5.2, status="preempted"))
+    assert line.values == pytest.approx((5.0,))
+    assert line.lost == "1 diverged, 1 unfinished"
+
+
+def test_metrics_by_split_by_best_validation_and_by_protocol():
+    run = record("a", 0, 8.0)
+    run["evaluations"][1]["top1_error"] = 0.01  # the validation of epoch 1 is the best
+    run["evaluations"][2]["top1_error"] = 0.3
+    assert value(run, "test/top1_error") == pytest.approx(8.0)
+    assert value(run, "best/test/top1_error") == pytest.approx(30.0)
+    assert value(run, "ten_crop/top1_error") == pytest.approx(4.0)
+    assert value(run, "crops_144/top1_error") is None
+
+
+def test_tables_are_kept_apart():
+    runs = [record("a", 0, 5.0), record("a", 0, 5.0, title="Table 2"), record("b", 0, 5.0)]
+    found = list(comparison.tables(runs))
+    assert [(facts["title"], len(own)) for facts, own in found] == [("Table 1", 2), ("Table 2", 1)]

@@ -1,0 +1,141 @@
+"""`launch.py report`: its files, its check, the registry, and the page in a real browser."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cnn_jax.analysis import registry
+from cnn_jax.runs import metrics
+from tests.analysis.making import record
+from tests.conftest import ROOT
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+in_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium: apt-get install chromium")
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+
+
+def report(*arguments):
+    return subprocess.run(
+        [sys.executable, ROOT / "launch.py", "report", *arguments], capture_output=True, text=True
+    )
+
+
+def write(folder, *records):
+    folder.mkdir()
+    for number, one in enumerate(records):
+        (folder / f"{number}.json").write_text(json.dumps(one))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """A report of two tables; one name tries to end the script."""
+    runs = [
+        record(f"k={k}", s, 9 - k + s / 5, 8.0 - k, axis="model.width")
+        for k in (1, 2, 4)
+        for s in (0, 1)
+    ]
+    runs.append(record("</script><b>", 0, 5.0, title="Table 2"))
+    folder = write(tmp_path_factory.mktemp("report") / "runs", *runs)
+    done = report(folder, f"--out={folder.parent}/out")
+    assert done.returncode == 0, done.stderr
+    return folder.parent / "out" / "report.html"
+
+
+def test_every_file_of_a_report_is_there_and_tells_the_numbers(page):
+    names = {file.name for file in page.parent.iterdir()}
+    assert names == {"report.md", "report.csv", "report.html", "figure-1.png", "figure-2.png"}
+    text = (page.parent / "report.md").read_text()
+    assert "| k=1 | test/top1_error | 7 | 8.10 | +1.10 | above | 2 | 8.10 ± 0.14 |" in text
+    assert (page.parent / "report.csv").read_text().count("\n") == 5
+
+
+def test_the_page_is_self_contained(page):
+    text = page.read_text()
+    assert not re.search(r"""(src|href)\s*=\s*["']?(http|//)|@import|fetch\(|XMLHttp""", text)
+
+
+def browse(page, folder):
+    """The page's elements once its scripts have run, and the lines of its console."""
+    flags = [*FLAGS, f"--user-data-dir={folder}", "--enable-logging=stderr", "--v=0"]
+    done = subprocess.run(
+        [BROWSER, *flags, "--virtual-time-budget=5000", "--dump-dom", page.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+
+
+@in_browser
+def test_the_page_opens_in_a_browser_without_an_error_and_shows_the_curves(page, tmp_path):
+    elements, console = browse(page, tmp_path)
+    assert not console
+    curves = re.findall(r'<path class="curve" d="(M[^"]*)"', elements)
+    assert len(curves) == 7, "a curve for each run"
+    assert all(curve.count("L") == 2 for curve in curves), "a point for each evaluation"
+    assert elements.count('aria-pressed="true"') == 4, "a button for each row"
+    assert "&lt;/script&gt;&lt;b&gt;" in elements
+
+
+@in_browser
+def test_a_page_with_an_error_would_be_noticed(page, tmp_path):
+    broken = tmp_path / "broken.html"
+    broken.write_text(page.read_text().replace("function ticks", "function tocks"))
+    _, console = browse(broken, tmp_path / "user")
+    assert any("ticks is not defined" in line for line in console)
+
+
+def test_check_fails_where_a_result_of_the_recipe_leaves_its_tolerance(tmp_path):
+    good = write(tmp_path / "good", record("a", 0, 5.5, 5.2))
+    assert report(good, "--check").returncode == 0
+    short = write(tmp_path / "short", record("a", 0, 50.0, 5.2, ["shortened: 1 of 200 epochs"]))
+    assert report(short, "--check").returncode == 0
+    bad = write(tmp_path / "bad", record("a", 0, 5.8, 5.2))
+    done = report(bad, "--check")
+    assert done.returncode == 1
+    assert done.stderr == "error: out of tolerance: a: 5.80, paper 5.2\n"
+
+
+def test_a_run_and_its_record_give_the_same_report(tiny_run, tmp_path):
+    from cnn_jax.analysis import records
+
+    (of_run,) = records.find(tiny_run)
+    (file,) = registry.record([of_run], tmp_path)
+    assert records.find(tmp_path / "experiments") == [json.loads(json.dumps(of_run))]
+    assert file.stat().st_size < 20_000
+    assert of_run["recipe"]["departures"] == ["a run of no table"]
+
+
+def test_training_between_evaluations_is_averaged(tiny_run):
+    rows = metrics.by_evaluations(tiny_run)
+    lines = [line for line in metrics.read(tiny_run) if line["split"] == "train"]
+    first = [line["loss"] for line in lines if line["epoch"] <= 1]
+    assert [row["split"] for row in rows][:2] == ["train", "validation"]
+    assert rows[0]["loss"] == pytest.approx(sum(first) / len(first))
+
+
+def test_what_is_no_record_is_one_line(tmp_path):
+    (tmp_path / "x.json").write_text("{}")
+    for path in (tmp_path / "x.json", tmp_path / "none", Path(ROOT / "cnn_jax" / "sweeps")):
+        done = report(path, f"--out={tmp_path}/out")
+        assert done.returncode == 1 and done.stderr.count("\n") == 1
+
+
+def test_the_readme_is_made_of_the_recorded_results():
+    assert registry.block(ROOT) in (ROOT / "README.md").read_text(), (
+        "python launch.py report experiments/results --record makes it anew"
+    )
+
+
+def test_no_recorded_result_leaves_its_tolerance(tmp_path):
+    done = report(ROOT / "experiments" / "results", "--check", f"--out={tmp_path}")
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,117 @@
+"""A sweep that is killed at any moment, alone or with all its runs, ends as if undisturbed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import cnn_jax
+from cnn_jax.training.kill_test import RECIPE, compare
+from cnn_jax.training.train import train
+from tests.conftest import ROOT
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="runs follow their sweep on Linux alone")
+
+
+def start(workdir, *arguments):
+    """A sweep of the kill test's recipe: WRN-10-1 on the digits, 48 steps."""
+    overrides = [f"--config.{override}" for override in RECIPE]
+    return subprocess.Popen(
+        [
+            *(sys.executable, ROOT / "launch.py", "sweep", f"--workdir={workdir}"),
+            *overrides,
+            "--parallel=2",
+            *arguments,
+        ],
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=1800)
+    assert process.returncode == 0, output
+    return output
+
+
+def children(pid):
+    """The processes of its runs."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError):  # it has just ended
+            continue
+        if parent == pid:
+            found.append(int(stat.parent.name))
+    return found
+
+
+def kill(process, all_of_them):
+    """SIGKILL to the sweep, and at the same moment to its runs or not."""
+    runs = children(process.pid) if all_of_them else []
+    for pid in [process.pid, *runs]:
+        os.kill(pid, signal.SIGKILL)
+    process.communicate()
+
+
+def lines(workdir):
+    return sum(file.read_text().count("\n") for file in workdir.glob("*/*/metrics.jsonl"))
+
+
+def assert_same_ends(one, other, count):
+    runs = [file.parent.relative_to(one) for file in sorted(one.glob("*/*/config.json"))]
+    assert len(runs) == count
+    for run in runs:
+        compare(one / run, other / run)
+        assert json.loads((other / run / "status.json").read_text()) == {"status": "done"}
+
+
+@linux
+def test_a_sweep_killed_in_the_middle_of_a_run_goes_on_and_ends_the_same(tmp_path):
+    grid = ["--grid=learning_rate.rate=0.05"]
+    config = cnn_jax.load_config(
+        f"{ROOT}/experiments/quickstart.py", [*RECIPE, "learning_rate.rate=0.05"]
+    )
+    train(config, tmp_path / "undisturbed" / "rate-0.05" / "seed-0", Console(quiet=True))
+    process, deadline = start(tmp_path / "killed", *grid), time.monotonic() + 300
+    while not lines(tmp_path / "killed"):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    kill(process, all_of_them=False)
+    output = finish(start(tmp_path / "killed", *grid))  # at once: the run may be saving still
+    assert "1 done" in output
+    assert_same_ends(tmp_path / "undisturbed", tmp_path / "killed", 1)
+    again = finish(start(tmp_path / "killed", *grid))
+    assert "running" not in again, "a finished run was run again"
+
+
+@linux
+@pytest.mark.slow
+def test_a_sweep_of_twelve_runs_killed_five_times_at_random_ends_the_same(tmp_path):
+    draw = random.Random(0)
+    sweep = ["--grid=learning_rate.rate=0.05,0.1,0.2", "--seeds=4"]
+    begin = time.monotonic()
+    finish(start(tmp_path / "undisturbed", *sweep))
+    life, kills = time.monotonic() - begin, 0
+    while kills < 5:
+        process = start(tmp_path / "killed", *sweep)
+        try:
+            process.wait(draw.uniform(0.05, 0.3) * life)
+        except subprocess.TimeoutExpired:
+            kill(process, all_of_them=bool(kills % 2))
+            kills += 1
+        else:
+            pytest.fail(f"the sweep ended after {kills} kills: {process.communicate()[0]}")
+    output = finish(start(tmp_path / "killed", *sweep))
+    assert "12 done" in output
+    assert_same_ends(tmp_path / "undisturbed", tmp_path / "killed", 12)

@@ -1,0 +1,167 @@
+"""A table becomes runs: their configs, their directories, and what `sweep.json` tells."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from cnn_jax.config import flatten
+from cnn_jax.errors import UserError
+from cnn_jax.sweeps import devices, follow, grid
+from cnn_jax.sweeps.sweep import expand, only, write
+from cnn_jax.sweeps.tables import Row, Table
+from tests.conftest import ROOT, TINY
+
+QUICKSTART = f"{ROOT}/experiments/quickstart.py"
+CIFAR = f"{ROOT}/experiments/resnet/cifar10.py"
+
+
+def table(*rows):
+    return Table("Table 1", "test error", "mean", lambda: iter(rows))
+
+
+def rows_of(*rows, experiment=CIFAR, added="", overrides=()):
+    return expand(experiment, table(*rows), ROOT / "unused", 1, added, overrides).facts["rows"]
+
+
+def test_a_grid_is_every_combination(tmp_path):
+    made = grid.table(["model.width=1,2", "learning_rate.rate=0.1,0.2"], "digits", "")
+    sweep = expand(QUICKSTART, made, tmp_path, seeds=2)
+    values = [(run.config.model.width, run.config.learning_rate.rate) for run in sweep.runs[::2]]
+    assert values == [(1, 0.1), (1, 0.2), (2, 0.1), (2, 0.2)]
+    assert [run.config.seed for run in sweep.runs] == [0, 1] * 4
+    assert sweep.runs[1].path == tmp_path / "width-1-rate-0.1" / "seed-1"
+
+
+def test_values_with_commas_in_brackets_stay_whole():
+    assert grid.axis("model.block=B(3,3),B(3,1,1)") == ("model.block", ["B(3,3)", "B(3,1,1)"])
+
+
+@pytest.mark.parametrize("bad", ["model.width", "model.width=1,1", "model.width=1,,2"])
+def test_a_grid_that_cannot_be_read_is_refused(bad):
+    with pytest.raises(UserError, match="field=value"):
+        grid.table([bad], "digits", "")
+
+
+def test_the_paper_trains_in_full_whatever_is_run():
+    (row,) = rows_of(Row("20", "20,fast"), overrides=["training.duration=1 epoch"])
+    assert row["config"]["training"]["duration"] == "1 epoch"
+    assert row["paper"]["training"]["duration"] == "64000 steps"
+    assert row["paper"]["learning_rate"]["schedule"] == "step"
+
+
+def test_a_row_cannot_shorten_the_paper():
+    (row,) = rows_of(Row("20", "20", {"training.duration": "10 steps", "model.depth": 32}))
+    assert row["paper"]["training"]["duration"] == "64000 steps"
+    assert row["paper"]["model"]["depth"] == 32
+
+
+def test_values_of_a_row_arrive_as_they_are():
+    overrides = {"learning_rate.drops": ["1 epoch"], "model.bn_group_size": 32, "model.depth": 44}
+    (row,) = rows_of(Row("a", "20", overrides))
+    flat = flatten(row["config"])
+    assert {field: flat[field] for field in overrides} == overrides
+
+
+def test_words_on_the_command_line_are_added_to_each_row():
+    (row,) = rows_of(Row("a", "32"), added="fast")
+    assert row["config"]["model"]["depth"] == 32
+    assert row["config"]["learning_rate"]["schedule"] == "cosine"
+
+
+def test_rows_that_would_share_a_folder_are_refused():
+    with pytest.raises(UserError, match="as 'B\\(3,1\\)' has"):
+        rows_of(Row("B(3,1)", "20"), Row("B[3 1]", "32"))
+
+
+def test_a_misspelt_field_of_a_row_names_the_row():
+    with pytest.raises(UserError, match="row 'a': unknown config field 'model.dpth'"):
+        rows_of(Row("a", "20", {"model.dpth": 20}))
+
+
+def test_the_arguments_of_a_run_make_its_config():
+    import cnn_jax
+
+    row = Row("a", "20", {"learning_rate.drops": ["1 epoch"], "model.bn_group_size": 32})
+    run = expand(CIFAR, table(row), ROOT / "unused", 2, "", ["data.path=x y"]).runs[1]
+    _, config, *given, _ = run.arguments
+    overrides = [argument.removeprefix("--config.") for argument in given]
+    assert cnn_jax.load_config(config.removeprefix("--config="), overrides) == run.config
+
+
+def test_another_sweep_in_the_directory_is_refused_with_the_difference(tmp_path):
+    def sweep(seeds, *overrides):
+        return expand(CIFAR, table(Row("a", "20")), tmp_path, seeds, "", overrides)
+
+    write(sweep(3))
+    write(sweep(1))
+    assert json.loads((tmp_path / "sweep.json").read_text())["seeds"] == 3
+    with pytest.raises(UserError, match="a.optimizer.momentum: 0.9 there, 0.8 here"):
+        write(sweep(3, "optimizer.momentum=0.8"))
+
+
+def test_some_rows_alone_are_the_same_sweep(tmp_path):
+    whole = expand(CIFAR, table(Row("a", "20"), Row("b", "32")), tmp_path, 1)
+    part = only(whole, ["b"])
+    assert [run.row for run in part.runs] == ["b"] and len(part.facts["rows"]) == 2
+    with pytest.raises(UserError, match="unknown row 'c'"):
+        only(whole, ["c"])
+
+
+def test_each_gpu_gets_a_run_and_shared_ones_share_their_memory(monkeypatch):
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert devices.places(None) == [{"CUDA_VISIBLE_DEVICES": "2"}, {"CUDA_VISIBLE_DEVICES": "5"}]
+    assert devices.places(1) == [{}]
+    memory = {place["XLA_PYTHON_CLIENT_MEM_FRACTION"] for place in devices.places(3)}
+    assert memory == {"0.450"}
+    assert [place["CUDA_VISIBLE_DEVICES"] for place in devices.places(3)] == ["2", "5", "2"]
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    assert devices.places(None) == [{}]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+def test_a_command_gets_sigterm_when_its_parent_is_killed(tmp_path):
+    done = tmp_path / "done"
+    child = f"trap 'touch {done}; exit' TERM; touch {tmp_path}/up; while :; do sleep 0.05; done"
+    code = (
+        "import os, subprocess, sys; subprocess.run([sys.executable, "
+        f"{follow.__file__!r}, str(os.getpid()), '/bin/sh', '-c', {child!r}])"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "up").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    while not done.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def launch(*arguments):
+    return subprocess.run(
+        [sys.executable, ROOT / "launch.py", "sweep", *arguments], capture_output=True, text=True
+    )
+
+
+def test_a_diverging_run_does_not_stop_the_others(tmp_path):
+    tiny = [f"--config.{override}" for override in TINY]
+    rates = "--grid=learning_rate.rate=1e30,0.05"
+    done = launch(rates, *tiny, "--config.training.duration=10 steps", f"--workdir={tmp_path}/s")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "1 of 2 runs diverged; rate=1e30 seed 0: " in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "rate=0.05 seed 0: done" in done.stdout
+
+
+def test_mistakes_are_one_line():
+    for arguments in (["--seeds=2"], ["--table=x"], ["--grid=model.width=1", "--only=2"]):
+        done = launch(*arguments)
+        assert done.returncode == 2 and done.stderr.startswith("error: ")
+        assert done.stderr.count("\n") == 1
