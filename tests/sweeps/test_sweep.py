@@ -160,6 +160,14 @@ def test_a_diverging_run_does_not_stop_the_others(tmp_path):
     assert "rate=0.05 seed 0: done" in done.stdout
 
 
+def test_the_commands_for_other_launchers_are_one_a_line(tmp_path):
+    done = launch("--grid=model.width=1,2", "--commands", f"--workdir={tmp_path}/s")
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2 and all(line.startswith("python launch.py train ") for line in lines)
+    assert f"--workdir={tmp_path}/s/width-2/seed-0" in lines[1]
+    assert (tmp_path / "s" / "sweep.json").exists()
+
+
 def test_mistakes_are_one_line():
     for arguments in (["--seeds=2"], ["--table=x"], ["--grid=model.width=1", "--only=2"]):
         done = launch(*arguments)
