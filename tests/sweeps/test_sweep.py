@@ -14,7 +14,7 @@ from cnn_jax.errors import UserError
 from cnn_jax.sweeps import devices, follow, grid
 from cnn_jax.sweeps.sweep import expand, only, write
 from cnn_jax.sweeps.tables import Row, Table
-from tests.conftest import ROOT, TINY
+from tests.conftest import ROOT, TINY, launch_here
 
 QUICKSTART = f"{ROOT}/experiments/quickstart.py"
 CIFAR = f"{ROOT}/experiments/resnet/cifar10.py"
@@ -145,9 +145,7 @@ def test_a_command_gets_sigterm_when_its_parent_is_killed(tmp_path):
 
 
 def launch(*arguments):
-    return subprocess.run(
-        [sys.executable, ROOT / "launch.py", "sweep", *arguments], capture_output=True, text=True
-    )
+    return launch_here("sweep", *arguments)
 
 
 def test_a_diverging_run_does_not_stop_the_others(tmp_path):
