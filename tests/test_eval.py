@@ -3,11 +3,15 @@
 import json
 import shutil
 
+import flax.traverse_util
+import jax
 import numpy as np
 import pytest
 
 import cnn_jax
 import launch
+from cnn_jax import models
+from cnn_jax.compression import archive
 from cnn_jax.interop import weights
 from tests.conftest import ROOT
 
@@ -76,11 +80,16 @@ def test_raw_and_re_estimated_weights_stand_side_by_side(run, capsys):
     assert not list((run / "evaluations").rglob("*.npz"))
 
 
-def test_weights_of_a_file_give_the_number_of_the_run_that_they_are_of(run, tmp_path, capsys):
-    opened = cnn_jax.load_run(run)
-    weights.save(tmp_path / "w.safetensors", opened.variables(), {})
+@pytest.mark.parametrize("kind", ["safetensors", "compressed"])
+def test_weights_of_a_file_give_the_number_of_the_run_they_are_of(kind, run, tmp_path, capsys):
+    opened, file = cnn_jax.load_run(run), tmp_path / f"w.{kind}"
+    if kind == "safetensors":
+        weights.save(file, opened.variables(), {})
+    else:
+        arrays = flax.traverse_util.flatten_dict(opened.variables(), sep="/")
+        archive.write(file, arrays | {"preprocessing/mean": np.zeros(1, np.float32)}, {})
     config = [f"--config={ROOT}/experiments/quickstart.py", "--config.model.width=1"]
-    (found,) = evaluate(capsys, f"--weights={tmp_path}/w.safetensors", *config, "--json")
+    (found,) = evaluate(capsys, f"--weights={file}", *config, "--json")
     assert found["top1_error"] == opened.summary["test"]["top1_error"]
 
 
@@ -110,6 +119,15 @@ def test_a_mistake_is_one_line_on_stderr(arguments, message, tiny_run, monkeypat
     code = launch.main(["eval", *arguments])
     out, err = capsys.readouterr()
     assert code in (1, 2) and out == "" and err.count("\n") == 1 and message in err
+
+
+def test_noise_is_evaluated_too(tmp_path, capsys):
+    model = models.create("squeezenet", num_classes=10, version="1.1")
+    variables = model.init(jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
+    weights.save(tmp_path / "w.safetensors", variables, {})
+    noise = f"--config={SQUEEZENET}:1.1,smoke"
+    (found,) = evaluate(capsys, noise, f"--weights={tmp_path}/w.safetensors", "--json")
+    assert (found["split"], found["examples"]) == ("test", 3)
 
 
 @pytest.fixture

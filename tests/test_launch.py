@@ -93,10 +93,10 @@ def test_summary_as_json_has_layers_totals_and_published_sizes(capsys):
     assert 1_248_424 in [size["value"] for size in found["published"]]
 
 
-def test_eval_repeats_the_number_of_the_run(tiny_run, capsys):
+def test_eval_repeats_the_number_of_the_run(tiny_run, tmp_path, capsys):
     import cnn_jax
 
-    _, out, _ = run(capsys, "eval", str(tiny_run))
+    _, out, _ = run(capsys, "eval", str(tiny_run), f"--out={tmp_path}")
     assert f"{cnn_jax.load_run(tiny_run).summary['test']['top1_error']:.2%}" in out
     assert "step 57" in out
 

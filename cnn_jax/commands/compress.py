@@ -49,6 +49,9 @@ def add_arguments(add) -> None:
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Writes the file; prints the table of its layers, and its size."""
+    from cnn_jax.training import compiler
+
+    compiler.enable_cache()
     if arguments.lossless and arguments.bits:
         raise UserError("--lossless and --bits exclude each other", 2)
     if not arguments.out.absolute().parent.is_dir():

@@ -80,7 +80,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
             batch_size=arguments.batch or subject.config.evaluation.batch_size,
             told=lambda done, total: status.update(f"{done:,} of {total:,} views"),
         )
-    folder = arguments.out or (arguments.run / "evaluations" if arguments.run else None)
+    has_folder = arguments.run and arguments.run.is_dir()  # a compressed network is a file
+    folder = arguments.out or (arguments.run / "evaluations" if has_folder else None)
     entries = []
     for name, values in results.items():
         files = f"{split}-{protocol.short}-{name}-{opened.files}"
@@ -172,8 +173,10 @@ def read_weights(path: Path, subject) -> dict[str, Any]:
     if not path.is_file():
         raise errors.UserError(f"no file {path}")
     if archive.is_archive(path):
-        return read.checked(path, subject.model, subject.size, archive.read(path).variables)
-    return read.variables(path, subject.model, subject.size)
+        found = archive.read(path).variables
+        variables = {name: found[name] for name in ("params", "batch_stats") if name in found}
+        return read.checked(path, subject.model, subject.image_shape, variables)
+    return read.variables(path, subject.model, subject.image_shape)
 
 
 def show(

@@ -17,6 +17,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 from jax import lax
 
 from cnn_jax.errors import UserError
@@ -40,6 +41,8 @@ class Calibration:
       variables: {"params", "batch_stats"}.
       batches: preprocessed images, float32 [B, H, W, C] each, all of one shape.
       seed: of the classes that are drawn from the network's predictions.
+
+    Raises `UserError` without images, and for scanned stages.
     """
 
     def __init__(
@@ -51,6 +54,12 @@ class Calibration:
     ):
         if not len(batches):
             raise UserError("no images to calibrate with")
+        for path, values in flatten_dict(dict(variables["params"]), sep="/").items():
+            if path.endswith("kernel") and np.ndim(values) > 4:
+                raise UserError(
+                    f"{path} holds several blocks, which images cannot calibrate: leave --images "
+                    "out, or train with --config.model.unroll=True"
+                )
         self.model, self.batches = model, batches
         self.count = sum(len(images) for images in batches)
         gradients, outputs = jax.jit(_squared_gradients(model)), jax.jit(_outputs(model))

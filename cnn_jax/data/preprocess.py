@@ -34,7 +34,7 @@ MEAN_AXES = {"channel": (0, 1), "pixel": ()}
 DEVIATION_AXES = {"channel": (0, 1), "pixel": (), "scalar": None}
 MEANS = ("none", *MEAN_AXES, *CONSTANT_MEANS)
 DEVIATIONS = ("none", *DEVIATION_AXES, *CONSTANT_DEVIATIONS)
-CHUNK = 1000  # images
+CHUNK = 128  # images that are summed up at once
 
 # Pylearn2's script, with which the whitened CIFAR files of that time were made.
 ZCA_CONTRAST, ZCA_EPSILON = 55.0, 0.1

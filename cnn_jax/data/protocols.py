@@ -49,7 +49,8 @@ class Protocol:
     """The views of an image, and what becomes of their scores."""
 
     name: str
-    about: str  # that stands beside each number: sizes, number of views, averaging
+    about: str  # that stands beside each number: sizes, views, averaging
+    short: str  # the same, for names of folders
     parts: tuple[Part, ...]
     square: bool  # both sides are resized, not the shorter one alone
     mirrored: bool  # each view counts a second time, as its mirror image
@@ -60,15 +61,6 @@ class Protocol:
     def views_of_each(self) -> int:
         """How many views of each image there are, mirror images among them."""
         return sum(part.count for part in self.parts) * (1 + self.mirrored)
-
-    @property
-    def short(self) -> str:
-        """The name, with the sizes and what is not usual: for names of folders."""
-        words = [self.name, *(str(part.side) for part in self.parts if part.side)]
-        words += [f"crop{self.parts[0].size}"] if self.parts[0].size else []
-        words += ["square"] * self.square + ["mirrored"] * self.mirrored
-        words += [self.average] * (self.average != "softmax") + [self.filter]
-        return "-".join(words)
 
     def resized(self, part: Part, width: int, height: int) -> tuple[int, int]:
         """Width and height of the image that the boxes of a part are cut out of."""
@@ -140,7 +132,16 @@ def create(
         about.append("with mirror images")
     if mirrored or name != "center":
         about.append(f"mean of the {average}")
-    return Protocol(name, ", ".join(about), tuple(parts), square, mirrored, average, filter)
+    short = [name, *(spelt(option, value) for option, value in sizes.items() if value)]
+    short += ["square"] * square + ["mirrored"] * mirrored + [filter]
+    short += [average] * (average != "softmax")
+    texts = (", ".join(about), "-".join(short))
+    return Protocol(name, *texts, tuple(parts), square, mirrored, average, filter)
+
+
+def spelt(option: str, value: int | tuple[int, ...]) -> str:
+    """A size for a folder's name."""
+    return option + "-".join(map(str, value if isinstance(value, tuple) else (value,)))
 
 
 def center(crop: int | None, resize: int | None) -> tuple[str, list[Part]]:

@@ -20,9 +20,7 @@ class StreamedDataset:
     """What `dataset.Dataset` is for data in memory; the views of the images are chosen apart."""
 
     class_names: tuple[str, ...]
-    splits: dict[
-        str, Source
-    ]  # "train", and "validation" and "test" where there are; never the same
+    splits: dict[str, Source]  # "train", and "validation" and "test" where there are
     image_size: int | None  # that the view "whole" brings images to
     on_error: str
     decoder: str
@@ -143,7 +141,8 @@ def hold_out(name: str, splits: dict[str, Source], size: int, seed: int) -> dict
         raise has_validation(name, size, len(splits["validation"]))
     train = splits["train"]
     rest, held = stratified(train.labels, size, seed)
-    return splits | {
-        "train": sources.subset(train, rest),
-        "validation": sources.subset(train, held),
-    }
+    if isinstance(train, FakeSource):
+        parts = [replace(train, labels=train.labels[index]) for index in (rest, held)]
+    else:
+        parts = [sources.subset(train, index) for index in (rest, held)]
+    return splits | dict(zip(("train", "validation"), parts, strict=True))

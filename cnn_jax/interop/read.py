@@ -15,13 +15,13 @@ from cnn_jax.interop import deep_compression, torchvision
 SUFFIXES = (".pth", ".pt", ".safetensors", ".npz", ".net")
 
 
-def variables(path: Path, model: nn.Module, side: int) -> dict[str, Any]:
+def variables(path: Path, model: nn.Module, image_shape: tuple[int, ...]) -> dict[str, Any]:
     """Variables {"params", "batch_stats"} (NumPy) for `model` from a file.
 
     Args:
       path: a `.pth`, `.safetensors` or `.npz` file with arrays by torchvision's names or by paths
         like "params/conv1/kernel", or the authors' compressed SqueezeNet, `.net`.
-      side: of images that the network takes, in pixels.
+      image_shape: height, width and channels of an image that the network takes.
 
     Raises:
       UserError: the file is something else, or has the weights of another network.
@@ -29,10 +29,11 @@ def variables(path: Path, model: nn.Module, side: int) -> dict[str, Any]:
     if path.suffix not in SUFFIXES:
         raise UserError(f"weights are in files {', '.join(SUFFIXES)}, not {path.name}", 2)
     if path.suffix == ".net":
-        return checked(path, model, side, deep_compression.read(path))
+        return checked(path, model, image_shape, deep_compression.read(path))
     arrays = read_npz(path) if path.suffix == ".npz" else torchvision.read(path)
     if any(key.startswith("params/") for key in arrays):
-        return checked(path, model, side, flax.traverse_util.unflatten_dict(arrays, sep="/"))
+        nested = flax.traverse_util.unflatten_dict(arrays, sep="/")
+        return checked(path, model, image_shape, nested)
     name = torchvision.name_of(model)
     state = torchvision.as_torchvision(arrays)
     if any(head in state for head in torchvision.HEADS):
@@ -61,9 +62,11 @@ def check_classes(path: Path, found: int, expected: int) -> None:
         )
 
 
-def checked(path: Path, model: nn.Module, side: int, found: dict[str, Any]) -> dict[str, Any]:
+def checked(
+    path: Path, model: nn.Module, image_shape: tuple[int, ...], found: dict[str, Any]
+) -> dict[str, Any]:
     """The variables, if they are those of the network; heads that only training needs may lack."""
-    image = jax.ShapeDtypeStruct((1, side, side, 3), np.float32)
+    image = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
     shapes = jax.eval_shape(model.init, jax.random.key(0), image)
     expected = {k: v.shape for k, v in flax.traverse_util.flatten_dict(shapes, sep="/").items()}
     arrays = flax.traverse_util.flatten_dict(found, sep="/")

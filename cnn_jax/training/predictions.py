@@ -100,7 +100,7 @@ def predict(
     whole, by_example = parallel.replicated(mesh), NamedSharding(mesh, PartitionSpec("data"))
     weights = {name: jax.device_put(variables, whole) for name, variables in weights.items()}
     total: dict[str, np.ndarray] = {}
-    count, expected = np.zeros(len(examples.source), np.int64), 0
+    count = np.zeros(len(examples.source), np.int64)
     all_views = sum(len(work.rows) * work.views for work in works)
     for work, views in read(examples, protocol, works, threads, bad):
         here = for_size(preprocessing, work.shape)
@@ -110,8 +110,7 @@ def predict(
             shape = (len(count), scores.shape[1])
             total.setdefault(name, np.zeros(shape, np.float32))[work.rows] += scores
         count[work.rows] += work.views
-        expected += len(work.rows) * work.views
-        told(expected, all_views)
+        told(int(count.sum()), all_views)
     each = protocol.views_of_each
     good = np.setdiff1d(np.arange(len(count)), list(bad)).astype(np.int32)
     if not len(good):
@@ -197,9 +196,8 @@ def ready(
         return protocol.views(work.part, decode.to_rgb(image).convert(examples.mode))
 
     found = [examples.use(int(i), cut, bad) for i in work.rows]
-    channels = len(examples.mode)
-    shape = (work.part.count, *work.shape, channels)
-    views = np.zeros((work.batch_size, *shape), np.uint8)
+    shape = (work.batch_size, work.part.count, *work.shape, len(examples.mode))
+    views = np.zeros(shape, np.uint8)
     for row, array in zip(views, found, strict=False):
         if array is not None:
             row[:] = array

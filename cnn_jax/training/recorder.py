@@ -78,7 +78,7 @@ class Recorder:
         more = {"learning_rate": learning_rate}
         if "skipped" in means:
             more |= {
-                "skipped": int(means.pop("skipped") * count),
+                "skipped": round(means.pop("skipped") * count),
                 "data_wait": self._wait(count, rate),
             }
         self._write(step, "train", means | more | {"images_per_second": round(rate, 1)})

@@ -2,16 +2,18 @@
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax import data, errors, models
-from cnn_jax.data import augment, colour, preprocess, protocols, streaming
+from cnn_jax.data import augment, colour, preprocess, protocols, sources, streaming, views
 from cnn_jax.data.batches import batch_indices
 from cnn_jax.data.examples import ArrayExamples
 from cnn_jax.data.preprocess import Preprocessing
@@ -24,7 +26,7 @@ OTHERS = ("data", "view", "evaluation", "precision")  # groups that a run may be
 
 
 class Subject(NamedTuple):
-    """The network, and how it sees the data."""
+    """The network, and how it sees the data; JPEGs are decoded at full size in every protocol."""
 
     config: ConfigDict
     dataset: data.Dataset | data.StreamedDataset
@@ -40,6 +42,14 @@ class Subject(NamedTuple):
         """In the order of the logits."""
         return self.dataset.class_names
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the evaluation view."""
+        images = self.dataset.splits["train"]
+        is_stored = isinstance(self.dataset, data.Dataset)
+        channels = images.images.shape[-1] if is_stored else images.channels
+        return self.size, self.size, channels
+
     def examples(self, split: str | None) -> tuple[str, Examples]:
         """A split by name; None is "test", or the only one that there is."""
         splits = list(self.dataset.splits)
@@ -47,9 +57,13 @@ class Subject(NamedTuple):
         if chosen not in splits:
             raise errors.unknown(f"split of {self.config.data.name}", chosen, splits)
         images = self.dataset.splits[chosen]
-        if isinstance(self.dataset, data.Dataset):
+        if isinstance(images, sources.FakeSource):  # whose bytes are the pixels
+            noise = replace(images, size=self.size)
+            pixels = [views.raw(noise.encoded(i), None, size=self.size) for i in range(len(noise))]
+            images = data.Split(np.stack(pixels), noise.labels)
+        if isinstance(images, data.Split):
             images = ArraySource(chosen, images)
-        mode = "L" if images.channels == 1 else "RGB"
+        mode = "L" if self.image_shape[-1] == 1 else "RGB"
         return chosen, Examples(images, mode, self.config.data.on_error)
 
     def protocol(self, name: str, sizes: dict[str, Any], **options: Any) -> Protocol:
@@ -60,7 +74,7 @@ class Subject(NamedTuple):
         options = {"square": square, "filter": self.filter} | options
         return protocols.create(name, **defaults | sizes, **options)
 
-    def precise(self):
+    def precise(self) -> Callable[[Callable], Callable]:
         """The decorator of programs that `config.precision` says."""
         return configs.call(precision.create, "precision", self.config.precision)
 
@@ -103,7 +117,7 @@ class ArraySource(ArrayExamples):
 
     def __init__(self, name: str, split: data.Split):
         super().__init__(split.images, split.labels, name)
-        self.channels, self.where = split.images.shape[-1], self.identity
+        self.where = self.identity
 
 
 def of_run(run: Run, overrides: list[str]) -> Subject:
@@ -143,7 +157,9 @@ def view_of(config: ConfigDict, dataset: Any) -> tuple[int, int | None, bool, st
     """Size, resize, square and filter of the evaluation view."""
     view = config.view.evaluation
     if view.kind == "centre":
-        return view.size, view.resize, view.frame == "squash", view.filters[0]
+        noise = isinstance(dataset.splits["train"], sources.FakeSource)  # made in the right size
+        resize = None if noise else view.resize
+        return view.size, resize, view.frame == "squash", view.filters[0]
     if view.kind != "whole":
         raise errors.UserError(
             f"view.evaluation.kind is {view.kind!r}: evaluations see the 'centre' or the 'whole'"

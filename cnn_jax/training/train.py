@@ -154,8 +154,6 @@ def take_steps(
                 state, values = program.run_steps(state, first, count)
             for member, own in zip(members, program.split(values), strict=True):
                 member.training(first, own)
-            for line in program.inputs.news():
-                progress.line(line)
             step = first + count
             interruption.has_progress = True
             stop = vote(interruption.requested or 0)
@@ -163,6 +161,8 @@ def take_steps(
             if evaluates or stop or plan.is_due(plan.checkpoint_every, step):
                 state = save(program, members, state, step, evaluates)
                 progress.skip_time()
+            for line in program.inputs.news():
+                progress.line(line)
             processes.progress(step)
             if all(member.failure for member in members):
                 raise members[0].failure

@@ -126,6 +126,7 @@ def get_config(variant: str = "") -> ConfigDict:
     if chosen["recipe"] == "one_tower":
         follow_torchvision(config)
     if chosen["recipe"] == "smoke":
+        config.model.fc_width = 64
         smoke.on_noise(config, size=67)
     return config
 

@@ -125,7 +125,8 @@ def get_config(variant: str = "") -> ConfigDict:
     if chosen["recipe"] == "caffe":
         follow_caffe(config)
     if chosen["recipe"] == "smoke":
-        smoke.on_noise(config, size=224)
+        config.model.auxiliary = False  # which wants large images
+        smoke.on_noise(config, size=64)
     return config
 
 

@@ -134,7 +134,8 @@ def get_config(variant: str = "") -> ConfigDict:
     if chosen["recipe"] == "released":
         config.optimizer.clip_norm = None  # the released trainer has no clipping
     if chosen["recipe"] == "smoke":
-        smoke.on_noise(config, size=size)
+        config.model.auxiliary = "none"  # which wants large images
+        smoke.on_noise(config, size=80)
     return config
 
 

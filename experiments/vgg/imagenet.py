@@ -139,6 +139,7 @@ def get_config(variant: str = "") -> ConfigDict:
     if chosen["recipe"] == "torchvision":
         follow_torchvision(config)
     if chosen["recipe"] == "smoke":
+        config.model.fc_width = 64
         smoke.on_noise(config, size=32)
     return config
 

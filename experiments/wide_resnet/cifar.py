@@ -11,9 +11,8 @@ Variants   depth-width 28-10 (default), 16-4, 40-4, ...; `cifar100`; `dropout` (
 Expected   test error at the last step, median of five: 40-4 4.53 (CIFAR-100 21.18), 16-8 4.27
            (20.43), 28-10 4.00 (19.25), with dropout 3.89 (18.85) %; within 0.3 (0.6 on CIFAR-100)
            counts as reproduced
-Hardware   an accelerator; on two CPU cores `16-4,fast` takes hours. The table `width` is sized for
-           two cores: WRN-10-1, -2 and -4 train at about 930, 380 and 130 images per second there,
-           so three seeds of each should take half an hour
+Hardware   an accelerator; on two CPU cores `16-4,fast` takes hours. The table `width` is sized
+           for two cores: about half an hour for three seeds of each network
 Departures none from the text. The released code also forgets the momentum where the rate drops,
            which `released` does not. The images of Tables 2-4 were whitened by others: `zca` is as
            in Pylearn2's script, with which such files were made at the time

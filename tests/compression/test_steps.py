@@ -1,5 +1,6 @@
 """Steps and shared values: as small or as close as asked for, on networks of any family."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -161,3 +162,36 @@ def test_moments_are_those_of_what_the_layer_sees(small):
     weights = np.concatenate([kernel, bias[:, None]], 1)
     # What the layer gave is the product of its weights with what it saw.
     np.testing.assert_allclose(targets[0], layer.moments[0] @ weights.T, rtol=1e-3, atol=1e-3)
+
+
+class Odd(nn.Module):
+    """Groups, and a head that evaluation does not pass."""
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        x = nn.Conv(8, (3, 3), feature_group_count=2, padding=1, name="grouped")(images)
+        if train or self.is_initializing():
+            self.sow("aux_logits", "auxiliary", nn.Dense(3, name="head")(x.mean((1, 2))))
+        return nn.Dense(5, name="fc")(nn.relu(x).mean((1, 2)))
+
+
+def test_groups_and_heads_that_no_image_passes_are_compressed_too(tmp_path):
+    images = np.random.default_rng(0).standard_normal((16, 8, 8, 4), np.float32)
+    params = jax.tree.map(np.asarray, Odd().init(jax.random.key(0), images)["params"])
+    calibration = calibrate.Calibration(Odd(), {"params": params}, [images])
+    layer, _ = calibration.layer("params/grouped/kernel", {"params": params})
+    assert layer.moments.shape == (2, 2 * 9 + 1, 2 * 9 + 1)
+    archive.write(tmp_path / "a", network.in_steps({"params": params}, 1e-7, calibration), {})
+    read = archive.read(tmp_path / "a").variables["params"]
+    assert jax.tree.structure(read) == jax.tree.structure(params)
+    for layer in params:
+        before, after = params[layer]["kernel"], read[layer]["kernel"]
+        np.testing.assert_allclose(after, before, atol=0.1 * np.abs(before).max())
+    before, after = (Odd().apply({"params": p}, images) for p in (params, read))
+    np.testing.assert_allclose(after, before, atol=0.02)
+
+
+def test_scanned_stages_cannot_be_calibrated_and_say_so():
+    params = {"conv2": {"rest": {"kernel": np.zeros((8, 3, 3, 4, 4), np.float32)}}}
+    with pytest.raises(UserError, match="conv2/rest/kernel holds several blocks.*unroll=True"):
+        calibrate.Calibration(Odd(), {"params": params}, [np.zeros((1, 8, 8, 4))])

@@ -91,3 +91,11 @@ def test_fake_images_are_noise_of_their_own_or_all_grey():
     assert {len(noise.encoded(i)) for i in range(10)} == {6 * 6 * 3}
     grey = sources.fake(examples=10, classes=3, size=6, random=False)
     assert {grey.encoded(i) for i in range(10)} == {bytes([128]) * 108}
+
+
+def test_a_list_of_classes_beside_the_images_is_taken_where_none_is_named(tmp_path):
+    root = make(tmp_path, "n2/1.png", "n5/1.png")
+    (root / "synsets.tsv").write_text("n5\ttench\nn1\tgoldfish\nn2\tshark\n")
+    source = sources.folder(root, None)["train"]
+    assert source.class_names == ("n5", "n1", "n2")
+    np.testing.assert_array_equal(source.labels, [2, 0])

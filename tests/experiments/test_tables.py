@@ -2,7 +2,12 @@
 
 import jax
 import pytest
+from rich.console import Console
 
+from cnn_jax import config as configs
+from cnn_jax.runs import load_run
+from cnn_jax.training.train import train
+from tests.conftest import ROOT
 from tests.experiments import recipes
 
 
@@ -13,16 +18,41 @@ def takes_a_step(recipe):
     assert {"loss", "top1_error", "top5_error"} <= set(metrics)
 
 
+def slow_on_imagenet(file, *others):
+    """Tracing the large networks takes minutes."""
+    marks = [pytest.mark.slow] if file.endswith("imagenet.py") else []
+    return pytest.param(file, *others, marks=marks)
+
+
+@pytest.mark.parametrize("file", recipes.MODULES)
+def test_the_recipe_of_every_file_takes_a_step(file):
+    takes_a_step(recipes.load(file))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("file", recipes.MODULES)
 def test_every_word_of_a_variant_makes_a_recipe_that_takes_a_step(file):
     for words in recipes.MODULES[file].VARIANTS.values():
         for word in words:
-            takes_a_step(recipes.load(file, word))
+            # Of ImageNet's networks those of 18 and 34 layers have plain counterparts.
+            plain = word == "plain" and file.endswith("imagenet.py")
+            takes_a_step(recipes.load(file, "plain,34" if plain else word))
 
 
-@pytest.mark.parametrize("file,name", recipes.TABLES)
+@pytest.mark.parametrize("file,name", [slow_on_imagenet(*table) for table in recipes.TABLES])
 def test_every_member_of_a_table_takes_a_step(file, name):
-    rows = list(recipes.MODULES[file].TABLES[name].rows())
-    assert rows
-    for row in rows:
+    for row in recipes.MODULES[file].TABLES[name].rows():
         takes_a_step(recipes.of_row(file, row))
+
+
+SMALL = {"experiments/preactivation/cifar.py": "110", "experiments/wide_resnet/cifar.py": "10-1"}
+SMOKE = [file for file, module in recipes.MODULES.items() if "smoke" in str(module.VARIANTS)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", SMOKE)
+def test_the_variant_smoke_trains_here(file, tmp_path):
+    words = ",".join([*filter(None, [SMALL.get(file)]), "smoke"])
+    config = configs.load_config(f"{ROOT / file}:{words}")
+    train(config, tmp_path / "run", Console(quiet=True))
+    assert load_run(tmp_path / "run").history.step.max() == 3

@@ -42,7 +42,7 @@ def write(path, state):
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pth"])
 def test_arrays_by_torchvisions_names_become_variables(suffix, state, variables, tmp_path):
-    found = read.variables(write(tmp_path / f"a{suffix}", state), MODEL, 64)
+    found = read.variables(write(tmp_path / f"a{suffix}", state), MODEL, IMAGE.shape[1:])
     jax.tree.map(np.testing.assert_array_equal, found, variables)
 
 
@@ -50,7 +50,7 @@ def test_arrays_by_our_paths_are_taken_as_they_are(variables, tmp_path):
     weights.save(tmp_path / "a.safetensors", variables, {})
     np.savez(tmp_path / "a.npz", **flax.traverse_util.flatten_dict(variables, sep="/"))
     for name in ("a.safetensors", "a.npz"):
-        found = read.variables(tmp_path / name, MODEL, 64)
+        found = read.variables(tmp_path / name, MODEL, IMAGE.shape[1:])
         jax.tree.map(np.testing.assert_array_equal, found, variables)
 
 
@@ -59,39 +59,39 @@ def test_another_number_of_classes_is_told_with_what_to_do(state, variables, tmp
     weights.save(tmp_path / "ours.safetensors", variables, {})
     for path in (write(tmp_path / "a.npz", state), tmp_path / "ours.safetensors"):
         with pytest.raises(UserError, match="has 3 classes and the data 7; .*class_list=FILE"):
-            read.variables(path, other, 64)
+            read.variables(path, other, IMAGE.shape[1:])
 
 
 def test_wrong_keys_and_shapes_are_named(state, variables, tmp_path):
     without = {key: array for key, array in state.items() if key != "features.0.bias"}
     path = write(tmp_path / "a.npz", without | {"extra.weight": np.zeros(1)})
     with pytest.raises(UserError, match=r"a\.npz .*missing: features.0.bias.*unknown: extra"):
-        read.variables(path, MODEL, 64)
+        read.variables(path, MODEL, IMAGE.shape[1:])
     path = write(tmp_path / "b.npz", state | {"features.0.bias": np.zeros(5)})
     with pytest.raises(UserError, match=r"features.0.bias \[5\], not \[64\]"):
-        read.variables(path, MODEL, 64)
+        read.variables(path, MODEL, IMAGE.shape[1:])
     flat = flax.traverse_util.flatten_dict(variables, sep="/")
     flat["params/conv1/bias"] = np.zeros(5)
     del flat["params/fire2/squeeze1x1/bias"]
     path = write(tmp_path / "c.npz", flat)
     message = r"conv1/bias: \[5\], not \[64\]; params/fire2/squeeze1x1/bias: missing"
     with pytest.raises(UserError, match=message):
-        read.variables(path, MODEL, 64)
+        read.variables(path, MODEL, IMAGE.shape[1:])
 
 
 def test_layers_that_torchvision_does_not_have_are_named(state, tmp_path):
     path = write(tmp_path / "a.npz", state)
     complex_bypass = models.create("squeezenet", num_classes=3, version="1.1", bypass="complex")
     with pytest.raises(UserError, match="has no layer fire2/bypass"):
-        read.variables(path, complex_bypass, 64)
+        read.variables(path, complex_bypass, IMAGE.shape[1:])
     wide = models.create("wide_resnet", num_classes=3, depth=10, width=1)
     with pytest.raises(UserError, match="torchvision has no WideResNet"):
-        read.variables(path, wide, 32)
+        read.variables(path, wide, (32, 32, 3))
 
 
 def test_files_that_are_something_else_are_refused(tmp_path):
     (tmp_path / "a.npz").write_bytes(b"no archive")
     with pytest.raises(UserError, match=r"cannot read .*a\.npz"):
-        read.variables(tmp_path / "a.npz", MODEL, 64)
+        read.variables(tmp_path / "a.npz", MODEL, IMAGE.shape[1:])
     with pytest.raises(UserError, match=r"weights are in files .*, not a\.h5"):
-        read.variables(Path("a.h5"), MODEL, 64)
+        read.variables(Path("a.h5"), MODEL, IMAGE.shape[1:])

@@ -193,10 +193,11 @@ def test_fake_images_train_without_a_file(tmp_path):
     config = load(
         "None", "data.storage=stream", "data.name=fake:64,3", "data.image_size=8",
         "preprocessing.mean=imagenet", "preprocessing.deviation=imagenet",
-        "training.duration=2 steps",
+        "training.duration=2 steps", "data.validation_size=9", "evaluation.splits=['validation']",
     )  # fmt: skip
     train(config, tmp_path / "run", QUIET)
-    assert cnn_jax.load_run(tmp_path / "run").summary["test"]["loss"] > 0
+    run = cnn_jax.load_run(tmp_path / "run")
+    assert run.summary["test"]["loss"] > 0 and run.summary["validation"]["loss"] > 0
 
 
 def test_a_flat_folder_trains_and_is_evaluated_on_itself(folder, tmp_path):
