@@ -72,7 +72,7 @@ def open(
                 "data.on_error to 'raise'"
             )
         return load(name, path=path, image_size=image_size, **taken)
-    check(name, path, image_size, split_seed)
+    check_fields(name, path, image_size, split_seed)
     return streamed.load(
         name,
         path and Path(path).expanduser(),
@@ -115,7 +115,7 @@ def load(
     Raises:
       UserError: unknown name, missing or damaged files, or a split that cannot be made.
     """
-    check(name, path, image_size, split_seed)
+    check_fields(name, path, image_size, split_seed)
     where = Path(path).expanduser() if path else None
     if name.startswith("tfds:"):
         dataset = tfds_source.load(name.removeprefix("tfds:"), where, image_size)
@@ -124,7 +124,7 @@ def load(
     return hold_out(name, dataset, validation_size, split_seed) if validation_size else dataset
 
 
-def check(name: str, path: str | None, image_size: int | None, split_seed: int) -> None:
+def check_fields(name: str, path: str | None, image_size: int | None, split_seed: int) -> None:
     """Raises `UserError` for an unknown data set, or fields that do not go with it."""
     kind = name.partition(":")[0]
     if name not in SOURCES and kind not in ("tfds", "fake"):
