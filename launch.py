@@ -25,9 +25,9 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
             [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--workdir=DIR] [--seeds=N]
   sweep     every row of a paper's table, or of a grid over config fields, with several seeds
             --config=FILE[:variant] (--table=NAME | --grid FIELD=A,B ...) [--seeds=N]
-            [--workdir=DIR] [--parallel=N] [--only=ROW ...] [--dry_run]
+            [--workdir=DIR] [--parallel=N] [--only=ROW ...] [--dry_run] [--cluster=slurm]
   report    our results beside the paper's: table, figure, a page with the curves
-            PATH ... [--out=DIR] [--check]
+            PATH ... [--out=DIR] [--check] [--record]
   eval      errors of a run's checkpoint, or of weights from elsewhere, over a whole split
             RUN [--step=last|best|N] [--data=PATH] [--weights_of=raw,ema,bn]
             --weights=FILE --config=FILE[:variant] [--config.any.field=VALUE ...]

@@ -1,12 +1,16 @@
 """What several tests share: a recipe of seconds, and the real data where there is some."""
 
+import contextlib
+import io
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 import cnn_jax
+import launch
 from cnn_jax.training import compiler
 from cnn_jax.training.train import train
 
@@ -41,6 +45,14 @@ def tiny_run(tiny_config, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs") / "tiny"
     train(tiny_config, workdir, Console(quiet=True))
     return workdir
+
+
+def launch_here(*arguments):
+    """What `launch.py` does, in this process: with returncode, stdout and stderr."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+        code = launch.main([str(argument) for argument in arguments])
+    return subprocess.CompletedProcess(arguments, code, stdout.getvalue(), stderr.getvalue())
 
 
 @pytest.fixture(scope="session")

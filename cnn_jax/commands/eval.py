@@ -114,6 +114,8 @@ def open_run(arguments: argparse.Namespace) -> Opened:
     from cnn_jax.training import subjects
 
     opened = cnn_jax.load_run(arguments.run)
+    if "data" not in opened.config:
+        raise errors.UserError(f"{arguments.run} was made of weights alone and names no data set")
     step = opened.find_step(arguments.step)
     return Opened(
         subjects.of_run(opened, arguments.overrides),

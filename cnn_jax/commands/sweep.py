@@ -35,6 +35,8 @@ def add_arguments(add) -> None:
     dry = "runs nothing: prints the runs, their size, and the time that they will take"
     add("--dry_run", action="store_true", help=dry)
     add("--no_estimate", action="store_true", help="with --dry_run: measures no time")
+    commands = "runs nothing: prints the command of each run, for other launchers"
+    add("--commands", action="store_true", help=commands)
     add("--cluster", choices=("slurm",), help="submits the runs as a job array, and watches them")
     limit = "of a job, after which its run saves and is queued again; default 1440"
     add("--time_limit", type=positive, default=1440, metavar="MINUTES", help=limit)
@@ -59,6 +61,9 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         return
     with local.alone_in(sweep.workdir):
         write(sweep)
+        if arguments.commands:
+            print("\n".join(shlex.join(["python", "launch.py", *r.arguments]) for r in sweep.runs))
+            return
         train = on_slurm if arguments.cluster else here
         runs = train(sweep, arguments, console)
     report(sweep, runs, console)

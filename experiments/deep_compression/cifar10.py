@@ -1,12 +1,12 @@
 """Deep Compression (Han et al. 2016, arXiv:1510.00149) of ResNet-20 on CIFAR-10.
 
-Command    python launch.py train --config=experiments/deep_compression/cifar10.py:prune \\
-               --config.data.path=CIFAR --config.compression.start=RUN
+Command    python launch.py train --config=experiments/deep_compression/cifar10.py:prune
+           --config.data.path=CIFAR --config.compression.start=RUN
            RUN: of experiments/resnet/cifar10.py:20 or :20,fast; then the same with `:share` and the
            pruned run (or `launch.py compress` of it, whose steps need no training)
-Variants   `prune` (default) keeps 35 % of all weights, in two rounds; `share`
-           trains 2^5 values per layer
-Expected   see README.md
+Variants   `prune` (default) keeps 35 % of all weights, in two rounds; `share` trains 2^5 values
+           per layer
+Expected   not known: it has not been run to its end
 Departures the paper has no residual network: densities, rounds and rates are ours
 """
 

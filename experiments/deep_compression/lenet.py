@@ -1,11 +1,11 @@
 """Han et al. (2016), arXiv:1510.00149, Tables 1 to 3: LeNet-300-100 and LeNet-5, made smaller.
 
-Command    python experiments/deep_compression/pipeline.py lenet:5 --data=FOLDER --workdir=DIR
-           does all of it; one stage: python launch.py train
-           --config=experiments/deep_compression/lenet.py:5,prune --config.data.path=FOLDER
-           --config.compression.start=RUN
+Command    python launch.py train --config=experiments/deep_compression/lenet.py:5,prune
+           --config.data.path=FOLDER --config.compression.start=RUN
+           is one stage; python experiments/deep_compression/pipeline.py lenet:5 --data=FOLDER
+           --workdir=DIR does all of it. FOLDER: of the four IDX files
 Variants   network 5 (default), 300-100; stage `train` (default), `prune`, `share`; data `fashion`
-           (default) or `mnist`, as in the paper. FOLDER: of the four IDX files
+           (default) or `mnist`, as in the paper
 Expected   densities and bits are the paper's; rates of about 40 with no more errors than before.
            Measured on Fashion-MNIST: see README.md
 Departures the paper does not print its schedules: durations and rates are ours

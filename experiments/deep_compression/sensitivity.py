@@ -37,7 +37,7 @@ def main() -> int:
         run = cnn_jax.load_run(arguments.run)
         config = run.config.copy_and_resolve_references()
         config.data.path = arguments.data or config.data.path
-        train = configs.call(data.load, "data", config.data).splits["train"]
+        train = configs.call(data.open, "data", config.data).splits["train"]
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

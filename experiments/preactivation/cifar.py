@@ -9,7 +9,7 @@ Variants   depth 164 (default), 110, 1001, `110-single` (a shortcut round each l
            units; `cifar100`; `released` is the code of resnet-1k-layers, with batches of 64
 Expected   test error at the last step, median of five: pre-activation 110 6.37, 164 5.46
            (CIFAR-100 24.33), 1001 4.92 (22.71), batches of 64 4.62; original units 110 6.61, 164
-           5.93 (25.16), 1001 7.61 (27.82) %; within 0.3 (0.6 on CIFAR-100) counts as reproduced
+           5.93 (25.16), 1001 7.61 (27.82) %; within 0.3 counts as reproduced
 Hardware   an accelerator; ResNet-1001 took the authors about a day on two GPUs
 Departures none known. Batch norms see 64 images, as on two GPUs, with `released` 32; only kernels
            decay, as fb.resnet.torch's README understands the authors' first paper
@@ -189,15 +189,23 @@ TABLES = {
         f'{MEDIAN}; no number: "fail", above 20 %',
         "median",
         table_1,
+        tolerance=0.3,
     ),
-    "table_2": Table(f"{PAPER}, Table 2: activations, CIFAR-10", MEDIAN, "median", table_2),
+    "table_2": Table(
+        f"{PAPER}, Table 2: activations, CIFAR-10", MEDIAN, "median", table_2, tolerance=0.3
+    ),
     "table_3": Table(
-        f"{PAPER}, Table 3: original and pre-activation units", MEDIAN, "median", table_3
+        f"{PAPER}, Table 3: original and pre-activation units",
+        MEDIAN,
+        "median",
+        table_3,
+        tolerance=0.3,
     ),
     "table_4": Table(
         f"{PAPER}, Table 4: the paper's own networks",
         f"{MEDIAN}; batches of 64: after 200 epochs",
         "median",
         table_4,
+        tolerance=0.3,
     ),
 }

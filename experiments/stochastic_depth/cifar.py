@@ -8,7 +8,7 @@ Command    python launch.py train --config=experiments/stochastic_depth/cifar.py
 Variants   depth 110 (default), 1202; `constant` depth; `cifar100`; `plain_images`, without
            augmentation; `released` drops the rate an epoch earlier, as the released code
 Expected   test error at the epoch that is best on the 5,000 validation images: 110 5.25 (constant
-           depth 6.41), CIFAR-100 24.98 (27.76), 1202 4.91 (6.67) %; within 0.3 (0.6 on CIFAR-100)
+           depth 6.41), CIFAR-100 24.98 (27.76), 1202 4.91 (6.67) %; within 0.3
            counts as reproduced
 Hardware   an accelerator; the authors took 15 hours for 110 layers, 21 with constant depth
 Departures the arithmetic of units left out is not saved; their batch norms keep what they know.
@@ -143,14 +143,17 @@ DATASETS = {"CIFAR-10": "cifar10", "CIFAR-100": "cifar100"}
 PAPER = "Huang et al. (2016), arXiv:1603.09382"
 PROTOCOL = "test error at the epoch that is best on 5,000 validation images, one run"
 TABLES = {
-    "table_1": Table(f"{PAPER}, Table 1: ResNet-110, CIFAR", PROTOCOL, "mean", table_1),
+    "table_1": Table(
+        f"{PAPER}, Table 1: ResNet-110, CIFAR", PROTOCOL, "mean", table_1, tolerance=0.3
+    ),
     "without_augmentation": Table(
         f"{PAPER}, section 4.1: ResNet-110 without augmentation",
         PROTOCOL,
         "mean",
         without_augmentation,
+        tolerance=0.3,
     ),
     "resnet_1202": Table(
-        f"{PAPER}, section 4.1: ResNet-1202, CIFAR-10", PROTOCOL, "mean", resnet_1202
+        f"{PAPER}, section 4.1: ResNet-1202, CIFAR-10", PROTOCOL, "mean", resnet_1202, tolerance=0.3
     ),
 }

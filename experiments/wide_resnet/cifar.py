@@ -9,7 +9,7 @@ Variants   depth-width 28-10 (default), 16-4, 40-4, ...; `cifar100`; `dropout` (
            whitens the images, as for Tables 2-4; `released` is the recipe of the released code;
            `fast` is a short recipe for small budgets, `short` the one of the table `width`
 Expected   test error at the last step, median of five: 40-4 4.53 (CIFAR-100 21.18), 16-8 4.27
-           (20.43), 28-10 4.00 (19.25), with dropout 3.89 (18.85) %; within 0.3 (0.6 on CIFAR-100)
+           (20.43), 28-10 4.00 (19.25), with dropout 3.89 (18.85) %; within 0.3
            counts as reproduced
 Hardware   an accelerator; on two CPU cores `16-4,fast` takes hours. The table `width` is sized
            for two cores: about half an hour for three seeds of each network
@@ -211,6 +211,7 @@ TABLES = {
         "median",
         table_2,
         "model.block",
+        tolerance=0.3,
     ),
     "table_3": Table(
         f"{PAPER}, Table 3: convolutions in a block, WRN-40-2, CIFAR-10",
@@ -218,26 +219,32 @@ TABLES = {
         "median",
         table_3,
         "model.deepening",
+        tolerance=0.3,
     ),
     "table_4": Table(
         f"{PAPER}, Table 4: depth and width",
         f"{MEDIAN}; whitened images, no dropout",
         "median",
         table_4,
+        tolerance=0.3,
     ),
     "table_5": Table(
         f"{PAPER}, Table 5: the paper's own networks",
         f"{MEDIAN}; mean and deviation subtracted, no dropout",
         "median",
         table_5,
+        tolerance=0.3,
     ),
-    "table_6": Table(f"{PAPER}, Table 6: dropout inside the blocks", MEDIAN, "median", table_6),
-    "table_9": Table(f"{PAPER}, Table 9: best results", MEDIAN, "median", table_9),
+    "table_6": Table(
+        f"{PAPER}, Table 6: dropout inside the blocks", MEDIAN, "median", table_6, tolerance=0.3
+    ),
+    "table_9": Table(f"{PAPER}, Table 9: best results", MEDIAN, "median", table_9, tolerance=0.3),
     "width": Table(
         "WRN-10-k on CIFAR-10, a shortened recipe: no table of the paper",
         "test error after 300 steps of 128 images, 0.77 epochs; mean of the runs",
         "mean",
         width,
         "model.width",
+        tolerance=0.3,
     ),
 }

@@ -56,6 +56,10 @@ def table_8() -> Iterator[Row]:
 PAPER = "Zagoruyko & Komodakis (2016), arXiv:1605.07146"
 PROTOCOL = "validation error of one centre crop of 224, one run"
 TABLES = {
-    "table_7": Table(f"{PAPER}, Table 7: width, ImageNet", PROTOCOL, "mean", table_7),
-    "table_8": Table(f"{PAPER}, Table 8: bottlenecks, ImageNet", PROTOCOL, "mean", table_8),
+    "table_7": Table(
+        f"{PAPER}, Table 7: width, ImageNet", PROTOCOL, "mean", table_7, tolerance=0.3
+    ),
+    "table_8": Table(
+        f"{PAPER}, Table 8: bottlenecks, ImageNet", PROTOCOL, "mean", table_8, tolerance=0.3
+    ),
 }

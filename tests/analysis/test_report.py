@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from cnn_jax.analysis import registry
 from cnn_jax.runs import metrics
 from tests.analysis.making import record
-from tests.conftest import ROOT
+from tests.conftest import ROOT, launch_here
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 in_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium: apt-get install chromium")
@@ -23,9 +22,7 @@ FLAGS = (
 
 
 def report(*arguments):
-    return subprocess.run(
-        [sys.executable, ROOT / "launch.py", "report", *arguments], capture_output=True, text=True
-    )
+    return launch_here("report", *arguments)
 
 
 def write(folder, *records):

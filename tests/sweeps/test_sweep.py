@@ -14,7 +14,7 @@ from cnn_jax.errors import UserError
 from cnn_jax.sweeps import devices, follow, grid
 from cnn_jax.sweeps.sweep import expand, only, write
 from cnn_jax.sweeps.tables import Row, Table
-from tests.conftest import ROOT, TINY
+from tests.conftest import ROOT, TINY, launch_here
 
 QUICKSTART = f"{ROOT}/experiments/quickstart.py"
 CIFAR = f"{ROOT}/experiments/resnet/cifar10.py"
@@ -145,9 +145,7 @@ def test_a_command_gets_sigterm_when_its_parent_is_killed(tmp_path):
 
 
 def launch(*arguments):
-    return subprocess.run(
-        [sys.executable, ROOT / "launch.py", "sweep", *arguments], capture_output=True, text=True
-    )
+    return launch_here("sweep", *arguments)
 
 
 def test_a_diverging_run_does_not_stop_the_others(tmp_path):
@@ -158,6 +156,14 @@ def test_a_diverging_run_does_not_stop_the_others(tmp_path):
     assert "1 of 2 runs diverged; rate=1e30 seed 0: " in done.stderr
     assert done.stderr.count("\n") == 1
     assert "rate=0.05 seed 0: done" in done.stdout
+
+
+def test_the_commands_for_other_launchers_are_one_a_line(tmp_path):
+    done = launch("--grid=model.width=1,2", "--commands", f"--workdir={tmp_path}/s")
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2 and all(line.startswith("python launch.py train ") for line in lines)
+    assert f"--workdir={tmp_path}/s/width-2/seed-0" in lines[1]
+    assert (tmp_path / "s" / "sweep.json").exists()
 
 
 def test_mistakes_are_one_line():
