@@ -18,7 +18,7 @@ from experiments.resnet import cifar10
 
 VARIANTS = {"stage": ("prune", "share")}
 STAGES = {
-    "prune": {"rule": "overall_density", "amount": 0.35, "rounds": 2, "until": "0.25 epochs"},
+    "prune": {"rule": "overall_density", "amount": 0.35, "rounds": 2, "until": "1 epoch"},
     "share": {"bits": 5, "initialisation": "linear"},
 }
 
@@ -29,8 +29,8 @@ def get_config(variant: str = "") -> ConfigDict:
     config = cifar10.get_config("20,fast")
     config.compression = {"stage": stage, "start": placeholder(str), **STAGES[stage]}
     if stage == "prune":
-        config.learning_rate.update(rate=0.02, warmup="0 epochs")
-        config.training.duration = "1.5 epochs"
+        config.learning_rate.update(rate=0.05, warmup="0 epochs")
+        config.training.duration = "4 epochs"
     else:
         config.learning_rate.update(rate=1e-4, warmup="0 epochs")
         config.training.duration = "1 epoch"
