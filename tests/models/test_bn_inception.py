@@ -11,7 +11,7 @@ from cnn_jax.models import layers
 from cnn_jax.models.bn_inception import LAYOUTS
 from cnn_jax.models.inception_blocks import smallest_input
 from experiments.bn_inception import published
-from tests.models.networks import outputs_at, shapes_at
+from tests.models.networks import filled, outputs_at, shapes_at
 
 PORTED = {"layout": "printed", "separable_stem": False}
 
@@ -35,18 +35,20 @@ def test_layout_as_printed_has_wider_maps_than_its_table_says():
 
 def test_separable_stem_is_a_convolution_of_each_colour_and_one_of_their_channels():
     model = models.create("bn_inception", num_classes=2)
-    image = jax.random.normal(jax.random.key(0), (1, 64, 64, 3))
-    variables = model.init(jax.random.key(1), image)
+    variables, images = filled(model, 64)
     stem = variables["params"]["conv1_depthwise"]["kernel"]
     assert stem.shape == (7, 7, 1, 24)
-    taken, state = model.apply(variables, image, capture_intermediates=True, mutable=True)
-    assert taken.shape == (1, 2)
-    y = state["intermediates"]["conv1_depthwise"]["__call__"][0]
+
+    def output(variables, images):  # compiled without the layers behind it
+        _, state = model.apply(variables, images, capture_intermediates=True, mutable=True)
+        return state["intermediates"]["conv1_depthwise"]["__call__"][0]
+
+    y = jax.jit(output)(variables, images)
     for colour in range(3):
         ours = y[..., 8 * colour : 8 * colour + 8]
         kernel = stem[..., 8 * colour : 8 * colour + 8]
         alone = layers.conv_general_dilated(
-            image[..., colour : colour + 1],
+            images[..., colour : colour + 1],
             kernel,
             (2, 2),
             ((3, 3), (3, 3)),
