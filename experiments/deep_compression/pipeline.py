@@ -4,8 +4,9 @@
     python experiments/deep_compression/pipeline.py cifar10 --data=FOLDER --workdir=DIR --start=RUN
 
 Trains (or takes the run --start), prunes and retrains, shares and fine-tunes: `launch.py train` of
-each stage, so that what was stopped goes on. Then `launch.py compress --lossless`; DIR/report.json
-and DIR/report.md have sizes and errors after every stage, and those of the file as it is read back,
+each stage, so that what was stopped goes on. Then `launch.py compress --lossless`, or, with
+--quality, its steps by rate and distortion in place of shared values. DIR/report.json and
+DIR/report.md have sizes and errors after every stage, and those of the file as it is read back,
 for LeNet the published table beside them.
 """
 
@@ -35,11 +36,14 @@ def main() -> int:
     parser.add_argument("--data", required=True, help="folder of the data")
     parser.add_argument("--workdir", type=Path, required=True, help="of all runs and the report")
     parser.add_argument("--start", type=Path, help="a trained run, instead of training one")
+    steps = "`launch.py compress --quality=Q` of the pruned run, instead of shared values"
+    parser.add_argument("--quality", metavar="Q", help=steps)
+    parser.add_argument("--images", help="folder of 500 images that calibrate the steps")
     arguments = parser.parse_args()
     file, _, variant = arguments.network.partition(":")
     words = [word for word in variant.split(",") if word]
     runs = {} if arguments.start is None else {"train": arguments.start}
-    for stage in ("train", "prune", "share"):
+    for stage in ("train", "prune") if arguments.quality else ("train", "prune", "share"):
         if stage in runs:
             continue
         start = [f"--config.compression.start={run}" for run in list(runs.values())[-1:]]
@@ -49,7 +53,10 @@ def main() -> int:
         if code := launch.main(["train", f"--config={config}", *where, *start]):
             return code
     packed = arguments.workdir / "compressed.cnn"
-    if code := launch.main(["compress", str(runs["share"]), f"--out={packed}", "--lossless"]):
+    how = ["--lossless"]
+    if arguments.quality:
+        how = [f"--quality={arguments.quality}", f"--images={arguments.images}", "--count=500"]
+    if code := launch.main(["compress", str(runs[stage]), f"--out={packed}", *how]):
         return code
     found = summary(runs, packed, arguments.data)
     table = lenet.PRINTED.get(words[0] if words else "5") if file == "lenet" else None
