@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import flax.traverse_util
 import jax
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ import pytest
 import cnn_jax
 import launch
 from cnn_jax import models
-from cnn_jax.compression import archive
 from cnn_jax.interop import weights
 from tests.conftest import ROOT
 
@@ -86,11 +84,16 @@ def test_weights_of_a_file_give_the_number_of_the_run_they_are_of(kind, run, tmp
     if kind == "safetensors":
         weights.save(file, opened.variables(), {})
     else:
-        arrays = flax.traverse_util.flatten_dict(opened.variables(), sep="/")
-        archive.write(file, arrays | {"preprocessing/mean": np.zeros(1, np.float32)}, {})
+        assert launch.main(["compress", str(run), f"--out={file}", "--lossless"]) == 0
+        capsys.readouterr()
     config = [f"--config={ROOT}/experiments/quickstart.py", "--config.model.width=1"]
     (found,) = evaluate(capsys, f"--weights={file}", *config, "--json")
     assert found["top1_error"] == opened.summary["test"]["top1_error"]
+    if kind == "compressed":  # it brings its own preprocessing
+        (again,) = evaluate(
+            capsys, f"--weights={file}", *config, "--config.preprocessing.mean=none", "--json"
+        )
+        assert again["loss"] == found["loss"]
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,10 @@ def open_run(arguments: argparse.Namespace) -> Opened:
 
     opened = cnn_jax.load_run(arguments.run)
     if "data" not in opened.config:
-        raise errors.UserError(f"{arguments.run} was made of weights alone and names no data set")
+        raise errors.UserError(
+            f"{arguments.run} was made of weights alone and names no data set: give it as "
+            "--weights=FILE, with a --config that does"
+        )
     step = opened.find_step(arguments.step)
     return Opened(
         subjects.of_run(opened, arguments.overrides),
@@ -128,12 +131,22 @@ def open_run(arguments: argparse.Namespace) -> Opened:
 
 
 def open_file(arguments: argparse.Namespace) -> Opened:
-    """Weights from elsewhere."""
+    """Weights from elsewhere; a compressed network brings its own preprocessing."""
+    from cnn_jax.compression import archive
+    from cnn_jax.interop import read
     from cnn_jax.training import subjects
 
     subject, path = subjects.of_config(load_config(arguments)), arguments.weights
-    variables = {"raw": read_weights(path, subject)}
-    return Opened(subject, variables.get, "raw", str(path), {"file": str(path)}, path.stem)
+    if not path.is_file():
+        raise errors.UserError(f"no file {path}")
+    if archive.is_archive(path):
+        compressed = cnn_jax.load_run(path)
+        subject = subject._replace(preprocessing=compressed.preprocessing)
+        variables = compressed.variables()
+        read.checked(path, subject.model, subject.image_shape, variables)
+    else:
+        variables = read.variables(path, subject.model, subject.image_shape)
+    return Opened(subject, {"raw": variables}.get, "raw", str(path), {"file": str(path)}, path.stem)
 
 
 def choose_protocol(arguments: argparse.Namespace, subject: Any) -> Any:
@@ -165,20 +178,6 @@ def choose_weights(arguments: argparse.Namespace, opened: Opened) -> dict[str, A
             batches = subject.training_batches(arguments.bn_batches)
             chosen[kind] = reestimate(subject.model, variables, batches, subject.precise())
     return chosen
-
-
-def read_weights(path: Path, subject) -> dict[str, Any]:
-    """The variables in a file of any kind that is known here."""
-    from cnn_jax.compression import archive
-    from cnn_jax.interop import read
-
-    if not path.is_file():
-        raise errors.UserError(f"no file {path}")
-    if archive.is_archive(path):
-        found = archive.read(path).variables
-        variables = {name: found[name] for name in ("params", "batch_stats") if name in found}
-        return read.checked(path, subject.model, subject.image_shape, variables)
-    return read.variables(path, subject.model, subject.image_shape)
 
 
 def show(
