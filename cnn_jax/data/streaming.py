@@ -42,7 +42,7 @@ class Batch(NamedTuple):
 class Reading:
     """Who reads: it changes the speed, not the batches."""
 
-    threads: int  # 0: one per core, divided among the workers
+    threads: int  # 0: one per core and one more; of several workers, cores / workers in each
     workers: int  # processes that decode; 0: the threads of this one do
     prefetch: int  # batches kept ready, besides one in the making per thread
     process: int  # this one
@@ -224,7 +224,8 @@ def read_ahead(
     import grain  # takes most of a second, and only streams need it
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = reading.threads or max(1, cores // max(1, reading.workers))
+    # Without workers one more than cores: at any time one may wait for Python's lock.
+    threads = reading.threads or max(1, cores // reading.workers if reading.workers else cores + 1)
     # A thread makes a whole batch: the fewer elements, the less time goes into passing them on.
     elements = grain.MapDataset.range(numbers.start, numbers.stop).map(batch)
     # Those in the making count too: were there no more, a thread would wait for its neighbour.

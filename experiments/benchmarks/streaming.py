@@ -1,16 +1,20 @@
 """Is streaming fast enough? This pipeline, a torch DataLoader and the bare decoder, in one run.
 
-Command    python experiments/benchmarks/streaming.py --data=FOLDER [--batch=64] [--rounds=7]
+Command    GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python experiments/benchmarks/streaming.py \\
+               --data=FOLDER [--view=area_aspect|scale_crop] [--batch=64] [--rounds=7]
            FOLDER has class folders of JPEGs. Needs tests/requirements.txt (torch, torchvision).
-Measures   images per second, and per CPU second, from files to 224 crops (area and aspect):
+           The variable gives large arrays pages of 2 MB, ours and torch's
+Measures   images per second, and per CPU second, from files to 224 crops, of random area and
+           aspect (fb.resnet.torch), or scale (He et al., 2016, 3.4):
              stream   flipped and normalised float32 batches of this pipeline, the last two by the
                       device, in one jitted program; "uint8" without the device's part
              torch    the same by a DataLoader, all of it in the workers, as its users do
              decoder  decoding, cropping and resizing in as many threads, and no more
            All ways stand ready in one process; every round runs each once, while the others rest.
-           Ratios are of one round, and their median over the rounds; torch is at the best of its
-           numbers of workers. The rates per second mean something on idle cores only, those per
-           CPU second beside other work too. Linux only.
+           Ratios are of one round, and their median over the rounds; this pipeline is at the best
+           of threads and worker processes, torch at the best of its numbers of workers. The rates
+           per second mean something on idle cores only, those per CPU second beside other work
+           too. Linux only.
 """
 
 import argparse
@@ -18,6 +22,7 @@ import collections
 import functools
 import json
 import os
+import signal
 import statistics
 import sys
 import time
@@ -34,25 +39,22 @@ from cnn_jax.data import augment, decode, preprocess, sources, streaming, views
 SIZE = 224
 
 
-def make_view(decoder: str) -> views.View:
-    """The view of fb.resnet.torch."""
-    return views.create(
-        kind="area_aspect",
-        size=SIZE,
-        area=(0.08, 1.0),
-        aspect=(3 / 4, 4 / 3),
-        filters=("bilinear",),
-        decoder=decoder,
-        dct_scaling=False,
-    )
+VIEWS = {
+    "area_aspect": {"area": (0.08, 1.0), "aspect": (3 / 4, 4 / 3)},
+    "scale_crop": {"shorter_side": (256, 480), "frame": "whole"},
+}
 
 
-def start_stream(source, batch_size: int, threads: int, decoder: str, device: bool):
+def make_view(kind: str, decoder: str) -> views.View:
+    """The view of fb.resnet.torch, or of ResNet's paper."""
+    common = {"size": SIZE, "filters": ("bilinear",), "decoder": decoder, "dct_scaling": False}
+    return views.create(kind=kind, **VIEWS[kind], **common)
+
+
+def start_stream(source, view: views.View, batch_size: int, workers: int, device: bool):
     """This pipeline, `next_batch()`; without `device` uint8, neither flipped nor normalised."""
-    reading = streaming.Reading(
-        threads=threads, workers=0, prefetch=threads, process=0, processes=1
-    )
-    images = streaming.Images(source, make_view(decoder), (SIZE, SIZE, 3), "raise")
+    reading = streaming.Reading(threads=0, workers=workers, prefetch=2, process=0, processes=1)
+    images = streaming.Images(source, view, (SIZE, SIZE, 3), "raise")
     stream = streaming.TrainingStream(images, 0, batch_size, reading)
     batches, finish = stream.from_step(0), finisher()
     if device:
@@ -71,9 +73,9 @@ def finisher():
     return lambda batch: run(jax.random.key(0), batch.images, batch.index)
 
 
-def start_decoder(source, batch_size: int, threads: int, decoder: str):
+def start_decoder(source, view: views.View, batch_size: int, threads: int):
     """Threads that decode a batch each and keep nothing, `next_batch()`."""
-    view, encoded = make_view(decoder), [source.encoded(i) for i in range(len(source))]
+    encoded = [source.encoded(i) for i in range(len(source))]
     pool, rng = ThreadPoolExecutor(threads), np.random.default_rng(0)
     ahead = collections.deque()
 
@@ -89,33 +91,43 @@ def start_decoder(source, batch_size: int, threads: int, decoder: str):
     return next_batch
 
 
-def measure(next_batch, workers, ahead: int, batches: int, batch_size: int) -> tuple[float, float]:
+def measure(next_batch, ahead: int, batches: int, batch_size: int) -> tuple[float, float]:
     """Images per second, and per CPU second, of a pipeline at work: no start and no end in it."""
     for _ in range(ahead):
         next_batch()
-    begin, cpu_begin = time.perf_counter(), cpu_seconds(workers)
+    begin, cpu_begin = time.perf_counter(), cpu_seconds()
     for _ in range(batches):
         next_batch()
-    seconds, cpu = time.perf_counter() - begin, cpu_seconds(workers) - cpu_begin
-    wait_for_rest(workers)
+    seconds, cpu = time.perf_counter() - begin, cpu_seconds() - cpu_begin
+    wait_for_rest()
     return batches * batch_size / seconds, batches * batch_size / cpu
 
 
-def wait_for_rest(workers) -> None:
+def wait_for_rest() -> None:
     """Returns once the pipeline has made what it makes ahead, and rests."""
-    used, before = cpu_seconds(workers), 0.0
+    used, before = cpu_seconds(), 0.0
     while used - before > 0.03:
         time.sleep(0.3)
-        used, before = cpu_seconds(workers), used
+        used, before = cpu_seconds(), used
 
 
-def cpu_seconds(processes) -> float:
-    """CPU time of this process and of others so far."""
+def cpu_seconds() -> float:
+    """CPU time of this process and those below it so far."""
     ticks = 0
-    for process in processes:
-        fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    for process in descendants(os.getpid()):
+        fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
         ticks += int(fields[11]) + int(fields[12])
     return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def descendants(process: int) -> list[int]:
+    """The processes that a process has started, and theirs."""
+    children = [
+        int(child)
+        for file in Path(f"/proc/{process}/task").glob("*/children")
+        for child in file.read_text().split()
+    ]
+    return children + [below for child in children for below in descendants(child)]
 
 
 def main() -> None:
@@ -124,23 +136,25 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--view", choices=VIEWS, default="area_aspect")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--batches", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--workers", default="1,2,3", help="numbers of workers for torch")
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     source = sources.folder(arguments.data, None)["train"]
-    batch, threads = arguments.batch, arguments.threads
-    ways = {}  # name -> (next_batch, worker processes, batches that it makes ahead)
+    batch, cores = arguments.batch, len(os.sched_getaffinity(0))
+    ways = {}  # name -> (next_batch, batches that it makes ahead)
     for name in decode.DECODERS:
-        common = (source, batch, threads, name)
-        ways[f"stream, {name}"] = start_stream(*common, device=True), (), 3 * threads
-        ways[f"stream, {name}, uint8"] = start_stream(*common, device=False), (), 3 * threads
-        ways[f"decoder, {name}"] = start_decoder(*common), (), 2 * threads
+        view = make_view(arguments.view, name)
+        for place, workers, ahead in [("threads", 0, 5), ("workers", cores, 12 * cores)]:
+            for device, what in [(True, ""), (False, ", uint8")]:
+                stream = start_stream(source, view, batch, workers, device)
+                ways[f"stream, {name}, {place}{what}"] = stream, ahead
+        ways[f"decoder, {name}"] = start_decoder(source, view, batch, cores), 2 * cores
     for count in map(int, arguments.workers.split(",")):
-        loader = torch_loader.start(source, batch, SIZE, count)
-        ways[f"torch, {count} workers"] = *loader, 2 * count
+        loader = torch_loader.start(source, batch, arguments.view, SIZE, count)
+        ways[f"torch, {count} workers"] = loader, 2 * count
     rates = {name: [] for name in ways}
     for number in range(arguments.rounds + 1):
         for name, way in ways.items():
@@ -148,6 +162,8 @@ def main() -> None:
             rates[name] += [rate] if number else []  # the first round warms up
     report(rates)
     sys.stdout.flush()
+    for process in descendants(os.getpid()):
+        os.kill(process, signal.SIGKILL)
     os._exit(0)  # the pipelines have no end, and nothing to save
 
 
@@ -155,15 +171,19 @@ def report(rates: dict[str, list[tuple[float, float]]]) -> None:
     """Medians and ratios of (images per second, images per CPU second), one pair a round."""
     medians = {name: np.median(pairs, 0).round().tolist() for name, pairs in rates.items()}
     for name, (wall, cpu) in medians.items():
-        print(f"{name:>28}  {wall:6,.0f} images/s  {cpu:6,.0f} images per CPU second")
+        print(f"{name:>34}  {wall:6,.0f} images/s  {cpu:6,.0f} images per CPU second")
     ratios = {}
-    for unit, k in [("second", 0), ("CPU second", 1)]:
-        torch = max((n for n in rates if n.startswith("torch")), key=lambda n: medians[n][k])
-        for name in decode.DECODERS:
-            for ours, other in [
-                (f"stream, {name}", torch),
-                (f"stream, {name}, uint8", f"decoder, {name}"),
-            ]:
+    for k, unit in enumerate(["second", "CPU second"]):
+
+        def best(names, k=k):
+            return max((medians[name][k], name) for name in names)[1]
+
+        torch = best(name for name in rates if name.startswith("torch"))
+        for decoder in decode.DECODERS:
+            ways = [name for name in rates if name.startswith(f"stream, {decoder}")]
+            whole = best(name for name in ways if not name.endswith("uint8"))
+            bare = best(name for name in ways if name.endswith("uint8"))
+            for ours, other in [(whole, torch), (bare, f"decoder, {decoder}")]:
                 rounds = zip(rates[ours], rates[other], strict=True)
                 ratio = statistics.median(a[k] / b[k] for a, b in rounds)
                 ratios[f"{ours} / {other}, per {unit}"] = round(ratio, 2)

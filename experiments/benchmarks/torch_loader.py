@@ -5,6 +5,7 @@ from PIL import Image
 
 try:
     from torchvision import transforms
+    from torchvision.transforms import v2
 except RuntimeError:
     # A torchvision without its compiled operators, as beside a CPU-only PyTorch: its transforms
     # need none of them, but its import asks for their names.
@@ -12,16 +13,25 @@ except RuntimeError:
     for name in ("nms", "qnms", "roi_align", "ps_roi_align", "roi_pool", "ps_roi_pool"):
         OPERATORS.define(f"{name}(Tensor x) -> Tensor")
     from torchvision import transforms
+    from torchvision.transforms import v2
+
+CROPS = {
+    "area_aspect": lambda size: [transforms.RandomResizedCrop(size)],
+    "scale_crop": lambda size: [
+        v2.RandomShortestSize(list(range(256, 481))),
+        transforms.RandomCrop(size),
+    ],
+}
 
 
 class TorchImages(torch.utils.data.Dataset):
-    """The files of a source over and over, up to `length`, as fb.resnet.torch sees them."""
+    """The files of a source over and over, up to `length`, normalised crops, half mirrored."""
 
-    def __init__(self, source, length: int, size: int):
+    def __init__(self, source, length: int, view: str, size: int):
         self.source, self.length = source, length
         self.transform = transforms.Compose(
             [
-                transforms.RandomResizedCrop(size),
+                *CROPS[view](size),
                 transforms.RandomHorizontalFlip(),
                 transforms.ToTensor(),
                 transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -37,14 +47,13 @@ class TorchImages(torch.utils.data.Dataset):
             return self.transform(Image.open(file).convert("RGB")), int(self.source.labels[i])
 
 
-def start(source, batch_size: int, size: int, workers: int):
-    """A DataLoader without an end, `next_batch()`, and its worker processes."""
+def start(source, batch_size: int, view: str, size: int, workers: int):
+    """A DataLoader without an end, `next_batch()`."""
     loader = torch.utils.data.DataLoader(
-        TorchImages(source, 10**6, size),
+        TorchImages(source, 10**6, view, size),
         batch_size,
         shuffle=True,
         num_workers=workers,
         multiprocessing_context="forkserver" if workers else None,
     )
-    iterator = iter(loader)
-    return iterator.__next__, iterator._workers
+    return iter(loader).__next__
