@@ -110,7 +110,7 @@ def make_evaluate(
     mesh: Mesh,
     note: Callable[[streaming.Bad], None],
 ) -> Callable[[Any], dict[str, float]]:
-    """`evaluate(variables)`: as `evaluate.make_evaluate`, and how many images were skipped.
+    """`evaluate(variables)`: as `resident.make_evaluate`, and how many images were skipped.
 
     `note` is told which they are.
     """
