@@ -25,3 +25,19 @@ class Table(NamedTuple):
     rows: Callable[[], Iterator[Row]]
     axis: str | None = None  # the config field on the figure's x axis; None: a bar for each row
     tolerance: float = 0.5  # around what is printed, in its unit: within it counts as reproduced
+
+
+def errors(row: Mapping[str, Any], protocol: str = "test") -> dict[str, float]:
+    """What a printed row publishes: its errors `top1` and `top5`, or 100 less its accuracies."""
+    numbers = {}
+    for k in ("top1", "top5"):
+        if row.get(k) is not None:
+            numbers[f"{protocol}/{k}_error"] = row[k]
+        elif row.get(f"{k}_accuracy") is not None:
+            numbers[f"{protocol}/{k}_error"] = round(100 - row[f"{k}_accuracy"], 3)
+    return numbers
+
+
+def top1(error: float) -> dict[str, float]:
+    """What a row of one number publishes, a test error."""
+    return errors({"top1": error})

@@ -17,11 +17,10 @@ Departures the paper divides the rate by ten, three times, by hand when the vali
 from collections.abc import Iterator
 
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
-from cnn_jax.sweeps.tables import Row, Table
-from experiments import smoke
+from cnn_jax.sweeps.tables import Row, Table, errors
+from experiments import groups, smoke
 from experiments.alexnet import published
 from experiments.resnet import imagenet as resnet
 
@@ -33,92 +32,29 @@ def get_config(variant: str = "") -> ConfigDict:
     chosen = choose(variant, VARIANTS)
     config = ConfigDict(
         {
+            **groups.PLAIN,
             "seed": 0,
             "model": {
                 "name": "alexnet",
                 "variant": "paper",
                 "dropout": 0.5,
             },
-            "data": {
-                "name": "folder",
-                "path": "data/imagenet",
-                "image_size": placeholder(int),
-                "validation_size": 10_000,
-                "split_seed": 0,
-                "storage": "stream",
-                "class_list": placeholder(str),
-                "on_error": "raise",
-                "decoder": "pillow",
-                "threads": 0,
-                "workers": 0,
-                "prefetch": 2,
-            },
+            "data": groups.data(
+                "folder", "data/imagenet", storage="stream", validation_size=10_000
+            ),
             "view": {
-                "train": {
-                    "kind": "scale_crop",
-                    "size": 227,
-                    "shorter_side": [256, 256],
-                    "frame": "centre",
-                    "filters": ["bilinear"],
-                    "dct_scaling": False,
-                },
-                "evaluation": {
-                    "kind": "centre",
-                    "size": 227,
-                    "resize": 256,
-                    "frame": "whole",
-                    "filters": ["bilinear"],
-                    "dct_scaling": False,
-                },
+                "train": groups.scale_crop(227, [256, 256], frame="centre"),
+                "evaluation": groups.centre(227, resize=256),
             },
-            "colour": {
-                "brightness": 0.0,
-                "contrast": 0.0,
-                "saturation": 0.0,
-                "hue": 0.0,
-                "lighting": 0.1,
-                "clip": False,
-            },
+            "colour": groups.colour(lighting=0.1),
             "preprocessing": {"mean": "pixel", "deviation": "none", "whitening": "none"},
             "augmentation": {"crop_padding": 0, "crop_fill": "zero", "flip": True},
-            "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.0},
-            "optimizer": {
-                "name": "momentum",
-                "momentum": 0.9,
-                "nesterov": False,
-                "weight_decay": 5e-4,
-                "decay": "all",
-                "clip_norm": placeholder(float),
-                "bias_rate": 1.0,
-                "rate_inside": True,
-            },
-            "learning_rate": {
-                "schedule": "plateau",
-                "rate": 0.01,
-                "factor": 0.1,
-                "patience": 5,
-                "threshold": 0.001,
-                "min_rate": 1e-5,
-                "warmup": "0 epochs",
-                "warmup_shape": "linear",
-                "warmup_rate": 0.0,
-            },
-            "ema": {"decay": 0.0, "ramp": False},
-            "precision": {"matmul": "default"},
-            "parallel": {"params": "replicated", "seeds": "auto"},
-            "training": {
-                "duration": "90 epochs",
-                "batch_size": 128,
-                "accumulate": 1,
-                "checkpoint_every": "1 epoch",
-                "steps_per_dispatch": 1,
-            },
-            "evaluation": {
-                "every": "1 epoch",
-                "splits": ["validation", "test"],
-                "batch_size": 250,
-                "weights": "raw",
-            },
+            "optimizer": groups.momentum(
+                nesterov=False, weight_decay=5e-4, decay="all", rate_inside=True
+            ),
+            "learning_rate": groups.plateau(0.01),
+            "training": groups.training("90 epochs", batch_size=128),
+            "evaluation": groups.evaluation("validation", "test", batch_size=250),
         }
     )
     if chosen["recipe"] == "caffe":
@@ -147,8 +83,7 @@ def follow_caffe(config: ConfigDict) -> None:
 def follow_torchvision(config: ConfigDict) -> None:
     """References of torchvision: one tower, crops of any aspect, 90 epochs, batches of 256."""
     config.model.variant = "one_tower"
-    config.view.train = resnet.area_aspect(224, 0.08)
-    config.view.train.filters = ["bilinear"]
+    config.view.train = groups.area_aspect(224, 0.08, ["bilinear"])
     config.view.evaluation.size = 224
     config.colour.lighting = 0.0
     config.preprocessing.update(mean="imagenet", deviation="imagenet")
@@ -164,10 +99,7 @@ def released() -> Iterator[Row]:
         ("BVLC", "caffe", published.BVLC),
         ("torchvision", "one_tower", published.TORCHVISION["alexnet"]),
     ]:
-        numbers = {
-            f"test/{k}_error": round(100 - row[f"{k}_accuracy"], 3) for k in ("top1", "top5")
-        }
-        yield Row(name, words, published=numbers)
+        yield Row(name, words, published=errors(row))
 
 
 TABLES = {

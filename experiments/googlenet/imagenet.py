@@ -18,11 +18,10 @@ Departures the paper trains asynchronously and tells neither batch, first rate n
 from collections.abc import Iterator
 
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
-from cnn_jax.sweeps.tables import Row, Table
-from experiments import smoke
+from cnn_jax.sweeps.tables import Row, Table, errors
+from experiments import groups, smoke
 from experiments.googlenet import published
 
 VARIANTS = {"recipe": ("paper", "caffe", "bn", "smoke")}
@@ -33,6 +32,7 @@ def get_config(variant: str = "") -> ConfigDict:
     chosen = choose(variant, VARIANTS)
     config = ConfigDict(
         {
+            **groups.PLAIN,
             "seed": 0,
             "model": {
                 "name": "googlenet",
@@ -41,85 +41,22 @@ def get_config(variant: str = "") -> ConfigDict:
                 "dropout": 0.4,
                 "auxiliary_dropout": 0.7,
             },
-            "data": {
-                "name": "folder",
-                "path": "data/imagenet",
-                "image_size": placeholder(int),
-                "validation_size": 0,
-                "split_seed": 0,
-                "storage": "stream",
-                "class_list": placeholder(str),
-                "on_error": "raise",
-                "decoder": "pillow",
-                "threads": 0,
-                "workers": 0,
-                "prefetch": 2,
-            },
+            "data": groups.data("folder", "data/imagenet", storage="stream"),
             "view": {
-                "train": {
-                    "kind": "area_aspect",
-                    "size": 224,
-                    "area": [0.08, 1.0],
-                    "aspect": [3 / 4, 4 / 3],
-                    "filters": ["nearest", "box", "bilinear", "bicubic"],
-                    "dct_scaling": False,
-                },
-                "evaluation": {
-                    "kind": "centre",
-                    "size": 224,
-                    "resize": 256,
-                    "frame": "whole",
-                    "filters": ["bilinear"],
-                    "dct_scaling": False,
-                },
+                "train": groups.area_aspect(224, 0.08, ["nearest", "box", "bilinear", "bicubic"]),
+                "evaluation": groups.centre(224, resize=256),
             },
-            "colour": {
-                "brightness": 0.4,
-                "contrast": 0.4,
-                "saturation": 0.4,
-                "hue": 0.0,
-                "lighting": 0.0,
-                "clip": False,
-            },
+            "colour": groups.colour(brightness=0.4, contrast=0.4, saturation=0.4),
             "preprocessing": {"mean": "channel", "deviation": "none", "whitening": "none"},
             "augmentation": {"crop_padding": 0, "crop_fill": "zero", "flip": True},
             "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.3},
-            "optimizer": {
-                "name": "momentum",
-                "momentum": 0.9,
-                "nesterov": False,
-                "weight_decay": 2e-4,
-                "decay": "kernels",
-                "clip_norm": placeholder(float),
-                "bias_rate": 1.0,
-                "rate_inside": True,
-            },
-            "learning_rate": {
-                "schedule": "exponential",
-                "rate": 0.0015,
-                "factor": 0.96,
-                "every": "8 epochs",
-                "staircase": True,
-                "warmup": "0 epochs",
-                "warmup_shape": "linear",
-                "warmup_rate": 0.0,
-            },
+            "optimizer": groups.momentum(
+                nesterov=False, weight_decay=2e-4, decay="kernels", rate_inside=True
+            ),
+            "learning_rate": groups.exponential(0.0015, factor=0.96, every="8 epochs"),
             "ema": {"decay": 0.9999, "ramp": True},
-            "precision": {"matmul": "default"},
-            "parallel": {"params": "replicated", "seeds": "auto"},
-            "training": {
-                "duration": "250 epochs",
-                "batch_size": 32,
-                "accumulate": 1,
-                "checkpoint_every": "1 epoch",
-                "steps_per_dispatch": 1,
-            },
-            "evaluation": {
-                "every": "1 epoch",
-                "splits": ["test"],
-                "batch_size": 250,
-                "weights": "ema",
-            },
+            "training": groups.training("250 epochs", batch_size=32),
+            "evaluation": groups.evaluation("test", batch_size=250, weights="ema"),
         }
     )
     if chosen["recipe"] == "caffe":
@@ -132,31 +69,12 @@ def get_config(variant: str = "") -> ConfigDict:
 
 def follow_caffe(config: ConfigDict) -> None:
     """models/bvlc_googlenet: crops of squashed images, no colour, sqrt of what is left."""
-    config.view.train = ConfigDict(
-        {
-            "kind": "scale_crop",
-            "size": 224,
-            "shorter_side": [256, 256],
-            "frame": "squash",
-            "filters": ["bilinear"],
-            "dct_scaling": False,
-        }
-    )
+    config.view.train = groups.scale_crop(224, [256, 256], frame="squash")
     config.view.evaluation.frame = "squash"
     config.colour.update(brightness=0.0, contrast=0.0, saturation=0.0)
     config.preprocessing.mean = "caffe_bgr"
     config.optimizer.bias_rate = 2.0
-    config.learning_rate = ConfigDict(
-        {
-            "schedule": "polynomial",
-            "rate": 0.01,
-            "final_rate": 0.0,
-            "power": 0.5,
-            "warmup": "0 epochs",
-            "warmup_shape": "linear",
-            "warmup_rate": 0.0,
-        }
-    )
+    config.learning_rate = groups.polynomial(0.01, power=0.5)
     config.ema.update(decay=0.0, ramp=False)
     config.evaluation.weights = "raw"
     config.training.duration = "2400000 steps"
@@ -173,8 +91,7 @@ def table_3() -> Iterator[Row]:
 def caffe() -> Iterator[Row]:
     """BVLC's readme."""
     row = published.BVLC
-    numbers = {f"test/{k}_error": round(100 - row[f"{k}_accuracy"], 2) for k in ("top1", "top5")}
-    yield Row("bvlc_googlenet", "caffe", published=numbers)
+    yield Row("bvlc_googlenet", "caffe", published=errors(row))
 
 
 TABLES = {

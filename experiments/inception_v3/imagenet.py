@@ -22,11 +22,10 @@ Departures 50 replicas with batches of 32 are one batch of 1,600 with batch norm
 from collections.abc import Iterator
 
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table
-from experiments import smoke
+from experiments import groups, smoke
 from experiments.inception_v3 import published
 
 VARIANTS = {
@@ -45,6 +44,7 @@ def get_config(variant: str = "") -> ConfigDict:
     size = int(chosen["receptive_field"])
     config = ConfigDict(
         {
+            **groups.PLAIN,
             "seed": 0,
             "model": {
                 "name": "inception_v3",
@@ -56,46 +56,14 @@ def get_config(variant: str = "") -> ConfigDict:
                 "dropout": 0.2,
                 "kernel_init": "truncated_normal",
             },
-            "data": {
-                "name": "folder",
-                "path": "data/imagenet",
-                "image_size": placeholder(int),
-                "validation_size": 0,
-                "split_seed": 0,
-                "storage": "stream",
-                "class_list": placeholder(str),
-                "on_error": "raise",
-                "decoder": "pillow",
-                "threads": 0,
-                "workers": 0,
-                "prefetch": 2,
-            },
+            "data": groups.data("folder", "data/imagenet", storage="stream"),
             "view": {
-                "train": {
-                    "kind": "area_aspect",
-                    "size": size,
-                    "area": [0.05, 1.0],
-                    "aspect": [3 / 4, 4 / 3],
-                    "filters": ["nearest", "box", "bilinear", "bicubic"],
-                    "dct_scaling": False,
-                },
-                "evaluation": {
-                    "kind": "centre",
-                    "size": size,
-                    "resize": round(size / 0.875),
-                    "frame": "squash",
-                    "filters": ["bilinear"],
-                    "dct_scaling": False,
-                },
+                "train": groups.area_aspect(size, 0.05, ["nearest", "box", "bilinear", "bicubic"]),
+                "evaluation": groups.centre(size, resize=round(size / 0.875), frame="squash"),
             },
-            "colour": {
-                "brightness": 32 / 255,
-                "contrast": 0.5,
-                "saturation": 0.5,
-                "hue": 0.2,
-                "lighting": 0.0,
-                "clip": True,
-            },
+            "colour": groups.colour(
+                brightness=32 / 255, contrast=0.5, saturation=0.5, hue=0.2, clip=True
+            ),
             "preprocessing": {"mean": "inception", "deviation": "inception", "whitening": "none"},
             "augmentation": {"crop_padding": 0, "crop_fill": "zero", "flip": True},
             "loss": {
@@ -103,32 +71,10 @@ def get_config(variant: str = "") -> ConfigDict:
                 "auxiliary_weight": 0.4,
             },
             "optimizer": optimizer("rmsprop" if "rmsprop" in added else "momentum"),
-            "learning_rate": {
-                "schedule": "exponential",
-                "rate": 0.045,
-                "factor": 0.94,
-                "every": "2 epochs",
-                "staircase": True,
-                "warmup": "0 epochs",
-                "warmup_shape": "linear",
-                "warmup_rate": 0.0,
-            },
+            "learning_rate": groups.exponential(0.045, factor=0.94, every="2 epochs"),
             "ema": {"decay": 0.9999, "ramp": True},
-            "precision": {"matmul": "default"},
-            "parallel": {"params": "replicated", "seeds": "auto"},
-            "training": {
-                "duration": "100 epochs",
-                "batch_size": 1600,
-                "accumulate": 1,
-                "checkpoint_every": "1 epoch",
-                "steps_per_dispatch": 1,
-            },
-            "evaluation": {
-                "every": "1 epoch",
-                "splits": ["test"],
-                "batch_size": 250,
-                "weights": "ema",
-            },
+            "training": groups.training("100 epochs", batch_size=1600),
+            "evaluation": groups.evaluation("test", batch_size=250, weights="ema"),
         }
     )
     if chosen["recipe"] == "released":

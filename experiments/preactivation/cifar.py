@@ -19,11 +19,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
-from cnn_jax.sweeps.tables import Row, Table
-from experiments import in_memory, smoke
+from cnn_jax.sweeps.tables import Row, Table, top1
+from experiments import groups, smoke
 from experiments.preactivation import published
 
 VARIANTS = {
@@ -41,6 +40,7 @@ def get_config(variant: str = "") -> ConfigDict:
     depth, _, single = chosen["network"].partition("-")
     config = ConfigDict(
         {
+            **groups.PLAIN,
             "seed": 0,
             "model": {
                 "name": "cifar_resnet",
@@ -50,54 +50,24 @@ def get_config(variant: str = "") -> ConfigDict:
                 "init_fan": "in",
                 "bn_group_size": 64,  # 128 images on two GPUs
             },
-            "data": {
-                "name": chosen["dataset"],
-                "path": f"data/{chosen['dataset']}",
-                "image_size": placeholder(int),
-                "validation_size": 0,
-                "split_seed": 0,
-                **in_memory.data(),
-            },
-            "view": in_memory.VIEW,
-            "colour": in_memory.COLOUR,
+            "data": groups.data(chosen["dataset"], f"data/{chosen['dataset']}", storage="device"),
+            "view": groups.WHOLE_IMAGES,
+            "colour": groups.colour(),
             "preprocessing": {"mean": "pixel", "deviation": "none", "whitening": "none"},
             "augmentation": {"crop_padding": 4, "crop_fill": "zero", "flip": True},
-            "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.0},
-            "optimizer": {
-                "name": "momentum",
-                "momentum": 0.9,
-                "nesterov": False,
-                "weight_decay": 1e-4,
-                "decay": "kernels",
-                "clip_norm": placeholder(float),
-                "bias_rate": 1.0,
-                "rate_inside": True,
-            },
-            "learning_rate": {
-                "schedule": "step",
-                "rate": 0.1,
-                "drops": ["32000 steps", "48000 steps"],
-                "factor": 0.1,
-                "warmup": "400 steps",
-                "warmup_shape": "constant",
-                "warmup_rate": 0.01,
-            },
-            "ema": {"decay": 0.0, "ramp": False},
-            "precision": {"matmul": "default"},
-            "parallel": {"params": "replicated", "seeds": "auto"},
-            "training": {
-                "duration": "64000 steps",
-                "batch_size": 128,
-                "accumulate": 1,
-                "checkpoint_every": "1 epoch",
-                "steps_per_dispatch": 10,
-            },
-            "evaluation": {
-                "every": "1 epoch",
-                "splits": ["test"],
-                "batch_size": 500,
-                "weights": "raw",
-            },
+            "optimizer": groups.momentum(
+                nesterov=False, weight_decay=1e-4, decay="kernels", rate_inside=True
+            ),
+            "learning_rate": groups.step(
+                0.1,
+                ["32000 steps", "48000 steps"],
+                factor=0.1,
+                warmup="400 steps",
+                warmup_shape="constant",
+                warmup_rate=0.01,
+            ),
+            "training": groups.training("64000 steps", batch_size=128, steps_per_dispatch=10),
+            "evaluation": groups.evaluation("test", batch_size=500),
         }
     )
     if chosen["recipe"] == "released":
@@ -173,11 +143,6 @@ def table_4() -> Iterator[Row]:
             if network in VARIANTS["network"]:
                 words = f"{network},{DATASETS[data]}" + (",released" if batch else "")
                 yield Row(f"{data}, {name}", words, published=top1(row["error"]))
-
-
-def top1(error: float) -> dict[str, float]:
-    """What a row publishes."""
-    return {"test/top1_error": error}
 
 
 DATASETS = {"CIFAR-10": "cifar10", "CIFAR-100": "cifar100"}

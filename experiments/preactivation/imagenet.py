@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from ml_collections import ConfigDict
 
 from cnn_jax.config import choose
-from cnn_jax.sweeps.tables import Row, Table
-from experiments import smoke
+from cnn_jax.sweeps.tables import Row, Table, errors
+from experiments import groups, smoke
 from experiments.preactivation import published
 from experiments.resnet import imagenet as resnet
 
@@ -39,7 +39,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model.update(depth=int(chosen["depth"]), preactivation=preactivation)
     config.view.evaluation.update(size=320, resize=320)
     if chosen["augmentation"] == "aspect":
-        config.view.train = resnet.area_aspect(224, 0.08)
+        config.view.train = groups.area_aspect(224, 0.08)
     if chosen["recipe"] == "smoke":
         smoke.on_noise(config, size=64)
     return config
@@ -55,7 +55,7 @@ def table_5() -> Iterator[Row]:
         words = words if unit else f"{depth},original"
         words += ",aspect" if "aspect" in augmentation else ""
         sizes = {} if test == 320 else {"view.evaluation.size": 224, "view.evaluation.resize": 256}
-        numbers = {f"test/{k}_error": row[k] for k in ("top1", "top5")}
+        numbers = errors(row)
         yield Row(f"{network}, {augmentation}, {test}", words, sizes, numbers)
 
 

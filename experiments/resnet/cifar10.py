@@ -20,11 +20,10 @@ Departures 110 layers warm up for 400 steps (the paper: until the training error
 from collections.abc import Iterator
 
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table
-from experiments import in_memory, smoke
+from experiments import groups, smoke
 from experiments.resnet import published
 
 VARIANTS = {
@@ -40,6 +39,7 @@ def get_config(variant: str = "") -> ConfigDict:
     depth = int(chosen["depth"])
     config = ConfigDict(
         {
+            **groups.PLAIN,
             "seed": 0,
             "model": {
                 "name": "cifar_resnet",
@@ -47,55 +47,26 @@ def get_config(variant: str = "") -> ConfigDict:
                 "residual": chosen["network"] == "residual",
                 "bn_group_size": 64,  # 128 images on two GPUs
             },
-            "data": {
-                "name": "cifar10",
-                "path": "data/cifar10",
-                "image_size": placeholder(int),
-                "validation_size": 0,  # the paper chose its schedule with 5000, then trained on all
-                "split_seed": 0,
-                **in_memory.data(),
-            },
-            "view": in_memory.VIEW,
-            "colour": in_memory.COLOUR,
+            # The paper chose its schedule with 5000 images held out, then trained on all.
+            "data": groups.data("cifar10", "data/cifar10", storage="device"),
+            "view": groups.WHOLE_IMAGES,
+            "colour": groups.colour(),
             "preprocessing": {"mean": "pixel", "deviation": "none", "whitening": "none"},
             "augmentation": {"crop_padding": 4, "crop_fill": "zero", "flip": True},
-            "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.0},
-            "optimizer": {
-                "name": "momentum",
-                "momentum": 0.9,
-                "nesterov": False,
-                "weight_decay": 1e-4,
-                "decay": "kernels",
-                "clip_norm": placeholder(float),
-                "bias_rate": 1.0,
-                "rate_inside": True,
-            },
-            "learning_rate": {
-                "schedule": "step",
-                "rate": 0.1,
-                "drops": ["32000 steps", "48000 steps"],
-                "factor": 0.1,
-                "warmup": "400 steps" if depth >= 110 else "0 steps",
-                "warmup_shape": "constant",
-                "warmup_rate": 0.01,
-            },
-            "ema": {"decay": 0.0, "ramp": False},
-            "precision": {"matmul": "default"},
-            "parallel": {"params": "replicated", "seeds": "auto"},
-            "training": {
-                "duration": "64000 steps",
-                "batch_size": 128,
-                "accumulate": 1,
-                "checkpoint_every": "1 epoch",
-                "steps_per_dispatch": 10,
-            },
+            "optimizer": groups.momentum(
+                nesterov=False, weight_decay=1e-4, decay="kernels", rate_inside=True
+            ),
+            "learning_rate": groups.step(
+                0.1,
+                ["32000 steps", "48000 steps"],
+                factor=0.1,
+                warmup="400 steps" if depth >= 110 else "0 steps",
+                warmup_shape="constant",
+                warmup_rate=0.01,
+            ),
+            "training": groups.training("64000 steps", batch_size=128, steps_per_dispatch=10),
             # Plotted by the epoch as in the paper's Figure 6; nothing is chosen by it.
-            "evaluation": {
-                "every": "1 epoch",
-                "splits": ["test"],
-                "batch_size": 500,
-                "weights": "raw",
-            },
+            "evaluation": groups.evaluation("test", batch_size=500),
         }
     )
     if chosen["recipe"] == "fb.resnet.torch":
@@ -122,16 +93,7 @@ def shorten(config: ConfigDict) -> None:
     config.model.bn_group_size = None
     config.preprocessing.update(mean="channel", deviation="channel")
     config.optimizer.update(nesterov=True, weight_decay=5e-4, decay="all", rate_inside=False)
-    config.learning_rate = ConfigDict(
-        {
-            "schedule": "cosine",
-            "rate": 0.2,
-            "final_rate": 0.0,
-            "warmup": "1 epoch",
-            "warmup_shape": "linear",
-            "warmup_rate": 0.0,
-        }
-    )
+    config.learning_rate = groups.cosine(0.2, warmup="1 epoch")
     config.training.duration = "10 epochs"
 
 

@@ -10,9 +10,9 @@ Hardware   two cores of an AMD EPYC took 25 minutes for 32 pixels, with a dozen 
 """
 
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
+from experiments import groups
 
 VARIANTS = {"recipe": ("folder",)}
 
@@ -20,73 +20,26 @@ VARIANTS = {"recipe": ("folder",)}
 def get_config(variant: str = "") -> ConfigDict:
     """The recipe; it has no variants."""
     choose(variant, VARIANTS)
-    view = {"size": 64, "frame": "whole", "filters": ["bilinear"], "dct_scaling": True}
     return ConfigDict(
         {
+            **groups.PLAIN,
             "seed": 0,
             "model": {"name": "resnet", "depth": 18},
-            "data": {
-                "name": "folder",
-                "path": placeholder(str),
-                "image_size": placeholder(int),
-                "validation_size": 0,
-                "split_seed": 0,
-                "storage": "stream",
-                "class_list": placeholder(str),
-                "on_error": "skip",
-                "decoder": "pillow",
-                "threads": 0,
-                "workers": 0,
-                "prefetch": 2,
-            },
+            "data": groups.data("folder", None, storage="stream", on_error="skip"),
             "view": {
-                "train": {"kind": "scale_crop", "shorter_side": [64, 72], **view},
-                "evaluation": {"kind": "centre", "resize": 68, **view},
+                "train": groups.scale_crop(64, [64, 72], dct_scaling=True),
+                "evaluation": groups.centre(64, resize=68, dct_scaling=True),
             },
-            "colour": {
-                "brightness": 0.0,
-                "contrast": 0.0,
-                "saturation": 0.0,
-                "hue": 0.0,
-                "lighting": 0.0,
-                "clip": False,
-            },
+            "colour": groups.colour(),
             "preprocessing": {"mean": "imagenet", "deviation": "imagenet", "whitening": "none"},
             "augmentation": {"crop_padding": 0, "crop_fill": "zero", "flip": True},
-            "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.0},
-            "optimizer": {
-                "name": "momentum",
-                "momentum": 0.9,
-                "nesterov": True,
-                "weight_decay": 1e-4,
-                "decay": "all",
-                "clip_norm": placeholder(float),
-                "bias_rate": 1.0,
-                "rate_inside": False,
-            },
-            "learning_rate": {
-                "schedule": "cosine",
-                "rate": 0.02,
-                "final_rate": 0.0,
-                "warmup": "1 epoch",
-                "warmup_shape": "linear",
-                "warmup_rate": 0.0,
-            },
-            "ema": {"decay": 0.0, "ramp": False},
-            "precision": {"matmul": "default"},
-            "parallel": {"params": "replicated", "seeds": "auto"},
-            "training": {
-                "duration": "25 epochs",
-                "batch_size": 25,
-                "accumulate": 1,
-                "checkpoint_every": "5 epochs",
-                "steps_per_dispatch": 5,
-            },
-            "evaluation": {
-                "every": "5 epochs",
-                "splits": ["train"],
-                "batch_size": 100,
-                "weights": "raw",
-            },
+            "optimizer": groups.momentum(
+                nesterov=True, weight_decay=1e-4, decay="all", rate_inside=False
+            ),
+            "learning_rate": groups.cosine(0.02, warmup="1 epoch"),
+            "training": groups.training(
+                "25 epochs", batch_size=25, checkpoint_every="5 epochs", steps_per_dispatch=5
+            ),
+            "evaluation": groups.evaluation("train", batch_size=100, every="5 epochs"),
         }
     )

@@ -21,11 +21,10 @@ Departures the rate drops where the error of 10,000 training images that are hel
 from collections.abc import Iterator
 
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
-from cnn_jax.sweeps.tables import Row, Table
-from experiments import smoke
+from cnn_jax.sweeps.tables import Row, Table, errors
+from experiments import groups, smoke
 from experiments.resnet import published
 
 VARIANTS = {
@@ -41,6 +40,7 @@ def get_config(variant: str = "") -> ConfigDict:
     chosen = choose(variant, VARIANTS)
     config = ConfigDict(
         {
+            **groups.PLAIN,
             "seed": 0,
             "model": {
                 "name": "resnet",
@@ -52,86 +52,22 @@ def get_config(variant: str = "") -> ConfigDict:
                 "init_fan": "in",
                 "bn_group_size": 32,  # 256 images on eight GPUs
             },
-            "data": {
-                "name": "folder",
-                "path": "data/imagenet",
-                "image_size": placeholder(int),
-                "validation_size": 10_000,
-                "split_seed": 0,
-                "storage": "stream",
-                "class_list": placeholder(str),
-                "on_error": "raise",
-                "decoder": "pillow",
-                "threads": 0,
-                "workers": 0,
-                "prefetch": 2,
-            },
+            "data": groups.data(
+                "folder", "data/imagenet", storage="stream", validation_size=10_000
+            ),
             "view": {
-                "train": {
-                    "kind": "scale_crop",
-                    "size": 224,
-                    "shorter_side": [256, 480],
-                    "frame": "whole",
-                    "filters": ["bilinear"],
-                    "dct_scaling": False,
-                },
-                "evaluation": {
-                    "kind": "centre",
-                    "size": 224,
-                    "resize": 256,
-                    "frame": "whole",
-                    "filters": ["bilinear"],
-                    "dct_scaling": False,
-                },
+                "train": groups.scale_crop(224, [256, 480]),
+                "evaluation": groups.centre(224, resize=256),
             },
-            "colour": {
-                "brightness": 0.0,
-                "contrast": 0.0,
-                "saturation": 0.0,
-                "hue": 0.0,
-                "lighting": 0.1,
-                "clip": False,
-            },
+            "colour": groups.colour(lighting=0.1),
             "preprocessing": {"mean": "pixel", "deviation": "none", "whitening": "none"},
             "augmentation": {"crop_padding": 0, "crop_fill": "zero", "flip": True},
-            "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.0},
-            "optimizer": {
-                "name": "momentum",
-                "momentum": 0.9,
-                "nesterov": False,
-                "weight_decay": 1e-4,
-                "decay": "kernels",
-                "clip_norm": placeholder(float),
-                "bias_rate": 1.0,
-                "rate_inside": True,
-            },
-            "learning_rate": {
-                "schedule": "plateau",
-                "rate": 0.1,
-                "factor": 0.1,
-                "patience": 5,
-                "threshold": 0.001,
-                "min_rate": 1e-4,
-                "warmup": "0 epochs",
-                "warmup_shape": "linear",
-                "warmup_rate": 0.0,
-            },
-            "ema": {"decay": 0.0, "ramp": False},
-            "precision": {"matmul": "default"},
-            "parallel": {"params": "replicated", "seeds": "auto"},
-            "training": {
-                "duration": "600000 steps",
-                "batch_size": 256,
-                "accumulate": 1,
-                "checkpoint_every": "1 epoch",
-                "steps_per_dispatch": 1,
-            },
-            "evaluation": {
-                "every": "1 epoch",
-                "splits": ["validation", "test"],
-                "batch_size": 250,
-                "weights": "raw",
-            },
+            "optimizer": groups.momentum(
+                nesterov=False, weight_decay=1e-4, decay="kernels", rate_inside=True
+            ),
+            "learning_rate": groups.plateau(0.1),
+            "training": groups.training("600000 steps", batch_size=256),
+            "evaluation": groups.evaluation("validation", "test", batch_size=250),
         }
     )
     if chosen["recipe"] in ("steps", "fb.resnet.torch"):
@@ -148,42 +84,18 @@ def drop_at_steps(config: ConfigDict, drops: list[str], duration: str) -> None:
     config.data.validation_size = 0
     config.evaluation.splits = ["test"]
     config.training.duration = duration
-    config.learning_rate = ConfigDict(
-        {
-            "schedule": "step",
-            "rate": 0.1,
-            "drops": drops,
-            "factor": 0.1,
-            "warmup": "0 epochs",
-            "warmup_shape": "linear",
-            "warmup_rate": 0.0,
-        }
-    )
+    config.learning_rate = groups.step(0.1, drops, factor=0.1)
 
 
 def follow_fb_resnet_torch(config: ConfigDict) -> None:
     """Strides in the 3x3, crops of any aspect, colour jitter, Nesterov; all parameters decay."""
     # 256 images on four GPUs, as its README trains ResNet-50.
     config.model.update(stride_in="3x3", ceil_pool=False, init_fan="out", bn_group_size=64)
-    config.view.train = area_aspect(224, 0.08)
+    config.view.train = groups.area_aspect(224, 0.08)
     config.view.evaluation.filters = ["bicubic"]
     config.colour.update(brightness=0.4, contrast=0.4, saturation=0.4)
     config.preprocessing.update(mean="imagenet", deviation="imagenet")
     config.optimizer.update(nesterov=True, decay="all", rate_inside=False)
-
-
-def area_aspect(size: int, least_area: float) -> ConfigDict:
-    """Scale and aspect ratio augmentation (arXiv:1409.4842), as in fb.resnet.torch."""
-    return ConfigDict(
-        {
-            "kind": "area_aspect",
-            "size": size,
-            "area": [least_area, 1.0],
-            "aspect": [3 / 4, 4 / 3],
-            "filters": ["bicubic"],
-            "dct_scaling": False,
-        }
-    )
 
 
 def table_2() -> Iterator[Row]:
@@ -219,11 +131,6 @@ def fb_resnet_torch() -> Iterator[Row]:
         ten = {"top1": row["top1_ten_crop"], "top5": row["top5_ten_crop"]}
         numbers = errors(row, "test") | errors(ten, "ten_crop")
         yield Row(f"ResNet-{depth}", f"{depth},fb.resnet.torch", published=numbers)
-
-
-def errors(row: dict[str, float], protocol: str) -> dict[str, float]:
-    """Of top-1 and top-5 what a row prints."""
-    return {f"{protocol}/{k}_error": row[k] for k in ("top1", "top5") if k in row}
 
 
 PAPER = "He et al. (2016), arXiv:1512.03385"

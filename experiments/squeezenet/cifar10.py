@@ -22,7 +22,7 @@ from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table
-from experiments import in_memory, smoke
+from experiments import groups, smoke
 
 VARIANTS = {"bypass": ("none", "simple", "complex"), "recipe": ("short", "smoke")}
 
@@ -32,6 +32,7 @@ def get_config(variant: str = "") -> ConfigDict:
     chosen = choose(variant, VARIANTS)
     config = ConfigDict(
         {
+            **groups.PLAIN,
             "seed": 0,
             "model": {
                 "name": "squeezenet",
@@ -44,19 +45,11 @@ def get_config(variant: str = "") -> ConfigDict:
                 "dropout": 0.0,
                 "weight_init": "torchvision",
             },
-            "data": {
-                "name": "cifar10",
-                "path": "data/cifar10",
-                "image_size": placeholder(int),
-                "validation_size": 0,
-                "split_seed": 0,
-                **in_memory.data(),
-            },
-            "view": in_memory.VIEW,
-            "colour": in_memory.COLOUR,
+            "data": groups.data("cifar10", "data/cifar10", storage="device"),
+            "view": groups.WHOLE_IMAGES,
+            "colour": groups.colour(),
             "preprocessing": {"mean": "channel", "deviation": "channel", "whitening": "none"},
             "augmentation": {"crop_padding": 4, "crop_fill": "zero", "flip": True},
-            "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.0},
             "optimizer": {
                 "name": "rmsprop",
                 "momentum": 0.9,
@@ -67,31 +60,11 @@ def get_config(variant: str = "") -> ConfigDict:
                 "clip_norm": placeholder(float),
                 "bias_rate": 1.0,
             },
-            "learning_rate": {
-                "schedule": "polynomial",
-                "rate": 1e-4,
-                "final_rate": 0.0,
-                "power": 1.0,
-                "warmup": "100 steps",
-                "warmup_shape": "linear",
-                "warmup_rate": 0.0,
-            },
-            "ema": {"decay": 0.0, "ramp": False},
-            "precision": {"matmul": "default"},
-            "parallel": {"params": "replicated", "seeds": "auto"},
-            "training": {
-                "duration": "1600 steps",
-                "batch_size": 64,
-                "accumulate": 1,
-                "checkpoint_every": "800 steps",
-                "steps_per_dispatch": 10,
-            },
-            "evaluation": {
-                "every": "800 steps",
-                "splits": ["test"],
-                "batch_size": 500,
-                "weights": "raw",
-            },
+            "learning_rate": groups.polynomial(1e-4, power=1.0, warmup="100 steps"),
+            "training": groups.training(
+                "1600 steps", batch_size=64, checkpoint_every="800 steps", steps_per_dispatch=10
+            ),
+            "evaluation": groups.evaluation("test", batch_size=500, every="800 steps"),
         }
     )
     if chosen["recipe"] == "smoke":

@@ -21,11 +21,10 @@ Departures none known: the values are those of the released solver and train_val
 from collections.abc import Iterator
 
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
-from cnn_jax.sweeps.tables import Row, Table
-from experiments import smoke
+from cnn_jax.sweeps.tables import Row, Table, errors
+from experiments import groups, smoke
 from experiments.squeezenet import published
 
 VARIANTS = {
@@ -40,6 +39,7 @@ def get_config(variant: str = "") -> ConfigDict:
     chosen = choose(variant, VARIANTS)
     config = ConfigDict(
         {
+            **groups.PLAIN,
             "seed": 0,
             "model": {
                 "name": "squeezenet",
@@ -49,84 +49,20 @@ def get_config(variant: str = "") -> ConfigDict:
                 "dropout": 0.5,
                 "weight_init": "caffe",
             },
-            "data": {
-                "name": "folder",
-                "path": "data/imagenet",
-                "image_size": placeholder(int),
-                "validation_size": 0,
-                "split_seed": 0,
-                "storage": "stream",
-                "class_list": placeholder(str),
-                "on_error": "raise",
-                "decoder": "pillow",
-                "threads": 0,
-                "workers": 0,
-                "prefetch": 2,
-            },
+            "data": groups.data("folder", "data/imagenet", storage="stream"),
             "view": {
-                "train": {
-                    "kind": "scale_crop",
-                    "size": 227,
-                    "shorter_side": [256, 256],
-                    "frame": "squash",
-                    "filters": ["bilinear"],
-                    "dct_scaling": False,
-                },
-                "evaluation": {
-                    "kind": "centre",
-                    "size": 227,
-                    "resize": 256,
-                    "frame": "squash",
-                    "filters": ["bilinear"],
-                    "dct_scaling": False,
-                },
+                "train": groups.scale_crop(227, [256, 256], frame="squash"),
+                "evaluation": groups.centre(227, resize=256, frame="squash"),
             },
-            "colour": {
-                "brightness": 0.0,
-                "contrast": 0.0,
-                "saturation": 0.0,
-                "hue": 0.0,
-                "lighting": 0.0,
-                "clip": False,
-            },
+            "colour": groups.colour(),
             "preprocessing": {"mean": "caffe_bgr", "deviation": "none", "whitening": "none"},
             "augmentation": {"crop_padding": 0, "crop_fill": "zero", "flip": False},
-            "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.0},
-            "optimizer": {
-                "name": "momentum",
-                "momentum": 0.9,
-                "nesterov": False,
-                "weight_decay": 2e-4,
-                "decay": "all",
-                "clip_norm": placeholder(float),
-                "bias_rate": 1.0,
-                "rate_inside": True,
-            },
-            "learning_rate": {
-                "schedule": "polynomial",
-                "rate": 0.04,
-                "final_rate": 0.0,
-                "power": 1.0,
-                "warmup": "0 epochs",
-                "warmup_shape": "linear",
-                "warmup_rate": 0.0,
-            },
-            "ema": {"decay": 0.0, "ramp": False},
-            "precision": {"matmul": "default"},
-            "parallel": {"params": "replicated", "seeds": "auto"},
-            "training": {
-                "duration": "170000 steps",
-                "batch_size": 512,
-                "accumulate": 16,
-                "checkpoint_every": "1 epoch",
-                "steps_per_dispatch": 1,
-            },
-            "evaluation": {
-                "every": "1 epoch",
-                "splits": ["test"],
-                "batch_size": 250,
-                "weights": "raw",
-            },
+            "optimizer": groups.momentum(
+                nesterov=False, weight_decay=2e-4, decay="all", rate_inside=True
+            ),
+            "learning_rate": groups.polynomial(0.04, power=1.0),
+            "training": groups.training("170000 steps", batch_size=512, accumulate=16),
+            "evaluation": groups.evaluation("test", batch_size=250),
         }
     )
     if chosen["recipe"] == "residual":
@@ -159,15 +95,6 @@ def figure_3b() -> Iterator[Row]:
         overrides = {"model.squeeze_ratio": 0.5, "model.pct_3x3": share}
         row = published.FIGURE_3B.get(share, {})
         yield Row(f"{share:.0%} 3x3", "", overrides, errors(row))
-
-
-def errors(row: dict[str, float | None]) -> dict[str, float]:
-    """The accuracies of a row as errors."""
-    return {
-        f"test/{k}_error": round(100 - row[f"{k}_accuracy"], 2)
-        for k in ("top1", "top5")
-        if row.get(f"{k}_accuracy") is not None
-    }
 
 
 PAPER = "Iandola et al. (2016), arXiv:1602.07360"

@@ -19,11 +19,10 @@ Departures the arithmetic of units left out is not saved; their batch norms keep
 from collections.abc import Iterator
 
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table
-from experiments import in_memory, smoke
+from experiments import groups, smoke
 from experiments.stochastic_depth import published
 
 VARIANTS = {
@@ -44,6 +43,7 @@ def get_config(variant: str = "") -> ConfigDict:
     early = chosen["recipe"] == "released"
     config = ConfigDict(
         {
+            **groups.PLAIN,
             "seed": 0,
             "model": {
                 "name": "cifar_resnet",
@@ -51,59 +51,36 @@ def get_config(variant: str = "") -> ConfigDict:
                 "shortcut": "average",
                 "death_rate": 0.5 if chosen["depth"] == "stochastic" else 0.0,
             },
-            "data": {
-                "name": chosen["dataset"],
-                "path": f"data/{chosen['dataset']}",
-                "image_size": placeholder(int),
-                "validation_size": 5000,
-                "split_seed": 0,
-                **in_memory.data(),
-            },
-            "view": in_memory.VIEW,
-            "colour": in_memory.COLOUR,
+            "data": groups.data(
+                chosen["dataset"],
+                f"data/{chosen['dataset']}",
+                storage="device",
+                validation_size=5000,
+            ),
+            "view": groups.WHOLE_IMAGES,
+            "colour": groups.colour(),
             "preprocessing": {"mean": "pixel", "deviation": "scalar", "whitening": "none"},
             "augmentation": {
                 "crop_padding": 4 if augmented else 0,
                 "crop_fill": "zero",
                 "flip": augmented,
             },
-            "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.0},
-            "optimizer": {
-                "name": "momentum",
-                "momentum": 0.9,
-                "nesterov": True,
-                "weight_decay": 1e-4,
-                "decay": "all",
-                "clip_norm": placeholder(float),
-                "bias_rate": 1.0,
-                "rate_inside": False,
-            },
-            "learning_rate": {
-                "schedule": "step",
-                "rate": 0.1,
-                "drops": [f"{epoch - early} epochs" for epoch in drops],
-                "factor": 0.1,
-                "warmup": "10 epochs" if deep else "0 epochs",
-                "warmup_shape": "constant",
-                "warmup_rate": 0.01,
-            },
-            "ema": {"decay": 0.0, "ramp": False},
-            "precision": {"matmul": "default"},
-            "parallel": {"params": "replicated", "seeds": "auto"},
-            "training": {
-                "duration": "300 epochs" if deep else "500 epochs",
-                "batch_size": 128,
-                "accumulate": 1,
-                "checkpoint_every": "1 epoch",
-                "steps_per_dispatch": 10,
-            },
+            "optimizer": groups.momentum(
+                nesterov=True, weight_decay=1e-4, decay="all", rate_inside=False
+            ),
+            "learning_rate": groups.step(
+                0.1,
+                [f"{epoch - early} epochs" for epoch in drops],
+                factor=0.1,
+                warmup="10 epochs" if deep else "0 epochs",
+                warmup_shape="constant",
+                warmup_rate=0.01,
+            ),
+            "training": groups.training(
+                "300 epochs" if deep else "500 epochs", batch_size=128, steps_per_dispatch=10
+            ),
             # The epoch is chosen by "validation"; "test" is only looked at there.
-            "evaluation": {
-                "every": "1 epoch",
-                "splits": ["validation", "test"],
-                "batch_size": 500,
-                "weights": "raw",
-            },
+            "evaluation": groups.evaluation("validation", "test", batch_size=500),
         }
     )
     if chosen["recipe"] == "smoke":

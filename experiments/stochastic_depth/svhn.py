@@ -16,11 +16,10 @@ Departures the 6,000 validation images are as many of each class as its share; t
 from collections.abc import Iterator
 
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table
-from experiments import in_memory, smoke
+from experiments import groups, smoke
 from experiments.stochastic_depth import published
 
 VARIANTS = {
@@ -34,6 +33,7 @@ def get_config(variant: str = "") -> ConfigDict:
     chosen = choose(variant, VARIANTS)
     config = ConfigDict(
         {
+            **groups.PLAIN,
             "seed": 0,
             "model": {
                 "name": "cifar_resnet",
@@ -41,55 +41,27 @@ def get_config(variant: str = "") -> ConfigDict:
                 "shortcut": "average",
                 "death_rate": 0.5 if chosen["depth"] == "stochastic" else 0.0,
             },
-            "data": {
-                "name": "tfds:svhn_cropped+extra",
-                "path": placeholder(str),
-                "image_size": placeholder(int),
-                "validation_size": 6000,
-                "split_seed": 0,
-                **in_memory.data(),
-            },
-            "view": in_memory.VIEW,
-            "colour": in_memory.COLOUR,
+            "data": groups.data(
+                "tfds:svhn_cropped+extra", None, storage="device", validation_size=6000
+            ),
+            "view": groups.WHOLE_IMAGES,
+            "colour": groups.colour(),
             "preprocessing": {"mean": "pixel", "deviation": "scalar", "whitening": "none"},
             "augmentation": {"crop_padding": 0, "crop_fill": "zero", "flip": False},
-            "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.0},
-            "optimizer": {
-                "name": "momentum",
-                "momentum": 0.9,
-                "nesterov": True,
-                "weight_decay": 1e-4,
-                "decay": "all",
-                "clip_norm": placeholder(float),
-                "bias_rate": 1.0,
-                "rate_inside": False,
-            },
-            "learning_rate": {
-                "schedule": "step",
-                "rate": 0.1,
-                "drops": ["30 epochs", "35 epochs"],
-                "factor": 0.1,
-                "warmup": "0 epochs",
-                "warmup_shape": "constant",
-                "warmup_rate": 0.01,
-            },
-            "ema": {"decay": 0.0, "ramp": False},
-            "precision": {"matmul": "default"},
-            "parallel": {"params": "replicated", "seeds": "auto"},
-            "training": {
-                "duration": "50 epochs",
-                "batch_size": 128,
-                "accumulate": 1,
-                "checkpoint_every": "1 epoch",
-                "steps_per_dispatch": 10,
-            },
+            "optimizer": groups.momentum(
+                nesterov=True, weight_decay=1e-4, decay="all", rate_inside=False
+            ),
+            "learning_rate": groups.step(
+                0.1,
+                ["30 epochs", "35 epochs"],
+                factor=0.1,
+                warmup="0 epochs",
+                warmup_shape="constant",
+                warmup_rate=0.01,
+            ),
+            "training": groups.training("50 epochs", batch_size=128, steps_per_dispatch=10),
             # The epoch is chosen by "validation"; "test" is only looked at there.
-            "evaluation": {
-                "every": "1 epoch",
-                "splits": ["validation", "test"],
-                "batch_size": 500,
-                "weights": "raw",
-            },
+            "evaluation": groups.evaluation("validation", "test", batch_size=500),
         }
     )
     if chosen["recipe"] == "released":

@@ -22,11 +22,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
-from cnn_jax.sweeps.tables import Row, Table
-from experiments import in_memory, smoke
+from cnn_jax.sweeps.tables import Row, Table, top1
+from experiments import groups, smoke
 from experiments.wide_resnet import published
 
 VARIANTS = {
@@ -48,6 +47,7 @@ def get_config(variant: str = "") -> ConfigDict:
     own_statistics = chosen["preprocessing"] == "mean_std"
     config = ConfigDict(
         {
+            **groups.PLAIN,
             "seed": 0,
             "model": {
                 "name": "wide_resnet",
@@ -56,59 +56,24 @@ def get_config(variant: str = "") -> ConfigDict:
                 "dropout": 0.3 if chosen["regularisation"] == "dropout" else 0.0,
                 "gamma": "uniform",
             },
-            "data": {
-                "name": chosen["dataset"],
-                "path": f"data/{chosen['dataset']}",
-                "image_size": placeholder(int),
-                "validation_size": 0,
-                "split_seed": 0,
-                **in_memory.data(),
-            },
-            "view": in_memory.VIEW,
-            "colour": in_memory.COLOUR,
+            "data": groups.data(chosen["dataset"], f"data/{chosen['dataset']}", storage="device"),
+            "view": groups.WHOLE_IMAGES,
+            "colour": groups.colour(),
             "preprocessing": {
                 "mean": "channel" if own_statistics else "none",
                 "deviation": "channel" if own_statistics else "none",
                 "whitening": "none" if own_statistics else "zca",
             },
             "augmentation": {"crop_padding": 4, "crop_fill": "reflect", "flip": True},
-            "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.0},
-            "optimizer": {
-                "name": "momentum",
-                "momentum": 0.9,
-                "nesterov": True,
-                "weight_decay": 5e-4,
-                "decay": "all",
-                "clip_norm": placeholder(float),
-                "bias_rate": 1.0,
-                "rate_inside": False,
-            },
-            "learning_rate": {
-                "schedule": "step",
-                "rate": 0.1,
-                "drops": ["60 epochs", "120 epochs", "160 epochs"],
-                "factor": 0.2,
-                "warmup": "0 epochs",
-                "warmup_shape": "linear",
-                "warmup_rate": 0.0,
-            },
-            "ema": {"decay": 0.0, "ramp": False},
-            "precision": {"matmul": "default"},
-            "parallel": {"params": "replicated", "seeds": "auto"},
-            "training": {
-                "duration": "200 epochs",
-                "batch_size": 128,
-                "accumulate": 1,
-                "checkpoint_every": "1 epoch",
-                "steps_per_dispatch": 10,
-            },
+            "optimizer": groups.momentum(
+                nesterov=True, weight_decay=5e-4, decay="all", rate_inside=False
+            ),
+            "learning_rate": groups.step(
+                0.1, ["60 epochs", "120 epochs", "160 epochs"], factor=0.2
+            ),
+            "training": groups.training("200 epochs", batch_size=128, steps_per_dispatch=10),
             # Plotted by the epoch as in the paper's Figures 2 and 3; nothing is chosen by it.
-            "evaluation": {
-                "every": "1 epoch",
-                "splits": ["test"],
-                "batch_size": 500,
-                "weights": "raw",
-            },
+            "evaluation": groups.evaluation("test", batch_size=500),
         }
     )
     if chosen["recipe"] == "released":
@@ -130,16 +95,7 @@ def get_config(variant: str = "") -> ConfigDict:
 def shorten(config: ConfigDict) -> None:
     """Ours, for small budgets: along a cosine to zero, batch norms that start at one."""
     config.model.gamma = "ones"
-    config.learning_rate = ConfigDict(
-        {
-            "schedule": "cosine",
-            "rate": 0.1,
-            "final_rate": 0.0,
-            "warmup": "1 epoch",
-            "warmup_shape": "linear",
-            "warmup_rate": 0.0,
-        }
-    )
+    config.learning_rate = groups.cosine(0.1, warmup="1 epoch")
 
 
 def table_2() -> Iterator[Row]:
@@ -194,11 +150,6 @@ def on_both(errors: dict[str, dict[str, Any]], words: str, suffix: str = "") -> 
             if data in row:
                 variant = f"{network},{dataset},{words}"
                 yield Row(f"{data} {network}{suffix}", variant, published=top1(row[data]))
-
-
-def top1(error: float) -> dict[str, float]:
-    """What a row publishes."""
-    return {"test/top1_error": error}
 
 
 PAPER = "Zagoruyko & Komodakis (2016), arXiv:1605.07146"

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from ml_collections import ConfigDict
 
 from cnn_jax.config import choose
-from cnn_jax.sweeps.tables import Row, Table
+from cnn_jax.sweeps.tables import Row, Table, errors
 from experiments import smoke
 from experiments.resnet import imagenet as resnet
 from experiments.wide_resnet import published
@@ -42,15 +42,13 @@ def get_config(variant: str = "") -> ConfigDict:
 def table_7() -> Iterator[Row]:
     """Basic blocks of several widths."""
     for (depth, width), row in published.TABLE_7.items():
-        numbers = {f"test/{k}_error": row[k] for k in ("top1", "top5")}
-        yield Row(f"WRN-{depth}-{width:g}", f"{depth}-{width:g}", published=numbers)
+        yield Row(f"WRN-{depth}-{width:g}", f"{depth}-{width:g}", published=errors(row))
 
 
 def table_8() -> Iterator[Row]:
     """The paper's own row; the others are fb.resnet.torch's."""
     row = published.TABLE_8["WRN-50-2-bottleneck"]
-    numbers = {f"test/{k}_error": row[k] for k in ("top1", "top5")}
-    yield Row("WRN-50-2-bottleneck", "50-2", published=numbers)
+    yield Row("WRN-50-2-bottleneck", "50-2", published=errors(row))
 
 
 PAPER = "Zagoruyko & Komodakis (2016), arXiv:1605.07146"

@@ -17,11 +17,10 @@ Departures none known. Batch size, momentum and weight decay are those of the re
 from collections.abc import Iterator
 
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table
-from experiments import in_memory, smoke
+from experiments import groups, smoke
 from experiments.wide_resnet import published
 
 VARIANTS = {
@@ -37,6 +36,7 @@ def get_config(variant: str = "") -> ConfigDict:
     depth, width = map(int, chosen["network"].split("-"))
     config = ConfigDict(
         {
+            **groups.PLAIN,
             "seed": 0,
             "model": {
                 "name": "wide_resnet",
@@ -45,54 +45,17 @@ def get_config(variant: str = "") -> ConfigDict:
                 "dropout": 0.4 if chosen["regularisation"] == "dropout" else 0.0,
                 "gamma": "uniform",
             },
-            "data": {
-                "name": "tfds:svhn_cropped+extra",
-                "path": placeholder(str),
-                "image_size": placeholder(int),
-                "validation_size": 0,
-                "split_seed": 0,
-                **in_memory.data(),
-            },
-            "view": in_memory.VIEW,
-            "colour": in_memory.COLOUR,
+            "data": groups.data("tfds:svhn_cropped+extra", None, storage="device"),
+            "view": groups.WHOLE_IMAGES,
+            "colour": groups.colour(),
             "preprocessing": {"mean": "none", "deviation": "unit", "whitening": "none"},
             "augmentation": {"crop_padding": 0, "crop_fill": "zero", "flip": False},
-            "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.0},
-            "optimizer": {
-                "name": "momentum",
-                "momentum": 0.9,
-                "nesterov": True,
-                "weight_decay": 5e-4,
-                "decay": "all",
-                "clip_norm": placeholder(float),
-                "bias_rate": 1.0,
-                "rate_inside": False,
-            },
-            "learning_rate": {
-                "schedule": "step",
-                "rate": 0.01,
-                "drops": ["80 epochs", "120 epochs"],
-                "factor": 0.1,
-                "warmup": "0 epochs",
-                "warmup_shape": "linear",
-                "warmup_rate": 0.0,
-            },
-            "ema": {"decay": 0.0, "ramp": False},
-            "precision": {"matmul": "default"},
-            "parallel": {"params": "replicated", "seeds": "auto"},
-            "training": {
-                "duration": "160 epochs",
-                "batch_size": 128,
-                "accumulate": 1,
-                "checkpoint_every": "1 epoch",
-                "steps_per_dispatch": 10,
-            },
-            "evaluation": {
-                "every": "1 epoch",
-                "splits": ["test"],
-                "batch_size": 500,
-                "weights": "raw",
-            },
+            "optimizer": groups.momentum(
+                nesterov=True, weight_decay=5e-4, decay="all", rate_inside=False
+            ),
+            "learning_rate": groups.step(0.01, ["80 epochs", "120 epochs"], factor=0.1),
+            "training": groups.training("160 epochs", batch_size=128, steps_per_dispatch=10),
+            "evaluation": groups.evaluation("test", batch_size=500),
         }
     )
     if chosen["recipe"] == "released":
