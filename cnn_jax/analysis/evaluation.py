@@ -1,80 +1,14 @@
-"""From logits to what is reported: errors, a table by class, the confusion matrix, files."""
+"""From logits to what is reported: a table by class, the confusion matrix, files."""
 
 import csv
-import json
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cnn_jax.data.protocols import Protocol
-from cnn_jax.runs.directory import write_json
-from cnn_jax.training import parallel
-from cnn_jax.training.predictions import Examples, Predictions, predict
-from cnn_jax.training.subjects import Subject
-
-RESULTS = "results.json"
-
-
-def evaluate(
-    subject: Subject,
-    weights: Mapping[str, Any],
-    examples: Examples,
-    protocol: Protocol,
-    batch_size: int,
-    told: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[dict[str, dict], dict[str, Predictions], dict[int, str]]:
-    """Numbers and predictions for each of the named weights, and the images that were skipped.
-
-    Args:
-      weights: variables by name.
-      batch_size: views at a time, of the size of the subject's evaluation view.
-      told: of the views done so far, and of all.
-    """
-    model = subject.model
-    if protocol.name == "multi_scale" and hasattr(model, "fully_convolutional"):
-        model = model.clone(fully_convolutional=True)
-    predictions, bad = predict(
-        model,
-        weights,
-        subject.preprocessing,
-        examples,
-        protocol,
-        pixels=batch_size * subject.size**2,
-        precise=subject.precise(),
-        mesh=parallel.data_mesh(),
-        threads=subject.config.data.threads,
-        told=told,
-    )
-    skipped = {"skipped": len(bad)}
-    return {kind: numbers(p) | skipped for kind, p in predictions.items()}, predictions, bad
-
-
-def ranks(predictions: Predictions) -> np.ndarray:
-    """Of each example how many classes come before the right one; of equal ones the first wins."""
-    logits, labels = predictions.logits, predictions.labels[:, None]
-    own = np.take_along_axis(logits, labels, 1)
-    earlier = np.arange(logits.shape[1]) < labels
-    return ((logits > own) | ((logits == own) & earlier) | np.isnan(logits)).sum(1)
-
-
-def numbers(predictions: Predictions) -> dict[str, Any]:
-    """`examples`, `top1_right`, `top5_right`, `top1_error` and `top5_error` (0-1), and `loss`."""
-    rank, count = ranks(predictions), len(predictions.labels)
-    logits = predictions.logits.astype(np.float64)
-    peak = logits.max(1, keepdims=True)
-    normaliser = np.log(np.exp(logits - peak).sum(1)) + peak[:, 0]
-    own = np.take_along_axis(logits, predictions.labels[:, None], 1)[:, 0]
-    right = {k: int((rank < k).sum()) for k in (1, 5)}
-    return {
-        "examples": count,
-        "loss": float((normaliser - own).mean()),
-        "top1_error": (count - right[1]) / count,
-        "top5_error": (count - right[5]) / count,
-        "top1_right": right[1],
-        "top5_right": right[5],
-    }
+from cnn_jax.runs import results
+from cnn_jax.training import losses
+from cnn_jax.training.predictions import Predictions
 
 
 def confusion(predictions: Predictions, classes: int) -> np.ndarray:
@@ -86,8 +20,8 @@ def confusion(predictions: Predictions, classes: int) -> np.ndarray:
 
 def per_class(predictions: Predictions, class_names: tuple[str, ...]) -> list[dict[str, Any]]:
     """A row for each class that has examples, with the class it was most often taken for."""
-    rank, matrix = ranks(predictions), confusion(predictions, len(class_names))
-    rows = []
+    rank = np.asarray(losses.ranks(predictions.logits, predictions.labels))
+    matrix, rows = confusion(predictions, len(class_names)), []
     for label in np.unique(predictions.labels):
         own, others = rank[predictions.labels == label], matrix[label].copy()
         others[label] = 0
@@ -116,7 +50,7 @@ def write(
     """Writes `per_class.csv`, `confusion.csv` and, with logits, `predictions.npz`.
 
     They go into a folder of their own below `folder`, whose `results.json` lists all evaluations
-    there; one that is repeated takes the place of the earlier one. Returns the folder.
+    there, see `runs.results`. Returns the folder.
     """
     own = folder / result["files"]
     own.mkdir(parents=True, exist_ok=True)
@@ -128,8 +62,7 @@ def write(
     if with_logits:
         arrays = {**predictions._asdict(), "class_names": np.array(class_names)}
         np.savez(own / "predictions.npz", **arrays)
-    kept = [old for old in read(folder) if old["files"] != result["files"]]
-    write_json(folder / RESULTS, [*kept, result])
+    results.add(folder, result)
     return own
 
 
@@ -137,9 +70,3 @@ def write_csv(path: Path, rows: list) -> None:
     """Rows of a table; the first has the names of the columns."""
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
-
-
-def read(folder: Path) -> list[dict[str, Any]]:
-    """The evaluations that were written into a folder, oldest first."""
-    path = folder / RESULTS
-    return json.loads(path.read_text()) if path.exists() else []

@@ -2,6 +2,7 @@
 
 import functools
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -80,21 +81,9 @@ def _loop(program: Program, count: int):
 
 def _data_path(program: Program, config: ConfigDict, count: int):
     """The loop without the network: a sum of its images, so that nothing is optimised away."""
-    view = configs.call(augment.create, "augmentation", config.augmentation)
     by_batch = parallel.by_batch(parallel.data_mesh())
-    recolour = configs.call(colour.create, "colour", config.colour)
     size = program.inputs.train_size
-
-    @compiler.jit
-    def checksum(data, indices):
-        def add(total, index):
-            key = jax.random.fold_in(jax.random.key(0), index[0])
-            batch = data.batch(index, functools.partial(recolour, key))
-            images = view(key, batch.images, index)
-            return total + images.sum() + batch.labels.sum(), None
-
-        return jax.lax.scan(add, jnp.float32(0), indices)[0]
-
+    checksum = compiler.jit(make_checksum(config))
     total, first = jnp.float32(0), 0
 
     def start():
@@ -104,6 +93,23 @@ def _data_path(program: Program, config: ConfigDict, count: int):
         first += count
 
     return start, lambda: jax.block_until_ready(total)
+
+
+def make_checksum(config: ConfigDict) -> Callable[[Any, jax.Array], jax.Array]:
+    """(resident data, indices [K, B]) -> the sum of the images and labels of K batches."""
+    view = configs.call(augment.create, "augmentation", config.augmentation)
+    recolour = configs.call(colour.create, "colour", config.colour)
+
+    def checksum(data, indices):
+        def add(total, index):
+            key = jax.random.fold_in(jax.random.key(0), index[0])
+            batch = data.batch(index, functools.partial(recolour, key))
+            images = view(key, batch.images, index)
+            return total + images.sum() + batch.labels.sum(), None
+
+        return jax.lax.scan(add, jnp.float32(0), indices)[0]
+
+    return checksum
 
 
 def inference(

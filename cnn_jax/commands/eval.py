@@ -12,6 +12,7 @@ from rich.table import Table
 import cnn_jax
 from cnn_jax import errors
 from cnn_jax.commands.arguments import load_config, positive
+from cnn_jax.runs import results
 
 WEIGHTS = ("raw", "ema", "bn", "ema_bn")
 SIZES = ("resize", "crop", "sides", "multiple")
@@ -27,7 +28,7 @@ def add_arguments(add) -> None:
     add("--weights_of", metavar="LIST", help=f"of {', '.join(WEIGHTS)}, with commas between; "
         "bn: batch statistics measured anew; default those that the run evaluates")  # fmt: skip
     add("--bn_batches", type=positive, default=50, metavar="N", help="training batches for bn")
-    add("--split", help="train, validation or test; default test, or the only one")
+    add("--split", help="train, validation or test; default test, else validation or train")
     add("--data", metavar="PATH", help="where the data is now; default where it was")
     add("--protocol", default="center", help="center, ten_crop, crops_144 or multi_scale")
     add("--resize", type=positive, metavar="PIXELS", help="shorter side before center and ten_crop")
@@ -64,15 +65,23 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     """Evaluates, writes, and prints a table or JSON."""
     from cnn_jax.analysis import evaluation
     from cnn_jax.training import compiler
+    from cnn_jax.training.evaluate import evaluate
 
     compiler.enable_cache()
-    opened = open_run(arguments) if is_run(arguments) else open_file(arguments)
+    check(arguments)
+    if arguments.data:
+        arguments.overrides.append(f"data.path={arguments.data}")
+    opened = open_run(arguments) if arguments.run else open_file(arguments)
     subject = opened.subject
     split, examples = subject.examples(arguments.split)
     protocol = choose_protocol(arguments, subject)
     weights = choose_weights(arguments, opened)
-    with console.status(f"evaluating {len(examples.source):,} images") as status:
-        results, predictions, bad = evaluation.evaluate(
+    has_folder = arguments.run and arguments.run.is_dir()  # a compressed network is a file
+    folder = arguments.out or (arguments.run / results.FOLDER if has_folder else None)
+    if folder:  # before the work is done: it may not be writable
+        folder.mkdir(parents=True, exist_ok=True)
+    with console.status(f"evaluating {len(examples.labels):,} images") as status:
+        numbers_of, predictions, bad = evaluate(
             subject,
             weights,
             examples,
@@ -80,10 +89,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
             batch_size=arguments.batch or subject.config.evaluation.batch_size,
             told=lambda done, total: status.update(f"{done:,} of {total:,} views"),
         )
-    has_folder = arguments.run and arguments.run.is_dir()  # a compressed network is a file
-    folder = arguments.out or (arguments.run / "evaluations" if has_folder else None)
     entries = []
-    for name, values in results.items():
+    for name, values in numbers_of.items():
         files = f"{split}-{protocol.short}-{name}-{opened.files}"
         entry = {"files": files, "split": split, **opened.about, "weights": name}
         entries.append(entry | {"protocol": protocol.name, "views": protocol.about} | values)
@@ -96,17 +103,14 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         show(opened.title, entries, bad, folder, console)
 
 
-def is_run(arguments: argparse.Namespace) -> bool:
-    """Whether a run is evaluated, or a file; raises `UserError` for arguments of both or none."""
+def check(arguments: argparse.Namespace) -> None:
+    """Raises `UserError` for arguments of both a run and a file, or of none."""
     if (arguments.run is None) == (arguments.weights is None):
         raise errors.UserError("eval takes a RUN, or --weights=FILE with --config=FILE", 2)
     if arguments.run and arguments.config:
         raise errors.UserError("a RUN has a config of its own: leave --config out", 2)
     if arguments.weights and not arguments.config:
         raise errors.UserError("--weights=FILE needs --config=FILE, which has its network", 2)
-    if arguments.data:
-        arguments.overrides.append(f"data.path={arguments.data}")
-    return arguments.run is not None
 
 
 def open_run(arguments: argparse.Namespace) -> Opened:
@@ -114,14 +118,10 @@ def open_run(arguments: argparse.Namespace) -> Opened:
     from cnn_jax.training import subjects
 
     opened = cnn_jax.load_run(arguments.run)
-    if "data" not in opened.config:
-        raise errors.UserError(
-            f"{arguments.run} was made of weights alone and names no data set: give it as "
-            "--weights=FILE, with a --config that does"
-        )
+    subject = subjects.of_run(opened, arguments.overrides)
     step = opened.find_step(arguments.step)
     return Opened(
-        subjects.of_run(opened, arguments.overrides),
+        subject,
         lambda kind: opened.variables(step, kind),
         opened.config.evaluation.weights,
         f"{arguments.run}, step {step:,}",

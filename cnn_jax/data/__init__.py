@@ -13,7 +13,16 @@ from cnn_jax.data import cifar, digits, folder, idx, streamed, tfds_source
 from cnn_jax.data.dataset import Dataset, Split, hold_out
 from cnn_jax.data.streamed import StreamedDataset
 
-__all__ = ["SOURCES", "Dataset", "Split", "StreamedDataset", "image_shape", "load", "names"]
+__all__ = [
+    "SOURCES",
+    "Dataset",
+    "Split",
+    "StreamedDataset",
+    "image_shape",
+    "load",
+    "names",
+    "open",
+]
 
 SOURCES = {
     "cifar10": cifar.load_cifar10,
@@ -70,6 +79,11 @@ def open(
             raise errors.UserError(
                 f"data.on_error {on_error!r} is for streams: set data.storage to 'stream', or "
                 "data.on_error to 'raise'"
+            )
+        if class_list is not None:
+            raise errors.UserError(
+                "data.class_list is for streams: set data.storage to 'stream', or "
+                "data.class_list to None"
             )
         return load(name, path=path, image_size=image_size, **taken)
     check_fields(name, path, image_size, split_seed)

@@ -164,7 +164,7 @@ def crops_144(crop: int, sides: tuple[int, ...]) -> tuple[str, list[Part]]:
     """Views of `crop` pixels at each of the four `sides`."""
     if len(sides) != 4:
         raise errors.UserError(f"crops_144 has four sides, not {len(sides)}", 2)
-    check_fits(crop, min(sides))
+    check_fits(crop, min(sides), "sides")
 
     def boxes(width, height):
         side, views = min(width, height), []
@@ -241,11 +241,11 @@ def five(width: int, height: int, size: int) -> list[Box]:
     return [(x, y, x + size, y + size) for x, y in corners] + [middle(width, height, size)]
 
 
-def check_fits(crop: int, resize: int | None) -> None:
-    """Raises `UserError` where no image has a crop of `size`."""
-    if crop < 1 or (resize is not None and resize < crop):
+def check_fits(crop: int, side: int | None, option: str = "resize") -> None:
+    """Raises `UserError` where no image of `side` has a crop of `crop`; `option` sets the side."""
+    if crop < 1 or (side is not None and side < crop):
         raise errors.UserError(
-            f"a crop of {crop} pixels out of images of {resize}: give a smaller --crop or a larger "
-            "--resize",
+            f"a crop of {crop} pixels out of images of {side}: give a smaller --crop or larger "
+            f"--{option}",
             2,
         )

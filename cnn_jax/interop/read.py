@@ -1,6 +1,7 @@
 """Weights of any file that is known here, for a given network; wrong ones are told by name."""
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,7 @@ def variables(path: Path, model: nn.Module, image_shape: tuple[int, ...]) -> dic
         return checked(path, model, image_shape, deep_compression.read(path))
     arrays = read_npz(path) if path.suffix == ".npz" else torchvision.read(path)
     if any(key.startswith("params/") for key in arrays):
-        nested = flax.traverse_util.unflatten_dict(arrays, sep="/")
-        return checked(path, model, image_shape, nested)
+        return checked(path, model, image_shape, nested(path, arrays))
     name = torchvision.name_of(model)
     state = torchvision.as_torchvision(arrays)
     if any(head in state for head in torchvision.HEADS):
@@ -47,10 +47,21 @@ def variables(path: Path, model: nn.Module, image_shape: tuple[int, ...]) -> dic
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays by name."""
     try:
-        with np.load(path) as arrays:
+        found = np.load(path)
+        if not isinstance(found, np.lib.npyio.NpzFile):
+            raise ValueError("it holds one array, and no names")
+        with found as arrays:
             return dict(arrays)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"cannot read {path} ({first_line(error)})") from None
+
+
+def nested(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Arrays by paths like "params/conv1/kernel" as nested dicts."""
+    for key in arrays:
+        if any(other.startswith(f"{key}/") for other in arrays):
+            raise UserError(f"{path} has an array {key} and others below it")
+    return flax.traverse_util.unflatten_dict(arrays, sep="/")
 
 
 def check_classes(path: Path, found: int, expected: int) -> None:

@@ -185,7 +185,13 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     state = state.get("state_dict", state) if isinstance(state, Mapping) else state
     if not isinstance(state, Mapping) or not all(hasattr(v, "numpy") for v in state.values()):
         raise UserError(f"{path} has no state dict, that is arrays by name")
-    return {key: value.numpy() for key, value in state.items()}
+    return {key: as_array(value.detach()) for key, value in state.items()}
+
+
+def as_array(tensor: Any) -> np.ndarray:
+    """A detached tensor; halves as float32: NumPy has no bfloat16."""
+    is_half = tensor.is_floating_point() and tensor.element_size() < 4
+    return (tensor.float() if is_half else tensor).numpy()
 
 
 def layer_names(name: str, model: nn.Module) -> dict[str, str | list[str]]:

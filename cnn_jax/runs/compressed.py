@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
-from cnn_jax import models
 from cnn_jax.compression import archive
-from cnn_jax.data.preprocess import Preprocessing
+from cnn_jax.data.preprocess import from_arrays
 from cnn_jax.errors import UserError, first_line
 from cnn_jax.runs.load import Run
 
@@ -31,13 +30,7 @@ class CompressedRun(Run):
                 "class_names": about["class_names"] or list(map(str, range(about["num_classes"]))),
                 "image_shape": about["image_shape"],
             }
-            self.preprocessing = Preprocessing(
-                **{"whitening": None} | self._archive.variables["preprocessing"]
-            )
-            settings = self.config.model.to_dict()
-            self.model = models.create(
-                settings.pop("name"), num_classes=len(self.class_names), **settings
-            )
+            self.preprocessing = from_arrays(self._archive.variables["preprocessing"])
             image = jax.ShapeDtypeStruct((1, *self.image_shape), np.float32)
             expected = jax.eval_shape(self.model.init, jax.random.key(0), image)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -68,6 +61,9 @@ class CompressedRun(Run):
         return 0 if step == "best" else super().find_step(step)
 
     def variables(self, step: int | str = "last", weights: str | None = None) -> dict[str, Any]:
-        """`{"params", "batch_stats"}` as NumPy arrays."""
-        del step, weights
+        """`{"params", "batch_stats"}` as NumPy arrays; there is one kind of `weights`."""
+        del step
+        kept = self.config.evaluation.weights if "evaluation" in self.config else "raw"
+        if weights not in (None, kept):
+            raise UserError(f"{self.path} has no weights {weights!r}; it was made of {kept!r} ones")
         return {name: self._archive.variables.get(name, {}) for name in ("params", "batch_stats")}

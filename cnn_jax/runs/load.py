@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax.errors import UserError
-from cnn_jax.runs import metrics
+from cnn_jax.runs import metrics, results
 from cnn_jax.runs.directory import read_status
 
 
@@ -51,20 +51,18 @@ class Run:
     @property
     def evaluations(self) -> pd.DataFrame:
         """A row for each evaluation that `launch.py eval` left: protocol, weights, step, errors."""
-        file = self.path / "evaluations" / "results.json"
-        return pd.DataFrame(json.loads(file.read_text()) if file.exists() else [])
+        return pd.DataFrame(results.read(self.path / results.FOLDER))
 
     def record(self) -> dict[str, Any]:
         """The run as one small JSON value: its last numbers, and its curve by evaluations."""
         environment = self.path / "environment.json"
-        results = self.path / "evaluations" / "results.json"
         return {
             "config": self.config.to_dict(),
             "environment": json.loads(environment.read_text()) if environment.exists() else {},
             "status": self.status,
             "summary": self.summary,
             "evaluations": metrics.by_evaluations(self.path),
-            "protocols": json.loads(results.read_text()) if results.exists() else [],
+            "protocols": results.read(self.path / results.FOLDER),
         }
 
     @functools.cached_property

@@ -29,7 +29,7 @@ class Stage(NamedTuple):
     """What a stage adds to training."""
 
     optimizer: optax.GradientTransformation
-    begin: Callable[[TrainState], TrainState]  # the state of step 0, from a random one
+    begin: Callable[[TrainState], TrainState] | None  # the first state, of a random one, or this
 
 
 def create(

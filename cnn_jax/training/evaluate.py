@@ -1,92 +1,83 @@
-"""Errors over a whole split, every example counted once."""
+"""Errors over a whole split by a protocol, every example counted once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import flax.linen as nn
-import jax
 import numpy as np
-from jax.sharding import Mesh
 
-from cnn_jax import config as configs
-from cnn_jax import data, errors
-from cnn_jax.data.batches import evaluation_batches
-from cnn_jax.data.dataset import Split
-from cnn_jax.data.preprocess import Preprocessing
+from cnn_jax.data.protocols import Protocol
 from cnn_jax.runs import Run
-from cnn_jax.training import compiler, parallel, precision, processes, steps, streams
+from cnn_jax.training import losses, parallel, subjects
+from cnn_jax.training.predictions import Examples, Predictions, predict
+from cnn_jax.training.subjects import Subject
 
 
-def make_evaluate(
-    model: nn.Module,
-    split: Split,
-    preprocessing: Preprocessing,
+def evaluate(
+    subject: Subject,
+    weights: Mapping[str, Any],
+    examples: Examples,
+    protocol: Protocol,
     batch_size: int,
-    *,
-    precise: Callable[[Callable], Callable],
-    mesh: Mesh,
-) -> Callable[[Any], dict[str, float]]:
-    """`evaluate(variables)`: mean loss, top-1 and top-5 error (0-1) of the single central view."""
-    resident = steps.ResidentData(*split, preprocessing)
-    whole = parallel.replicated(mesh)
-    resident = processes.place(resident, whole)
-    batches = evaluation_batches(len(split.labels), parallel.rounded_up(batch_size, mesh))
-    indices, weights = processes.place(batches, parallel.by_batch(mesh))
-    eval_steps = steps.make_eval_steps(steps.make_eval_step(model))
+    told: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[dict[str, dict], dict[str, Predictions], dict[int, str]]:
+    """Numbers and predictions for each of the named weights, and the images that were skipped.
 
-    def gathered(variables, *data):
-        return eval_steps(jax.lax.with_sharding_constraint(variables, whole), *data)
+    Args:
+      weights: variables by name.
+      batch_size: views at a time, of the size of the subject's evaluation view.
+      told: of the views done so far, and of all.
+    """
+    model = subject.model
+    if protocol.name == "multi_scale" and hasattr(model, "fully_convolutional"):
+        model = model.clone(fully_convolutional=True)
+    predictions, bad = predict(
+        model,
+        weights,
+        subject.preprocessing,
+        examples,
+        protocol,
+        pixels=batch_size * subject.size**2,
+        precise=subject.precise(),
+        mesh=parallel.data_mesh(),
+        threads=subject.config.data.threads,
+        told=told,
+    )
+    skipped = {"skipped": len(bad)}
+    return {kind: numbers(p) | skipped for kind, p in predictions.items()}, predictions, bad
 
-    program = compiler.jit(precise(gathered))
 
-    def evaluate(variables):
-        sums = {k: float(v) for k, v in program(variables, resident, indices, weights).items()}
-        count = sums.pop("count")
-        assert count == len(split.labels), f"counted {count} of {len(split.labels)} examples"
-        return {name: float(np.float64(value) / count) for name, value in sums.items()}
-
-    return evaluate
-
-
-def evaluate_run(run: Run, step: int, split: str, path: str | None) -> dict[str, float]:
-    """Evaluates a checkpoint of a run; `path` is where the data is now, None where it was."""
-    config = run.config.copy_and_resolve_references()
-    if "data" not in config:
-        raise errors.UserError(f"{run.path} was made from weights alone and names no data set")
-    if path is not None:
-        config.data.path = path
-    try:
-        dataset = configs.call(data.open, "data", config.data)
-    except errors.UserError as error:
-        raise errors.UserError(str(error).replace("--config.data.path=", "--data=")) from None
-    if split not in dataset.splits:
-        raise errors.unknown(f"split of {config.data.name}", split, dataset.splits)
-    streamed = isinstance(dataset, data.StreamedDataset)
-    if streamed:
-        view = config.view.evaluation.to_dict()
-        images = dataset.images(split, "view.evaluation", view)
-        shape = images.shape
-    else:
-        images, shape = dataset.splits[split], dataset.image_shape
-    if tuple(shape) != run.image_shape or dataset.class_names != run.class_names:
-        raise errors.UserError(
-            f"the data has other classes or image sizes than that of {run.path}; name the right "
-            "place with --data=PATH"
-        )
-    others = {
-        "precise": configs.call(precision.create, "precision", config.precision),
-        "mesh": parallel.data_mesh(),
+def numbers(predictions: Predictions) -> dict[str, Any]:
+    """`examples`, `top1_right`, `top5_right`, `top1_error` and `top5_error` (0-1), and `loss`."""
+    rank = np.asarray(losses.ranks(predictions.logits, predictions.labels))
+    logits, count = predictions.logits.astype(np.float64), len(predictions.labels)
+    peak = logits.max(1, keepdims=True)
+    normaliser = np.log(np.exp(logits - peak).sum(1)) + peak[:, 0]
+    own = np.take_along_axis(logits, predictions.labels[:, None], 1)[:, 0]
+    right = {k: int((rank < k).sum()) for k in (1, 5)}
+    return {
+        "examples": count,
+        "loss": float((normaliser - own).mean()),
+        "top1_error": (count - right[1]) / count,
+        "top5_error": (count - right[5]) / count,
+        "top1_right": right[1],
+        "top5_right": right[5],
     }
-    common = (run.model, images, run.preprocessing, config.evaluation.batch_size)
-    if streamed:
-        reading = dataset.reading(process=0, processes=1)
-        evaluate = streams.make_evaluate(*common, reading, note=report, **others)
-    else:
-        evaluate = make_evaluate(*common, **others)
-    return evaluate(run.variables(step))
 
 
-def report(bad: dict[int, str]) -> None:
-    """Says which images were left out."""
+def evaluate_run(run: Run, step: int, split: str, path: str | None) -> dict[str, Any]:
+    """The numbers of a checkpoint at `center`, of the weights that the run evaluates.
+
+    `path` is where the data is now, None where it was. Skipped images are printed.
+    """
+    subject = subjects.of_run(run, [] if path is None else [f"data.path={path}"])
+    _, examples = subject.examples(split)
+    found, _, bad = evaluate(
+        subject,
+        {"these": run.variables(step)},
+        examples,
+        subject.protocol("center", {}),
+        subject.config.evaluation.batch_size,
+    )
     for line in bad.values():
         print(f"skipped: {line}")
+    return found["these"]

@@ -7,7 +7,7 @@ Both kinds have `class_names`, `image_shape`, `train_size`, `splits`, `facts`, `
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -20,7 +20,7 @@ from cnn_jax import config as configs
 from cnn_jax.data import folder, preprocess, streaming
 from cnn_jax.data.batches import batch_indices
 from cnn_jax.data.preprocess import Preprocessing
-from cnn_jax.training import evaluate, parallel, processes, steps, streams
+from cnn_jax.training import parallel, processes, resident, steps, streams
 from cnn_jax.training.plan import Plan
 from cnn_jax.training.state import TrainState
 from cnn_jax.training.together import Members
@@ -40,14 +40,14 @@ def create_inputs(
     if dataset is None:
         dataset = configs.call(data.open, "data", config.data)
         if isinstance(dataset, data.Dataset):
-            check_whole(config.view)
+            check_whole(config.view, "train", "evaluation")
     is_stream = isinstance(dataset, data.StreamedDataset)
     return (StreamedInputs if is_stream else ResidentInputs)(config, dataset, mesh)
 
 
-def check_whole(view: ConfigDict) -> None:
+def check_whole(view: ConfigDict, *fields: str) -> None:
     """Raises `UserError` for a view that data in memory has not."""
-    for field in ("train", "evaluation"):
+    for field in fields:
         if (kind := view[field].kind) != "whole":
             raise errors.UserError(
                 f"view.{field}.kind {kind!r} is cut out of a stream: set data.storage to "
@@ -75,11 +75,9 @@ class ResidentInputs:
         self.splits, self.facts = tuple(dataset.splits), dataset.facts()
         train = dataset.splits["train"]
         self.train_size = len(train.labels)
-        self.preprocessing = configs.call(
-            preprocess.fit, "preprocessing", config.preprocessing, train=train
-        )
-        resident = steps.ResidentData(*train, self.preprocessing)
-        self.data = processes.place(resident, parallel.replicated(mesh))
+        self.preprocessing = fit(config, dataset)
+        placed = steps.ResidentData(*train, self.preprocessing)
+        self.data = processes.place(placed, parallel.replicated(mesh))
         self._dataset, self._mesh = dataset, mesh
         self._batch_size = config.evaluation.batch_size
 
@@ -96,10 +94,10 @@ class ResidentInputs:
         return processes.place(joined, self._members.by_example)
 
     def evaluate(self, split: str, model: nn.Module, precise: Callable) -> Evaluate:
-        """`evaluate(variables)`, see `evaluate.make_evaluate`."""
+        """`evaluate(variables)`, see `resident.make_evaluate`."""
         images, mesh = self._dataset.splits[split], self._mesh
         others = {"precise": precise, "mesh": mesh}
-        return evaluate.make_evaluate(model, images, self.preprocessing, self._batch_size, **others)
+        return resident.make_evaluate(model, images, self.preprocessing, self._batch_size, **others)
 
     def news(self) -> list[str]:
         """Nothing."""
@@ -122,10 +120,7 @@ class StreamedInputs:
         )
         self.image_shape, self.train_size = self._train.shape, len(self._train.source)
         self.facts = dataset.facts(self.image_shape)
-        whole_split = functools.partial(
-            streaming.evaluation, reading=dataset.reading(process=0, processes=1)
-        )
-        self.preprocessing = fit(config, self._see("train"), view["evaluation"], whole_split)
+        self.preprocessing = fit(config, dataset)
         placed = steps.StreamedData(self.preprocessing)
         self.data = processes.place(placed, parallel.replicated(mesh))
         self._mesh, self._batch_size = mesh, config.evaluation.batch_size
@@ -178,19 +173,18 @@ class StreamedInputs:
             self._feed.close()
 
 
-def fit(
-    config: ConfigDict,
-    images: streaming.Images,
-    view: Mapping[str, Any],
-    read: Callable[[streaming.Images, int], streaming.Batches],
-) -> Preprocessing:
-    """The preprocessing of a stream; statistics of the images are kept in the cache folder.
+def fit(config: ConfigDict, dataset: data.Dataset | data.StreamedDataset) -> Preprocessing:
+    """What the group `preprocessing` says, of the training split."""
+    if isinstance(dataset, data.StreamedDataset):
+        return fit_stream(config, dataset)
+    train = dataset.splits["train"]
+    return configs.call(preprocess.fit, "preprocessing", config.preprocessing, train=train)
 
-    Args:
-      images: the training split as evaluations see it, by the fields of `view`.
-      read: gives a split in batches of a size.
-    """
-    group = config.preprocessing
+
+def fit_stream(config: ConfigDict, dataset: data.StreamedDataset) -> Preprocessing:
+    """`fit` of images as evaluations see them; statistics are kept in the cache folder."""
+    group, view = config.preprocessing, config.view.evaluation.to_dict()
+    images = dataset.images("train", "view.evaluation", view)
     make = functools.partial(
         configs.call, preprocess.fit_stream, "preprocessing", group, channels=images.shape[-1]
     )
@@ -201,8 +195,10 @@ def fit(
     cache = caches.folder("statistics") / f"{digest[:32]}.npz"
     if (kept := folder.read_cache(cache)) is not None:
         return preprocess.from_arrays(kept)
+    size = len(images.source)
     if processes.is_first():
-        print(f"the mean and deviation of {len(images.source):,} images are computed, once")
-    fitted = make(batches=read(images, min(256, len(images.source))))
+        print(f"the mean and deviation of {size:,} images are computed, once")
+    batches = streaming.evaluation(images, min(256, size), dataset.reading(process=0, processes=1))
+    fitted = make(batches=batches)
     folder.write_cache(cache, preprocess.to_arrays(fitted))
     return fitted

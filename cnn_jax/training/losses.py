@@ -34,10 +34,15 @@ def create(*, label_smoothing: float, auxiliary_weight: float) -> Callable[..., 
     return loss
 
 
-def errors(logits: Array, labels: Array) -> dict[str, Array]:
-    """Top-1 and top-5 errors, 0 or 1 for each example [B]; of two equal logits the first wins."""
+def ranks(logits: Array, labels: Array) -> Array:
+    """How many classes come before the right one, int32 [B]; of two equal logits the first wins."""
     own = jnp.take_along_axis(logits, labels[:, None], axis=-1)
     earlier = jnp.arange(logits.shape[-1]) < labels[:, None]
     # What is not a number counts as above: a network that diverged is not right.
-    rank = ((logits > own) | ((logits == own) & earlier) | jnp.isnan(logits)).sum(-1)
+    return ((logits > own) | ((logits == own) & earlier) | jnp.isnan(logits)).sum(-1)
+
+
+def errors(logits: Array, labels: Array) -> dict[str, Array]:
+    """Top-1 and top-5 errors, 0 or 1 for each example [B]."""
+    rank = ranks(logits, labels)
     return {"top1_error": (rank >= 1) * 1.0, "top5_error": (rank >= 5) * 1.0}

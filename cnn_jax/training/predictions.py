@@ -4,6 +4,7 @@ The views are cut on the host, ahead of the device. Examples whose views have th
 batches; the last batch of a shape is padded, the padding thrown away, and the views are counted.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from PIL import Image
 
 from cnn_jax import errors
 from cnn_jax.data import decode, streaming
+from cnn_jax.data.dataset import Split
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.data.protocols import Part, Protocol
 from cnn_jax.data.sources import Source
@@ -49,24 +51,43 @@ class Ready(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """A source, and how its images are opened."""
+    """The images of a split, one by one; may be read from threads."""
 
-    source: Source
-    mode: str  # Pillow's: "RGB", or "L" for networks of one channel
-    on_error: str
+    labels: np.ndarray  # int32 [N]
+    open: Callable[[int], Image.Image]  # raises `BadImage`, `OSError` or `UserError`
+    where: Callable[[int], str]  # which image that is, for a message
+    mode: str  # Pillow's, that views have: "RGB", or "L" for networks of one channel
+    on_error: str  # "raise" or "skip"
 
     def use(self, i: int, function: Callable[[Image.Image], Any], bad: streaming.Bad) -> Any:
         """`function(image i)`; of one that is to be skipped None, and a line in `bad`."""
         try:
-            return function(decode.open_image(self.source.encoded(i)))
-        except (decode.BadImage, OSError) as error:
-            what = f"cannot take the image {self.source.where(i)} ({errors.first_line(error)})"
+            return function(self.open(i))
+        except (decode.BadImage, OSError, errors.UserError) as error:
+            what = f"cannot take the image {self.where(i)} ({errors.first_line(error)})"
         if self.on_error == "raise":
-            raise errors.UserError(
-                f"{what}; replace or remove it, or go on without with --config.data.on_error=skip"
-            )
+            raise streaming.refused(what)
         bad[i] = what
         return None
+
+
+def of_source(source: Source, on_error: str) -> Examples:
+    """The examples of a source of encoded images."""
+    mode = "L" if source.channels == 1 else "RGB"
+    return Examples(
+        source.labels, lambda i: decode.open_image(source.encoded(i)), source.where, mode, on_error
+    )
+
+
+def of_arrays(name: str, split: Split) -> Examples:
+    """The examples of a split in memory, none of which is bad."""
+    images, labels = split
+    is_grey = images.shape[-1] == 1
+
+    def opened(i: int) -> Image.Image:
+        return Image.fromarray(images[i, ..., 0] if is_grey else images[i])
+
+    return Examples(labels, opened, lambda i: f"{name}/{i}", "L" if is_grey else "RGB", "raise")
 
 
 def predict(
@@ -100,7 +121,7 @@ def predict(
     whole, by_example = parallel.replicated(mesh), NamedSharding(mesh, PartitionSpec("data"))
     weights = {name: jax.device_put(variables, whole) for name, variables in weights.items()}
     total: dict[str, np.ndarray] = {}
-    count = np.zeros(len(examples.source), np.int64)
+    count = np.zeros(len(examples.labels), np.int64)
     all_views = sum(len(work.rows) * work.views for work in works)
     for work, views in read(examples, protocol, works, threads, bad):
         here = for_size(preprocessing, work.shape)
@@ -116,7 +137,7 @@ def predict(
     if not len(good):
         raise errors.UserError(f"none of {len(count):,} images can be used: {min(bad.items())[1]}")
     assert (count[good] == each).all(), f"not every example was seen {each} times"
-    labels = np.asarray(examples.source.labels)[good]
+    labels = examples.labels[good]
     return {
         name: Predictions(good, labels, average(sums[good] / each, protocol, each))
         for name, sums in total.items()
@@ -153,7 +174,7 @@ def plan(
     examples: Examples, protocol: Protocol, pixels: int, devices: int, bad: streaming.Bad
 ) -> Iterator[Work]:
     """The batches that every example takes part in, once for each part of the protocol."""
-    everything = np.arange(len(examples.source), dtype=np.int32)
+    everything = np.arange(len(examples.labels), dtype=np.int32)
     sizes = None
     if any(part.size is None for part in protocol.parts):  # a look at each header
         sizes = {int(i): examples.use(i, lambda image: image.size, bad) for i in everything}
@@ -181,9 +202,10 @@ def read(
     reading = streaming.Reading(threads=threads, workers=0, prefetch=2, process=0, processes=1)
     make = functools.partial(ready, examples, protocol, works)
     batches = streaming.read_ahead(make, range(len(works)), reading)
-    for batch in batches:
-        bad |= batches.skipped
-        yield batch
+    with contextlib.closing(batches):
+        for batch in batches:
+            bad |= batches.skipped
+            yield batch
 
 
 def ready(

@@ -46,11 +46,14 @@ class Program:
     inputs: ResidentInputs | StreamedInputs
     create_state: Callable[[], TrainState]
     state_template: TrainState  # of one seed: jax.ShapeDtypeStruct with shardings
-    run_steps: Callable[[TrainState, int, int], tuple[TrainState, Metrics]]
     split: Callable[[Any], list[Any]]  # a state, or metrics, by seed
     join: Callable[[list[TrainState]], TrainState]  # and a state again
     evaluate: dict[str, Callable[[Any], dict[str, float]]]  # by split, of one seed's variables
-    is_finite: Callable[[Any], jax.Array]
+
+    def run_steps(self, state: TrainState, first: int, count: int) -> tuple[TrainState, Metrics]:
+        """Takes `count` steps from the step `first` on; metrics are [count] each."""
+        examples = self.inputs.take(first, count, state)
+        return self.train_steps(state, self.inputs.data, examples)
 
 
 def build(
@@ -79,27 +82,17 @@ def build(
     classes = len(inputs.class_names)
     model = configs.call(models.create, "model", config.model, num_classes=classes)
     learning_rate, optimizer = make_optimizer(config, plan)
-    stage = None
-    if "compression" in config:
-        stage = configs.call(
-            compress.create,
-            "compression",
-            config.compression,
-            optimizer=optimizer,
-            steps_per_epoch=plan.steps_per_epoch,
-        )
-        optimizer = stage.optimizer
+    stage = make_stage(config, plan, optimizer)
     precise = configs.call(precision.create, "precision", config.precision)
-    create_state = functools.partial(
-        state.create_state, model, optimizer, inputs.image_shape, config.ema.decay > 0
-    )
-    make_step = functools.partial(make_train_step, config, plan, model, optimizer)
+    make_step = functools.partial(make_train_step, config, plan, model, stage.optimizer)
     recolour = configs.call(colour.create, "colour", config.colour)
     members = configs.call(
         together.place,
         "parallel",
         config.parallel,
-        create_state=create_state,
+        create_state=functools.partial(
+            state.create_state, model, stage.optimizer, inputs.image_shape, config.ema.decay > 0
+        ),
         make_train_steps=lambda gather: precise(
             steps.make_train_steps(make_step(gather), recolour)
         ),
@@ -108,15 +101,6 @@ def build(
         several=seeds,
     )
     inputs.connect(plan, members)
-
-    def run_steps(train_state, first_step, count):
-        taken = inputs.take(first_step, count, train_state)
-        return members.train_steps(train_state, inputs.data, taken)
-
-    def start():
-        state = members.create_state()
-        return members.join([stage.begin(own) for own in members.split(state)]) if stage else state
-
     evaluated = {*config.evaluation.splits, *{"test"}.intersection(inputs.splits)}
     return Program(
         model=model,
@@ -126,16 +110,41 @@ def build(
         train_step=precise(make_step(lambda params: params)),
         train_steps=members.train_steps,
         inputs=inputs,
-        create_state=start,
+        create_state=functools.partial(first_state, members, stage),
         state_template=members.template,
-        run_steps=run_steps,
         split=members.split,
         join=members.join,
         evaluate={split: inputs.evaluate(split, model, precise) for split in evaluated},
-        is_finite=jax.jit(
-            lambda tree: jnp.all(jnp.stack([jnp.isfinite(a).all() for a in jax.tree.leaves(tree)]))
-        ),
     )
+
+
+def make_stage(
+    config: ConfigDict, plan: Plan, optimizer: optax.GradientTransformation
+) -> compress.Stage:
+    """The optimizer, and with the group `compression` what that adds to it."""
+    if "compression" not in config:
+        return compress.Stage(optimizer, begin=None)
+    return configs.call(
+        compress.create,
+        "compression",
+        config.compression,
+        optimizer=optimizer,
+        steps_per_epoch=plan.steps_per_epoch,
+    )
+
+
+def first_state(members: together.Members, stage: compress.Stage) -> TrainState:
+    """The state that training begins with."""
+    random = members.create_state()
+    if stage.begin is None:
+        return random
+    return members.join([stage.begin(own) for own in members.split(random)])
+
+
+@jax.jit
+def is_finite(tree: Any) -> jax.Array:
+    """Whether all numbers of all arrays are, bool []."""
+    return jnp.all(jnp.stack([jnp.isfinite(a).all() for a in jax.tree.leaves(tree)]))
 
 
 def check_evaluation(config: ConfigDict, splits: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from cnn_jax.errors import UserError
 from cnn_jax.runs.metrics import Metrics
-from cnn_jax.training.program import Program
+from cnn_jax.training.program import Program, is_finite
 from cnn_jax.training.progress import TrainingProgress
 from cnn_jax.training.state import TrainState
 
@@ -36,7 +36,7 @@ class Recorder:
     def flush(self, state: TrainState) -> None:
         """Writes what is left; after it, everything up to `state` is known to be finite."""
         self._write_pending()
-        if not self._program.is_finite((state.params, state.batch_stats)):
+        if not is_finite((state.params, state.batch_stats)):
             raise diverged(int(state.step), "a parameter")
 
     def evaluation(self, state: TrainState, step: int) -> float | None:

@@ -17,6 +17,8 @@ from cnn_jax.training.state import TrainState
 
 Array = jax.Array
 
+SUMS = ("loss", "top1_error", "top5_error", "count")  # of an evaluation step
+
 
 class Batch(NamedTuple):
     images: Array  # float32 [B, H, W, C], preprocessed
@@ -83,15 +85,40 @@ def make_train_step(
 
     Args:
       average: `(ema, variables, step) -> ema`, None where the state has no averages.
-      parts: the gradient is the mean of those of so many parts of the batch, one after the other
-        (Caffe's `iter_size`): less memory, and batch norm sees the examples of a part only.
+      parts: see `accumulated`.
       gather: brings sharded parameters together for the forward pass.
       measure: more metrics, of the parameters after the update.
     """
+    gradient_of = make_gradient(model, loss, gather)
+    if parts > 1:
+        gradient_of = accumulated(gradient_of, parts)
+
+    def train_step(state: TrainState, batch: Batch):
+        augment_key, dropout_key = step_keys(state)
+        batch = batch._replace(images=augment(augment_key, batch.images, batch.index))
+        gradient, batch_stats, metrics = gradient_of(state, batch, dropout_key)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = state.ema
+        if average:
+            ema = average(ema, {"params": params, "batch_stats": batch_stats}, state.step)
+        state = TrainState(state.seed, state.step + 1, params, batch_stats, opt_state, ema)
+        metrics |= measure(params)
+        return state, metrics | {"learning_rate_scale": plateau.scale(opt_state)}
+
+    return train_step
+
+
+# (state, batch, key of dropout) -> the gradient, the new batch statistics, and metrics.
+Gradient = Callable[[TrainState, Batch, Array], tuple[Any, Any, dict[str, Array]]]
+
+
+def make_gradient(
+    model: nn.Module, loss: Callable[..., Array], gather: Callable[[Any], Any]
+) -> Gradient:
+    """The gradient of the mean loss over a batch."""
 
     def gradient_of(state, batch, dropout_key):
-        """The gradient of one part, its batch statistics and metrics."""
-
         def objective(params):
             logits, updates = model.apply(
                 {"params": gather(params), "batch_stats": state.batch_stats},
@@ -109,7 +136,16 @@ def make_train_step(
         gradient, aside = jax.grad(objective, has_aux=True)(state.params)
         return gradient, *aside
 
-    def accumulated_gradient(state, batch, dropout_key):
+    return gradient_of
+
+
+def accumulated(gradient_of: Gradient, parts: int) -> Gradient:
+    """The mean of the gradients of so many parts of a batch, taken one after the other.
+
+    Caffe's `iter_size`: less memory, and batch norm sees the examples of a part only.
+    """
+
+    def mean_gradient(state, batch, dropout_key):
         # Part j has the examples j, j + parts, ...: each device finds its share of it at home.
         split = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
 
@@ -126,21 +162,7 @@ def make_train_step(
         mean = jax.tree.map(lambda value: value.mean(0), metrics)
         return jax.tree.map(lambda g: g / parts, total), batch_stats, mean
 
-    def train_step(state, batch):
-        augment_key, dropout_key = step_keys(state)
-        batch = batch._replace(images=augment(augment_key, batch.images, batch.index))
-        make_gradient = gradient_of if parts == 1 else accumulated_gradient
-        gradient, batch_stats, metrics = make_gradient(state, batch, dropout_key)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        ema = state.ema
-        if average:
-            ema = average(ema, {"params": params, "batch_stats": batch_stats}, state.step)
-        state = TrainState(state.seed, state.step + 1, params, batch_stats, opt_state, ema)
-        metrics |= measure(params)
-        return state, metrics | {"learning_rate_scale": plateau.scale(opt_state)}
-
-    return train_step
+    return mean_gradient
 
 
 def make_train_steps(
@@ -187,7 +209,7 @@ def make_eval_steps(eval_step: Callable) -> Callable:
                 jnp.add, sums, eval_step(variables, data.batch(index), weight)
             ), None
 
-        names = ("loss", "top1_error", "top5_error", "count")
-        return jax.lax.scan(add, dict.fromkeys(names, jnp.float32(0)), (indices, weights))[0]
+        zero = dict.fromkeys(SUMS, jnp.float32(0))
+        return jax.lax.scan(add, zero, (indices, weights))[0]
 
     return eval_steps

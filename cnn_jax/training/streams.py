@@ -110,7 +110,7 @@ def make_evaluate(
     mesh: Mesh,
     note: Callable[[streaming.Bad], None],
 ) -> Callable[[Any], dict[str, float]]:
-    """`evaluate(variables)`: as `evaluate.make_evaluate`, and how many images were skipped.
+    """`evaluate(variables)`: as `resident.make_evaluate`, and how many images were skipped.
 
     `note` is told which they are.
     """
@@ -127,8 +127,7 @@ def make_evaluate(
     program = compiler.jit(precise(add), out_shardings=whole)
 
     def evaluate(variables):
-        names = ("loss", "top1_error", "top5_error", "count")
-        zero = {name: np.float32(0) for name in names} | {"skipped": np.int32(0)}
+        zero = dict.fromkeys(steps.SUMS, np.float32(0)) | {"skipped": np.int32(0)}
         sums = processes.place(zero, whole)
         batches = streaming.evaluation(images, batch_size, reading)
         running = collections.deque(maxlen=2)

@@ -8,18 +8,17 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
-import numpy as np
 from ml_collections import ConfigDict
+from PIL import Image
 
 from cnn_jax import config as configs
 from cnn_jax import data, errors, models
-from cnn_jax.data import augment, colour, preprocess, protocols, sources, streaming, views
+from cnn_jax.data import augment, colour, protocols, sources, streaming, views
 from cnn_jax.data.batches import batch_indices
-from cnn_jax.data.examples import ArrayExamples
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.data.protocols import Protocol
 from cnn_jax.runs import Run
-from cnn_jax.training import inputs, parallel, precision, steps
+from cnn_jax.training import inputs, precision, predictions, steps
 from cnn_jax.training.predictions import Examples
 
 OTHERS = ("data", "view", "evaluation", "precision")  # groups that a run may be evaluated with
@@ -32,7 +31,7 @@ class Subject(NamedTuple):
     dataset: data.Dataset | data.StreamedDataset
     model: nn.Module
     preprocessing: Preprocessing
-    size: int  # side of the evaluation view, in pixels
+    image_shape: tuple[int, int, int]  # height, width and channels of the evaluation view
     resize: int | None  # that images are brought to before it is cut out; None: they have this size
     square: bool  # both sides are
     filter: str
@@ -43,28 +42,22 @@ class Subject(NamedTuple):
         return self.dataset.class_names
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of the evaluation view."""
-        images = self.dataset.splits["train"]
-        is_stored = isinstance(self.dataset, data.Dataset)
-        channels = images.images.shape[-1] if is_stored else images.channels
-        return self.size, self.size, channels
+    def size(self) -> int:
+        """The shorter side of the evaluation view, in pixels."""
+        return min(self.image_shape[:2])
 
     def examples(self, split: str | None) -> tuple[str, Examples]:
-        """A split by name; None is "test", or the only one that there is."""
-        splits = list(self.dataset.splits)
-        chosen = split or ("test" if "test" in splits else splits[0])
+        """A split by name; None is "test", where there is none "validation", or else "train"."""
+        splits = self.dataset.splits
+        chosen = split or next(name for name in ("test", "validation", "train") if name in splits)
         if chosen not in splits:
             raise errors.unknown(f"split of {self.config.data.name}", chosen, splits)
-        images = self.dataset.splits[chosen]
-        if isinstance(images, sources.FakeSource):  # whose bytes are the pixels
-            noise = replace(images, size=self.size)
-            pixels = [views.raw(noise.encoded(i), None, size=self.size) for i in range(len(noise))]
-            images = data.Split(np.stack(pixels), noise.labels)
+        images, on_error = splits[chosen], self.config.data.on_error
         if isinstance(images, data.Split):
-            images = ArraySource(chosen, images)
-        mode = "L" if self.image_shape[-1] == 1 else "RGB"
-        return chosen, Examples(images, mode, self.config.data.on_error)
+            return chosen, predictions.of_arrays(chosen, images)
+        if isinstance(images, sources.FakeSource):
+            return chosen, of_noise(replace(images, size=self.size))
+        return chosen, predictions.of_source(images, on_error)
 
     def protocol(self, name: str, sizes: dict[str, Any], **options: Any) -> Protocol:
         """A protocol with the sizes of the evaluation view, but for those given."""
@@ -112,16 +105,22 @@ class Subject(NamedTuple):
             yield streaming.Batch(images[index], labels[index], index, ones * 1.0, ~ones)
 
 
-class ArraySource(ArrayExamples):
-    """A split in memory as a source of encoded images."""
+def of_noise(source: sources.FakeSource) -> Examples:
+    """The examples of fake data, whose bytes are the pixels."""
 
-    def __init__(self, name: str, split: data.Split):
-        super().__init__(split.images, split.labels, name)
-        self.where = self.identity
+    def opened(i: int) -> Image.Image:
+        return Image.fromarray(views.raw(source.encoded(i), None, size=source.size))
+
+    return Examples(source.labels, opened, source.where, "RGB", "raise")
 
 
 def of_run(run: Run, overrides: list[str]) -> Subject:
     """The network and data of a run; `overrides` say where or what its data is now."""
+    if "data" not in run.config:
+        raise errors.UserError(
+            f"{run.path} was made of weights alone and names no data set; `launch.py eval "
+            "--weights=FILE --config=FILE` takes that of a config"
+        )
     config = run.config.copy_and_resolve_references()
     for override in overrides:
         field, text = configs.split_override(override)
@@ -132,42 +131,59 @@ def of_run(run: Run, overrides: list[str]) -> Subject:
                 2,
             )
         configs.override_field(config, field, text)
-    dataset = configs.call(data.open, "data", config.data)
+    try:
+        dataset = configs.call(data.open, "data", config.data)
+    except errors.UserError as error:
+        text = str(error).replace("--config.data.path=", "--data=")
+        raise errors.UserError(text, error.exit_code) from None
     if dataset.class_names != run.class_names:
         raise errors.UserError(
             f"the data has {len(dataset.class_names):,} classes, and not the "
             f"{len(run.class_names):,} of {run.path}; name the right place with --data=PATH"
         )
-    return Subject(config, dataset, run.model, run.preprocessing, *view_of(config, dataset))
+    subject = Subject(config, dataset, run.model, run.preprocessing, *view_of(config, dataset))
+    check_shape(subject, run)
+    return subject
+
+
+def check_shape(subject: Subject, run: Run) -> None:
+    """Raises `UserError` for images of another kind, or size where none was asked for."""
+    ours, theirs, before = subject.image_shape, run.image_shape, run.config
+    is_same_view = (
+        subject.config.view == before.view
+        and subject.config.data.image_size == before.data.image_size
+        and {view.kind for view in before.view.values()} == {"whole"}
+    )
+    if ours[2] != theirs[2] or (is_same_view and ours != theirs):
+        raise errors.UserError(
+            f"the data has images of {list(ours)}, and {run.path} was trained on "
+            f"{list(theirs)} (height, width, channels); name the right place with --data=PATH"
+        )
 
 
 def of_config(config: ConfigDict) -> Subject:
     """The network and data that a config describes."""
     dataset = configs.call(data.open, "data", config.data)
+    view = view_of(config, dataset)
     model = configs.call(models.create, "model", config.model, num_classes=len(dataset.class_names))
-    if isinstance(dataset, data.StreamedDataset):
-        fitted = inputs.StreamedInputs(config, dataset, parallel.data_mesh()).preprocessing
-    else:
-        train = dataset.splits["train"]
-        fitted = configs.call(preprocess.fit, "preprocessing", config.preprocessing, train=train)
-    return Subject(config, dataset, model, fitted, *view_of(config, dataset))
+    return Subject(config, dataset, model, inputs.fit(config, dataset), *view)
 
 
-def view_of(config: ConfigDict, dataset: Any) -> tuple[int, int | None, bool, str]:
-    """Size, resize, square and filter of the evaluation view."""
+def view_of(
+    config: ConfigDict, dataset: data.Dataset | data.StreamedDataset
+) -> tuple[tuple[int, int, int], int | None, bool, str]:
+    """Image shape, resize, square and filter of the evaluation view."""
+    inputs.check_view(config.view)
     view = config.view.evaluation
-    if view.kind == "centre":
-        noise = isinstance(dataset.splits["train"], sources.FakeSource)  # made in the right size
-        resize = None if noise else view.resize
-        return view.size, resize, view.frame == "squash", view.filters[0]
-    if view.kind != "whole":
+    if isinstance(dataset, data.Dataset):
+        inputs.check_whole(config.view, "evaluation")
+        return dataset.image_shape, None, False, "bilinear"
+    if view.kind not in ("centre", "whole"):
         raise errors.UserError(
             f"view.evaluation.kind is {view.kind!r}: evaluations see the 'centre' or the 'whole'"
         )
-    if isinstance(dataset, data.Dataset):
-        return min(dataset.image_shape[:2]), None, False, "bilinear"
-    size = config.data.image_size
-    if size is None:
-        size = dataset.images("train", "view.evaluation", view.to_dict()).shape[0]
-        return size, None, False, "bilinear"
-    return size, size, False, "bilinear"
+    shape = dataset.images("train", "view.evaluation", view.to_dict()).shape
+    if view.kind == "whole":
+        return shape, config.data.image_size, False, "bilinear"
+    noise = isinstance(dataset.splits["train"], sources.FakeSource)  # made in the right size
+    return shape, None if noise else view.resize, view.frame == "squash", view.filters[0]

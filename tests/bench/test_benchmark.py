@@ -5,12 +5,14 @@ import time
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import cnn_jax
 from cnn_jax.bench import benchmark, fake, measure, peaks, programs
 from cnn_jax.errors import UserError
 from cnn_jax.training import compiler
+from cnn_jax.training.program import build
 from tests.conftest import ROOT, TINY
 
 OPTIONS = benchmark.Options(
@@ -40,8 +42,18 @@ def test_training_has_step_loop_and_data_with_a_rate_for_each_round(trained):
     assert set(trained["ratios"]) == {"loop / step", "data / step"}
 
 
-def test_the_data_path_alone_is_faster_than_the_loop(trained):
-    assert trained["images_per_second"]["data"] > 5 * trained["images_per_second"]["loop"]
+def test_the_data_path_has_every_image_and_label_and_no_network():
+    config = config_of(*TINY, "training.batch_size=8", "augmentation.crop_padding=0")
+    program = build(config)
+    resident, checksum = program.inputs.data, programs.make_checksum(config)
+    indices = jnp.arange(16).reshape(2, 8)
+    batch = resident.batch(indices.ravel())
+    expected = batch.images.sum() + batch.labels.sum()
+    np.testing.assert_allclose(checksum(resident, indices), expected, rtol=1e-4)
+    data = jax.jit(checksum).trace(resident, indices)
+    loop = program.train_steps.trace(program.state_template, resident, indices)
+    has_network = ["conv_general_dilated" in str(traced.jaxpr) for traced in (data, loop)]
+    assert has_network == [False, True]
 
 
 def test_training_counts_three_times_the_multiply_adds_of_a_forward_pass(trained):

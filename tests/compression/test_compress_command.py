@@ -73,6 +73,8 @@ def test_mistakes_are_one_line(tiny_run, lossless, tmp_path, capsys):
         assert code in (1, 2) and stdout == "" and message in err and err.count("\n") == 1
     (tmp_path / "foreign").write_bytes(b"something")
     assert "is no compressed network" in run(capsys, "eval", tmp_path / "foreign")[2]
+    err = run(capsys, "eval", lossless, "--weights_of=ema")[2]
+    assert "has no weights 'ema'; it was made of 'raw' ones" in err
     found = archive.read(lossless)
     archive.write(tmp_path / "other", found.arrays, found.about | {"num_classes": 3, "config": {}})
     assert "describes no network" in run(capsys, "eval", tmp_path / "other")[2]

@@ -14,7 +14,7 @@ from cnn_jax.data import Split
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.interop import deep_compression
 from cnn_jax.training import parallel, precision
-from cnn_jax.training.evaluate import make_evaluate
+from cnn_jax.training.resident import make_evaluate
 from experiments.deep_compression import published
 
 DATA = Path(

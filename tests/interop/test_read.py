@@ -46,6 +46,18 @@ def test_arrays_by_torchvisions_names_become_variables(suffix, state, variables,
     jax.tree.map(np.testing.assert_array_equal, found, variables)
 
 
+@pytest.mark.parametrize("kind", ["parameters", "bfloat16"])
+def test_parameters_and_halves_of_torch_become_float32(kind, state, variables, tmp_path):
+    torch = pytest.importorskip("torch")
+    tensors = {key: torch.from_numpy(array.copy()) for key, array in state.items()}
+    change = torch.nn.Parameter if kind == "parameters" else torch.Tensor.bfloat16
+    torch.save({key: change(tensor) for key, tensor in tensors.items()}, tmp_path / "a.pth")
+    found = read.variables(tmp_path / "a.pth", MODEL, IMAGE.shape[1:])
+    tolerance = 0 if kind == "parameters" else 2**-8
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, tolerance), found, variables)
+    assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {np.dtype(np.float32)}
+
+
 def test_arrays_by_our_paths_are_taken_as_they_are(variables, tmp_path):
     weights.save(tmp_path / "a.safetensors", variables, {})
     np.savez(tmp_path / "a.npz", **flax.traverse_util.flatten_dict(variables, sep="/"))
@@ -93,5 +105,12 @@ def test_files_that_are_something_else_are_refused(tmp_path):
     (tmp_path / "a.npz").write_bytes(b"no archive")
     with pytest.raises(UserError, match=r"cannot read .*a\.npz"):
         read.variables(tmp_path / "a.npz", MODEL, IMAGE.shape[1:])
+    with (tmp_path / "one.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(UserError, match=r"one\.npz \(it holds one array, and no names\)"):
+        read.variables(tmp_path / "one.npz", MODEL, IMAGE.shape[1:])
+    both = {"params/conv1": np.zeros(1), "params/conv1/kernel": np.zeros(1)}
+    with pytest.raises(UserError, match="has an array params/conv1 and others below it"):
+        read.variables(write(tmp_path / "b.npz", both), MODEL, IMAGE.shape[1:])
     with pytest.raises(UserError, match=r"weights are in files .*, not a\.h5"):
         read.variables(Path("a.h5"), MODEL, IMAGE.shape[1:])

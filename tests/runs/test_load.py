@@ -77,6 +77,12 @@ def test_a_directory_that_is_no_run_is_refused_with_the_runs_in_it(run):
         cnn_jax.load_run(run.path.parent)
 
 
+def test_a_damaged_config_is_named(tmp_path):
+    (tmp_path / "config.json").write_text("{no")
+    with pytest.raises(UserError, match="config.json is damaged"):
+        _ = cnn_jax.load_run(tmp_path).config
+
+
 def test_load_runs_has_a_row_per_run_with_settings_and_numbers(run):
     (row,) = cnn_jax.load_runs(run.path.parent).to_dict("records")
     assert row["model.width"] == 1 and row["status"] == "done"

@@ -13,7 +13,7 @@ from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.data.sources import FolderSource
 from cnn_jax.errors import UserError
 from cnn_jax.training import parallel, precision
-from cnn_jax.training.predictions import Examples, predict
+from cnn_jax.training.predictions import of_source, predict
 
 
 class Small(nn.Module):
@@ -49,7 +49,7 @@ def run(source, protocol, pixels=3000, on_error="raise", weights=None, preproces
         MODEL,
         weights or {"raw": VARIABLES},
         preprocessing,
-        Examples(source, "RGB", on_error),
+        of_source(source, on_error),
         protocol,
         pixels=pixels,
         precise=precision.create(matmul="float32"),
@@ -136,6 +136,20 @@ def test_a_bad_image_is_named_or_left_out_and_counted(source, name, damage):
     assert list(bad) == [3] and "3.png" in bad[3]
     np.testing.assert_array_equal(found["raw"].index, [0, 1, 2, 4, 5, 6])
     np.testing.assert_array_equal(found["raw"].labels, source.labels[[0, 1, 2, 4, 5, 6]])
+
+
+def test_a_source_that_cannot_be_read_at_a_place_is_skipped_as_in_training(source):
+    class Torn(FolderSource):
+        def encoded(self, i):
+            if i == 2:
+                raise UserError("the shard is damaged")
+            return super().encoded(i)
+
+    torn, protocol = Torn(**vars(source)), protocols.create("center", crop=14, resize=16)
+    with pytest.raises(UserError, match=r"2\.png \(the shard is damaged.*on_error=skip"):
+        run(torn, protocol)
+    found, bad = run(torn, protocol, on_error="skip")
+    assert list(bad) == [2] and found["raw"].index.tolist() == [0, 1, 3, 4, 5, 6]
 
 
 def test_where_no_image_can_be_used_it_says_so(source):

@@ -1,0 +1,22 @@
+"""`results.json`: what `launch.py eval` found, a JSON value for each evaluation, oldest first."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cnn_jax.runs.directory import write_json
+
+FOLDER = "evaluations"  # in the directory of a run
+FILE = "results.json"
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The evaluations of a folder."""
+    path = folder / FILE
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def add(folder: Path, result: dict[str, Any]) -> None:
+    """Adds one; it takes the place of an earlier one with the same "files"."""
+    kept = [old for old in read(folder) if old["files"] != result["files"]]
+    write_json(folder / FILE, [*kept, result])
