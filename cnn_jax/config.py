@@ -168,8 +168,11 @@ def call(function: Callable, group_name: str, group: ConfigDict, **others: Any) 
 
 
 def read_json(path: Path) -> ConfigDict:
-    """Reads a `config.json`, locked."""
-    return ConfigDict(json.loads(path.read_text())).lock()
+    """Reads a `config.json`, locked; raises `UserError` for a damaged one."""
+    try:
+        return ConfigDict(json.loads(path.read_text())).lock()
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is damaged: {errors.first_line(error)}") from None
 
 
 def difference(old: ConfigDict, new: ConfigDict) -> list[str]:

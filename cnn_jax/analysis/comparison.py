@@ -32,11 +32,15 @@ class Line(NamedTuple):
 
 
 def tables(records: Sequence[Record]) -> Iterator[tuple[dict[str, Any], list[Record]]]:
-    """The records by table, in the order in which they come; with the facts of the table."""
+    """The records by table, in the order in which they come; with the facts of the table.
+
+    "commands" are all those that made runs of it, such as the paper's recipe and a shortened one.
+    """
     titles = dict.fromkeys(record["recipe"]["title"] for record in records)
     for title in titles:
         own = [record for record in records if record["recipe"]["title"] == title]
-        yield own[0]["recipe"], own
+        commands = dict.fromkeys(record["recipe"]["command"] for record in own)
+        yield own[0]["recipe"] | {"commands": list(filter(None, commands))}, own
 
 
 def lines(records: Sequence[Record]) -> list[Line]:

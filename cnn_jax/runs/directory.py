@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import platform
+import re
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -134,6 +135,11 @@ def read_status(path: Path) -> dict:
         return json.loads((path / "status.json").read_text())
     except FileNotFoundError:
         return {"status": "new"}
+
+
+def file_name(text: str) -> str:
+    """A text for people, such as the name of a row, as that of a file or folder."""
+    return re.sub(r"[^\w.]+", "-", text).strip("-.")
 
 
 def write_whole(path: Path, text: str) -> None:

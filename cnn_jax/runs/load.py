@@ -51,20 +51,23 @@ class Run:
     @property
     def evaluations(self) -> pd.DataFrame:
         """A row for each evaluation that `launch.py eval` left: protocol, weights, step, errors."""
+        return pd.DataFrame(self._protocols)
+
+    @property
+    def _protocols(self) -> list[dict[str, Any]]:
         file = self.path / "evaluations" / "results.json"
-        return pd.DataFrame(json.loads(file.read_text()) if file.exists() else [])
+        return json.loads(file.read_text()) if file.exists() else []
 
     def record(self) -> dict[str, Any]:
         """The run as one small JSON value: its last numbers, and its curve by evaluations."""
         environment = self.path / "environment.json"
-        results = self.path / "evaluations" / "results.json"
         return {
             "config": self.config.to_dict(),
             "environment": json.loads(environment.read_text()) if environment.exists() else {},
             "status": self.status,
             "summary": self.summary,
             "evaluations": metrics.by_evaluations(self.path),
-            "protocols": json.loads(results.read_text()) if results.exists() else [],
+            "protocols": self._protocols,
         }
 
     @functools.cached_property
