@@ -1,7 +1,6 @@
 """From logits to what is reported: errors, a table by class, the confusion matrix, files."""
 
 import csv
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnn_jax.data.protocols import Protocol
-from cnn_jax.runs.directory import write_json
+from cnn_jax.runs.directory import read_json, write_json
 from cnn_jax.training import parallel
 from cnn_jax.training.predictions import Examples, Predictions, predict
 from cnn_jax.training.subjects import Subject
@@ -142,4 +141,4 @@ def write_csv(path: Path, rows: list) -> None:
 def read(folder: Path) -> list[dict[str, Any]]:
     """The evaluations that were written into a folder, oldest first."""
     path = folder / RESULTS
-    return json.loads(path.read_text()) if path.exists() else []
+    return read_json(path) if path.exists() else []

@@ -12,6 +12,7 @@ import pytest
 from cnn_jax.analysis import records, registry
 from cnn_jax.errors import UserError
 from cnn_jax.runs import metrics
+from cnn_jax.runs.directory import file_name, is_flag
 from tests.analysis.making import record
 from tests.conftest import ROOT, launch_here
 
@@ -149,8 +150,10 @@ def test_what_is_no_record_is_one_line(tmp_path):
 
 
 def test_a_damaged_run_is_one_line(tiny_run, tmp_path):
-    for name in ("config.json", "metrics.jsonl"):
-        copy = shutil.copytree(tiny_run, tmp_path / name.partition(".")[0])
+    names = ("config.json", "environment.json", "status.json", "metrics.jsonl")
+    for name in (*names, "evaluations/results.json"):
+        copy = shutil.copytree(tiny_run, tmp_path / file_name(name))
+        (copy / name).parent.mkdir(exist_ok=True)
         (copy / name).write_text("{\n")
         done = report(copy)
         assert done.returncode == 1 and f"{copy / name} is damaged" in done.stderr
@@ -171,6 +174,13 @@ def test_a_record_tells_no_folder_of_the_machine(tiny_run, tmp_path):
     assert run["environment"]["flags"]["XLA_FLAGS"] == "--xla_a=1 --xla_dump_to=dump --xla_b=2"
     other = {name: value for name, value in run["config"].items() if name != "data"}
     assert other == {name: value for name, value in config.items() if name != "data"}
+
+
+def test_what_a_record_tells_of_the_environment_is_no_secret():
+    assert is_flag("XLA_FLAGS") and is_flag("TF_CPP_MIN_LOG_LEVEL")
+    assert not [
+        name for name in ("TF_TOKEN_a_b", "TF_VAR_password", "TF_CLI_CONFIG") if is_flag(name)
+    ]
 
 
 @pytest.mark.parametrize(
