@@ -18,7 +18,7 @@ Record = dict[str, Any]
 SWEEP = "sweep.json"
 ALONE = "a run of no table"
 # What a report reads of a record, and of its recipe.
-PARTS = ("recipe", "config", "environment", "status", "summary", "evaluations")
+PARTS = ("recipe", "config", "environment", "status", "summary", "evaluations", "protocols")
 RECIPE = ("name", "title", "protocol", "statistic", "axis", "tolerance")
 RECIPE += ("command", "row", "published", "departures")
 # The folders of an absolute path, in a flag or a sentence.

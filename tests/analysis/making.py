@@ -32,10 +32,19 @@ def record(row, seed, error, published=None, departures=(), status="done", **rec
             "paper_duration": "3 epochs",
             **recipe,
         },
-        "config": {"seed": seed, "model": {"width": int(row[-1]) if row[-1].isdigit() else 0}},
+        "config": {
+            "seed": seed,
+            "model": {"width": int(row[-1]) if row[-1].isdigit() else 0},
+            "evaluation": {"weights": "raw"},
+        },
         "environment": {"commit": "0123456789", "devices": ["cpu"], "cpus": 2},
         "status": status,
         "summary": {"train": last, "test": last},
         "evaluations": evaluations,
-        "protocols": [{"protocol": "ten_crop", "top1_error": error / 200}],
+        "protocols": [
+            {
+                **{"protocol": "ten_crop", "split": "test", "step": 30, "weights": "raw"},
+                "top1_error": error / 200,
+            }
+        ],
     }
