@@ -87,6 +87,12 @@ def test_mistakes_are_one_line(tiny_run, lossless, tmp_path, capsys):
     found = archive.read(lossless)
     archive.write(tmp_path / "other", found.arrays, found.about | {"num_classes": 3, "config": {}})
     assert "describes no network" in run(capsys, "eval", tmp_path / "other")[2]
+    for changed, message in (
+        ({"num_classes": 10**12, "class_names": None}, "other weights than its network"),
+        ({"class_names": ["one"]}, "has 1 names for 10 classes"),
+    ):
+        archive.write(tmp_path / "other", found.arrays, found.about | changed)
+        assert message in run(capsys, "eval", tmp_path / "other")[2]
     arrays = dict(list(found.arrays.items())[1:])
     archive.write(tmp_path / "part", arrays, found.about)
     assert "other weights than its network" in run(capsys, "eval", tmp_path / "part")[2]
