@@ -167,14 +167,6 @@ def call(function: Callable, group_name: str, group: ConfigDict, **others: Any) 
     return function(**others, **arguments)
 
 
-def read_json(path: Path) -> ConfigDict:
-    """Reads a `config.json`, locked; raises `UserError` where it is none."""
-    try:
-        return ConfigDict(json.loads(path.read_text())).lock()
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({errors.first_line(error)})") from None
-
-
 def difference(old: ConfigDict, new: ConfigDict) -> list[str]:
     """One line for each field in which two configs differ: `model.depth: 20 there, 32 here`."""
     return [

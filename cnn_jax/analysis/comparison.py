@@ -32,11 +32,15 @@ class Line(NamedTuple):
 
 
 def tables(records: Sequence[Record]) -> Iterator[tuple[dict[str, Any], list[Record]]]:
-    """The records by table, in the order in which they come; with the facts of the table."""
+    """The records by table, in the order in which they come; with the facts of the table.
+
+    "commands" are all those that made runs of it, such as the paper's recipe and a shortened one.
+    """
     titles = dict.fromkeys(record["recipe"]["title"] for record in records)
     for title in titles:
         own = [record for record in records if record["recipe"]["title"] == title]
-        yield own[0]["recipe"], own
+        commands = dict.fromkeys(record["recipe"]["command"] for record in own)
+        yield own[0]["recipe"] | {"commands": list(filter(None, commands))}, own
 
 
 def lines(records: Sequence[Record]) -> list[Line]:
@@ -98,7 +102,7 @@ def value(record: Record, metric: str) -> float | None:
 
     Args:
       metric: "test/top1_error" at the last step, "best/test/top1_error" at the step of the least
-        validation error, "ten_crop/top1_error" of the last evaluation by a protocol.
+        validation error, "ten_crop/top1_error" by a protocol of `launch.py eval`.
     """
     *where, name = metric.split("/")
     if where[0] == "best":
@@ -108,10 +112,26 @@ def value(record: Record, metric: str) -> float | None:
     elif where[0] in record["summary"]:
         rows = [record["summary"][where[0]]]
     else:
-        rows = [result for result in record["protocols"] if result["protocol"] == where[0]]
+        rows = evaluated(record, where[0])
     if not rows or name not in rows[-1]:
         return None
     return rows[-1][name] * (100 if name.endswith("_error") else 1)
+
+
+def evaluated(record: Record, protocol: str) -> list[dict[str, Any]]:
+    """What `launch.py eval` found by a protocol for what the run itself reports, the latest last.
+
+    That is its last step with the weights that it evaluates, on the test images; without these, on
+    those of validation. Another step, split or kind of weights is not the paper's number.
+    """
+    split = "test" if "test" in record["summary"] else "validation"
+    return [
+        result
+        for result in record["protocols"]
+        if (result["protocol"], result["split"]) == (protocol, split)
+        and result.get("step") == record["summary"]["train"]["step"]
+        and result["weights"] == record["config"]["evaluation"]["weights"]
+    ]
 
 
 def default_metric(records: Sequence[Record]) -> str:

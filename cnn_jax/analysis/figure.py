@@ -1,5 +1,7 @@
 """The paper's figure, redrawn with our points: every run, and the statistic of the table."""
 
+import itertools
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,8 @@ from cnn_jax.analysis.comparison import Line
 from cnn_jax.analysis.records import Record
 from cnn_jax.config import flatten
 
-PAPER, OURS = "black", "tab:red"
+PAPER, OURS = "black", ("tab:red", "tab:blue", "tab:green", "tab:orange", "tab:purple")
+NAMES = {"top1_error": "top-1 error, %", "top5_error": "top-5 error, %"}
 
 
 def draw(
@@ -24,32 +27,50 @@ def draw(
     for axes, metric in zip(
         figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True
     ):
-        plot(axes, [line for line in lines if line.metric == metric], places, is_scale)
-        axes.set(ylabel=f"{metric}, %" if metric.endswith("_error") else metric)
-        axes.set_xlabel(facts["axis"] or "")
+        own = [line for line in lines if line.metric == metric]
+        plot(axes, own, places, is_scale, facts["statistic"])
+        axes.set(xlabel=facts["axis"] or "row of the table", ylabel=metric_text(metric))
         crowded = len(ticks) > 4 and facts["axis"] is None
         axes.set_xticks(list(ticks), list(ticks.values()), rotation=60 if crowded else 0)
+        axes.margins(x=0.1)
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(fontsize="small")
-    figure.suptitle(facts["title"], fontsize="medium", wrap=True)
+    columns = int(14 * width * len(metrics))  # characters that fit beside each other
+    figure.suptitle(textwrap.fill(facts["title"], columns), fontsize="medium")
+    protocol = f"Protocol of the paper: {facts['protocol']}"
+    figure.supxlabel(textwrap.fill(protocol, columns), fontsize="small")
     figure.savefig(path, dpi=120)
 
 
-def plot(axes, lines: Sequence[Line], places: dict[str, float], is_scale: bool) -> None:
+def metric_text(metric: str) -> str:
+    """For an axis: "test/top1_error" as "test, top-1 error, %"."""
+    *where, name = metric.split("/")
+    return ", ".join([*where, NAMES.get(name, name)]).replace("_", " ")
+
+
+def plot(
+    axes, lines: Sequence[Line], places: dict[str, float], is_scale: bool, statistic: str
+) -> None:
     """The points of one metric, joined along a scale; what is not the recipe in full is hollow."""
     styles = ("s--", "o-") if is_scale else ("s", "o")
     printed = sorted((places[line.row], line.paper) for line in lines if line.paper is not None)
     if printed:
         axes.plot(*zip(*printed, strict=True), styles[0], color=PAPER, mfc="none", label="paper")
-    for departed in dict.fromkeys(bool(line.departures) for line in lines if line.values):
-        own = [line for line in lines if bool(line.departures) == departed and line.values]
+    shown = [line for line in lines if line.values]
+    # How much was trained is the first departure: the same length is the same colour.
+    lengths = dict.fromkeys(line.departures[:1] for line in shown)
+    for departed, color in zip(lengths, itertools.cycle(OURS), strict=False):
+        own = [line for line in shown if line.departures[:1] == departed]
         ours = sorted((places[line.row], line.ours) for line in own)
         runs = [(places[line.row], value) for line in own for value in line.values]
-        label = f"ours, {own[0].departures[0]}" if departed else "ours, the recipe in full"
-        face = "white" if departed else OURS
-        axes.plot(*zip(*ours, strict=True), styles[1], color=OURS, mfc=face, label=label)
-        axes.plot(*zip(*runs, strict=True), ".", color=OURS, alpha=0.5)
+        counts = sorted({len(line.values) for line in own})
+        n = f"{counts[0]} to {counts[-1]} runs" if len(counts) > 1 else f"n = {counts[0]}"
+        label = f"ours, {statistic} of {n}, {departed[0] if departed else 'the recipe in full'}"
+        face = "white" if departed else color
+        axes.plot(*zip(*ours, strict=True), styles[1], color=color, mfc=face, label=label)
+        if counts[-1] > 1:
+            axes.plot(*zip(*runs, strict=True), ".", color=color, alpha=0.5, label="each run")
 
 
 def positions(

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ def page(
     """HTML of (facts, lines, records, PNG file) of each table; nothing is loaded from elsewhere."""
     data = {"columns": written.COLUMNS, "tables": [section(*table) for table in tables]}
     # "</script>" in a name would end the element.
-    text = json.dumps(data).replace("<", "\\u003c")
+    text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
     return TEMPLATE.read_text().replace("DATA", text, 1)
 
 
@@ -32,7 +33,7 @@ def section(
     return {
         "title": facts["title"],
         "protocol": written.protocol(facts),
-        "command": facts["command"],
+        "commands": facts["commands"],
         "rows": [written.cells(line) for line in lines],
         "runs": [curves(record) for record in records],
         "figure": f"data:image/png;base64,{image}",
@@ -40,13 +41,18 @@ def section(
 
 
 def curves(record: Record) -> dict[str, Any]:
-    """The points of a run."""
-    row = record["recipe"]["row"]
+    """The points of a run; what is not finite is no number in JSON, and on no curve."""
+    row, departed = record["recipe"]["row"], record["recipe"]["departures"]
+    length = departed[0] if departed else "the recipe in full"
     return {
         "row": row,
-        "name": f"{row}, seed {record['config']['seed']}",
+        "name": f"{row}, seed {record['config']['seed']}, {length}",
         "points": [
-            {name: point[name] for name in POINT if name in point}
+            {
+                name: point[name]
+                for name in POINT
+                if name in point and (name == "split" or math.isfinite(point[name]))
+            }
             for point in record["evaluations"]
         ],
     }

@@ -5,6 +5,7 @@ what is printed there, and in what the run departs from the paper.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,12 @@ from cnn_jax.runs import load_run
 Record = dict[str, Any]
 SWEEP = "sweep.json"
 ALONE = "a run of no table"
+# What a report reads of a record, and of its recipe.
+PARTS = ("recipe", "config", "environment", "status", "summary", "evaluations", "protocols")
+RECIPE = ("name", "title", "protocol", "statistic", "axis", "tolerance")
+RECIPE += ("command", "row", "published", "departures")
+# The folders of an absolute path, in a flag or a sentence.
+FOLDERS = re.compile(r"""(?<![\w.~/)\]-])~?/(?=[^\s/])(?:[^\s/:=,;'"]+/)*""")
 
 
 def find(path: Path) -> list[Record]:
@@ -45,18 +52,36 @@ def _find(path: Path):
 
 
 def read(file: Path) -> Record:
-    """A record of the registry."""
+    """A record of the registry; raises `UserError` for any other file."""
     try:
         record = json.loads(file.read_text())
-        record["recipe"]["row"], record["summary"], record["evaluations"]
+        lacking = [part for part in PARTS if part not in record]
+        lacking = lacking or [f"recipe.{name}" for name in RECIPE if name not in record["recipe"]]
+        if lacking:
+            raise KeyError(f"it lacks {', '.join(lacking)}")
+        record["config"]["seed"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file} is no record of a run ({type(error).__name__}: {error})") from None
     return record
 
 
+def read_sweep(path: Path) -> dict[str, Any]:
+    """What `sweep.json` in the directory of a sweep says; raises `UserError` for a damaged one."""
+    try:
+        facts = json.loads((path / SWEEP).read_text())
+        for row in facts["rows"]:
+            row["name"], row["folder"], row["published"], row["config"], row["paper"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path / SWEEP} is damaged ({type(error).__name__}: {error}): get it back from a "
+            "copy, or choose another directory"
+        ) from None
+    return facts
+
+
 def of_sweep(path: Path) -> list[Record]:
     """The runs of a sweep that began to train, row by row."""
-    facts = json.loads((path / SWEEP).read_text())
+    facts = read_sweep(path)
     records = []
     for row in facts["rows"]:
         of_row = {name: value for name, value in facts.items() if name not in ("rows", "seeds")}
@@ -76,7 +101,7 @@ def alone(path: Path) -> dict[str, Any]:
         "axis": None,
         "tolerance": 0.5,
         "command": "",
-        "row": path.name,
+        "row": path.resolve().name,
         "published": {},
         "paper": None,
     }
@@ -92,4 +117,15 @@ def of_run(path: Path, row: Mapping[str, Any]) -> Record:
     recipe["paper_duration"] = paper["training"]["duration"]
     # Where the data lies on one machine is no setting of the run.
     data = {**record["config"]["data"], "path": paper["data"]["path"]}
-    return {"recipe": recipe, **record, "config": {**record["config"], "data": data}}
+    return portable({"recipe": recipe, **record, "config": {**record["config"], "data": data}})
+
+
+def portable(value: Any) -> Any:
+    """A JSON value without the folders of one machine: of an absolute path the last part."""
+    if isinstance(value, Mapping):
+        return {name: portable(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [portable(one) for one in value]
+    if not isinstance(value, str):
+        return value
+    return Path(value).name if value.startswith("/") else FOLDERS.sub("", value)

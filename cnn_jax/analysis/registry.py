@@ -1,15 +1,15 @@
 """The registry of results: a JSON file for each finished run, and the README's table made of it."""
 
-import re
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from cnn_jax import config as configs
 from cnn_jax.analysis import comparison, records, written
 from cnn_jax.analysis.comparison import Line
 from cnn_jax.analysis.records import Record
 from cnn_jax.errors import UserError
-from cnn_jax.runs.directory import write_json
+from cnn_jax.runs.directory import file_name, write_json
 
 FOLDER = "experiments/results"
 BEGIN = "<!-- made of experiments/results by `launch.py report --record` -->"
@@ -18,18 +18,29 @@ COLUMNS = ("row", "metric", "ours", "paper", "verdict", "epochs", "recipe", "a r
 
 
 def record(found: Iterable[Record], home: Path) -> list[Path]:
-    """Writes the runs that are done into the registry below `home`; gives the files."""
-    files = []
+    """Writes the runs that are done into the registry below `home`; gives the files.
+
+    Raises `UserError` before anything is written, where a file would take the place of another
+    run's: one of the same row and seed, by another recipe.
+    """
+    chosen: dict[Path, Record] = {}
     for one in found:
         if one["status"] != "done":
             continue
         recipe = one["recipe"]
-        row = re.sub(r"[^\w.]+", "-", recipe["row"]).strip("-.")
+        row = file_name(recipe["row"])
         file = home / FOLDER / recipe["name"] / f"{row}-seed-{one['config']['seed']}.json"
+        before = chosen.get(file) or (records.read(file) if file.exists() else one)
+        if changed := configs.changes(before["config"], one["config"]):
+            raise UserError(
+                f"{file} is the record of another run, with another {', '.join(changed)}: "
+                "remove it first, or give one of the two sweeps (or runs) another name"
+            )
+        chosen[file] = one
+    for file, one in chosen.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, one)
-        files.append(file)
-    return files
+    return list(chosen)
 
 
 def renew(home: Path) -> None:
@@ -49,8 +60,8 @@ def block(home: Path) -> str:
     for facts, own in comparison.tables(records.find(home / FOLDER)):
         rows = [COLUMNS]
         rows += [cells(line, [r for r in own if is_of(line, r)]) for line in comparison.lines(own)]
-        command = [f"`{facts['command']}`"] if facts["command"] else []
-        parts += [f"**{facts['title']}**", written.protocol(facts), *command, written.grid(rows)]
+        commands = (f"`{command}`" for command in facts["commands"])
+        parts += [f"**{facts['title']}**", written.protocol(facts), *commands, written.grid(rows)]
     return "\n\n".join([*parts, END])
 
 
@@ -72,7 +83,7 @@ def cells(line: Line, runs: Sequence[Record]) -> list[str]:
     return [
         line.row,
         line.metric,
-        f"{line.ours:.2f}{spread}",
+        "" if line.ours is None else f"{line.ours:.2f}{spread}",
         "" if line.paper is None else f"{line.paper:g}",
         line.verdict,
         f"{line.epochs:.4g}",

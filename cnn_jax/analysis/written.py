@@ -48,10 +48,10 @@ def protocol(facts: dict[str, Any]) -> str:
 
 
 def markdown(facts: dict[str, Any], lines: Sequence[Line]) -> str:
-    """Heading, protocol, command, table."""
+    """Heading, protocol, commands, table."""
     table = grid([COLUMNS, *(cells(line) for line in lines)])
-    command = [f"`{facts['command']}`"] if facts["command"] else []
-    return "\n\n".join([f"## {facts['title']}", protocol(facts), *command, table]) + "\n"
+    commands = (f"`{command}`" for command in facts["commands"])
+    return "\n\n".join([f"## {facts['title']}", protocol(facts), *commands, table]) + "\n"
 
 
 def grid(rows: Sequence[Sequence[str]]) -> str:

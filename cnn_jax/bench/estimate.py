@@ -106,7 +106,6 @@ class Estimates:
                 jax.block_until_ready(values)
                 state, step = timed(built, state, count)
             built.inputs.close()
-            built.inputs.close()
             self._speeds[key] = start, step
         return self._speeds[key]
 
@@ -114,7 +113,10 @@ class Estimates:
 def stand_in(config: ConfigDict, error: UserError) -> tuple[Dataset, dict[str, int]]:
     """Random images, and the sizes that the data set is known to have; else raises `error`."""
     words = re.findall(r"[a-z0-9_]+", f"{config.data.name} {config.data.path}")
-    name = next((name for word in words for name in COUNTS if word in (name, name[:-4])), None)
+    name = next(
+        (name for word in words for name in COUNTS if word in (name, name.removesuffix("2012"))),
+        None,
+    )
     if name is None:
         raise error
     counts = dict(COUNTS[name])

@@ -34,9 +34,18 @@ def experiment(arguments: argparse.Namespace) -> str:
     return f"{arguments.home}/{arguments.config}" if elsewhere else arguments.config
 
 
+def experiment_anywhere(arguments: argparse.Namespace) -> str:
+    """It as one calls it on any machine: `experiments/resnet/cifar10.py:20`."""
+    file, colon, variant = arguments.config.partition(":")
+    found = Path(experiment(arguments).partition(":")[0]).resolve()
+    home = arguments.home.resolve()
+    own = found.relative_to(home).as_posix() if found.is_relative_to(home) else None
+    return f"{own or (found.name if Path(file).is_absolute() else file)}{colon}{variant}"
+
+
 def experiment_name(arguments: argparse.Namespace) -> str:
     """It as the name of a folder, by default below runs/."""
-    name = arguments.config.removeprefix("experiments/").replace(".py", "")
+    name = experiment_anywhere(arguments).removeprefix("experiments/").replace(".py", "")
     return "".join(c if c.isalnum() else "-" for c in name)
 
 

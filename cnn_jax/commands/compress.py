@@ -1,6 +1,7 @@
 """Compresses a trained network into one small file, which `eval` and `predict` take as a run."""
 
 import argparse
+import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from cnn_jax.interop import deep_compression
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 BATCH = 25
+QUALITY = 7.0
 
 
 class Source(NamedTuple):
@@ -39,7 +41,8 @@ def add_arguments(add) -> None:
     add("--lossless", action="store_true", help="keep every value exactly")
     add("--bits", type=positive, metavar="B", help="share 2^B values per layer by k-means")
     add("--initialisation", default="linear", choices=share.INITIALISATIONS, help="of k-means")
-    add("--quality", type=float, default=7.0, help="steps by rate and distortion; default 7")
+    steps = f"steps by rate and distortion, finer for a larger Q; default {QUALITY:g}"
+    add("--quality", type=quality, metavar="Q", help=steps)
     add("--images", type=Path, metavar="FOLDER", help="to calibrate with, labels are not read")
     add("--count", type=positive, default=100, metavar="N", help="how many of them; default 100")
     add("--step", default="last", help="checkpoint of a run: last, best, or a number")
@@ -52,11 +55,9 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     from cnn_jax.training import compiler
 
     compiler.enable_cache()
-    if arguments.lossless and arguments.bits:
-        raise UserError("--lossless and --bits exclude each other", 2)
-    if not arguments.out.absolute().parent.is_dir():
-        raise UserError(f"no folder {arguments.out.parent} to write {arguments.out.name} into")
+    check(arguments)
     source = open_source(arguments)
+    rows = [errors_of("before", arguments.source, arguments.step, arguments)]  # soon, if it fails
     arrays = compressed(arguments, source)
     own = {name: value for name, value in vars(source.preprocessing).items() if value is not None}
     arrays |= {f"preprocessing/{name}": np.float32(value) for name, value in own.items()}
@@ -70,7 +71,42 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         soft_wrap=True,
     )
     if arguments.split:
-        console.print(error_table(arguments))
+        rows.append(errors_of("after", arguments.out, "last", arguments))
+        table = Table("", "loss", "top-1 error", "top-5 error", title=f"{arguments.split} split")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Raises `UserError` for arguments that contradict each other, before anything is computed."""
+    ways = ("lossless", "bits", "quality")
+    given = [f"--{way}" for way in ways if getattr(arguments, way) not in (None, False)]
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)} exclude each other", 2)
+    if arguments.images and (arguments.lossless or arguments.bits):
+        raise UserError(f"--images calibrates steps; leave it out with {given[0]}", 2)
+    if arguments.split and arguments.source.suffix == ".net":
+        raise UserError(
+            "--split takes a run, which names its data; for weights from elsewhere use "
+            "`launch.py eval --weights=FILE --config=FILE`",
+            2,
+        )
+    if not arguments.out.absolute().parent.is_dir():
+        raise UserError(f"no folder {arguments.out.parent} to write {arguments.out.name} into")
+    if arguments.out.is_dir():
+        raise UserError(f"--out={arguments.out} is a folder; name a file in it")
+
+
+def quality(text: str) -> float:
+    """A number from 0 to 20: a bit is worth 10^-Q nats of KL divergence, see `steps.quantise`."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 20:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 20")
+    return number
 
 
 def open_source(arguments: argparse.Namespace) -> Source:
@@ -117,7 +153,8 @@ def compressed(arguments: argparse.Namespace, source: Source) -> dict[str, Any]:
         images = np.asarray(source.preprocessing(images))
         batches = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
         calibration = Calibration(source.model, source.variables, batches)
-    return network.in_steps(source.variables, 10.0**-arguments.quality, calibration)
+    chosen = QUALITY if arguments.quality is None else arguments.quality
+    return network.in_steps(source.variables, 10.0**-chosen, calibration)
 
 
 def read_images(folder: Path, count: int, shape: list[int]) -> np.ndarray:
@@ -145,17 +182,13 @@ def layer_table(rows: list[report.Row]) -> Table:
     return table
 
 
-def error_table(arguments: argparse.Namespace) -> Table:
-    """Errors of the run, and of the file as it is read back."""
+def errors_of(name: str, path: Path, step: str, arguments: argparse.Namespace) -> list[str]:
+    """A row of the table of errors; of a file as it is read back. Empty without --split."""
     from cnn_jax.training.evaluate import evaluate_run
 
-    table = Table("", "loss", "top-1 error", "top-5 error", title=f"{arguments.split} split")
-    for name, path, step in (
-        ("before", arguments.source, arguments.step),
-        ("after", arguments.out, "last"),
-    ):
-        opened = cnn_jax.load_run(path)
-        found = evaluate_run(opened, opened.find_step(step), arguments.split, arguments.data)
-        errors = [f"{found[k]:.2%}" if k in found else "" for k in ("top1_error", "top5_error")]
-        table.add_row(f"{name}, {os.fspath(path)}", f"{found['loss']:.4f}", *errors)
-    return table
+    if not arguments.split:
+        return []
+    opened = cnn_jax.load_run(path)
+    found = evaluate_run(opened, opened.find_step(step), arguments.split, arguments.data)
+    errors = [f"{found[k]:.2%}" if k in found else "" for k in ("top1_error", "top5_error")]
+    return [f"{name}, {os.fspath(path)}", f"{found['loss']:.4f}", *errors]

@@ -13,7 +13,13 @@ from rich.console import Console
 
 from cnn_jax import config as configs
 from cnn_jax import errors
-from cnn_jax.commands.arguments import add_config, experiment, experiment_name, positive
+from cnn_jax.commands.arguments import (
+    add_config,
+    experiment,
+    experiment_anywhere,
+    experiment_name,
+    positive,
+)
 from cnn_jax.errors import UserError
 from cnn_jax.sweeps.sweep import Sweep, expand, only
 from cnn_jax.sweeps.tables import Table
@@ -114,7 +120,8 @@ def find(arguments: argparse.Namespace) -> Sweep:
     if arguments.grid:
         from cnn_jax.sweeps import grid
 
-        table, name, added = grid.table(arguments.grid, arguments.config, variant), "grid", ""
+        title = experiment_anywhere(arguments)
+        table, name, added = grid.table(arguments.grid, title, variant), "grid", ""
     else:
         table, name, added = find_table(Path(file), arguments.table), arguments.table, variant
     name = f"{experiment_name(arguments)}-{name}"
@@ -135,7 +142,7 @@ def command(arguments: argparse.Namespace) -> str:
     """The command that makes this sweep, on any machine: its data lies elsewhere there."""
     fields = ["data.path=DATA" if o.startswith("data.path=") else o for o in arguments.overrides]
     words = [
-        f"--config={arguments.config}",
+        f"--config={experiment_anywhere(arguments)}",
         *([f"--table={arguments.table}"] if arguments.table else []),
         *(f"--grid={grid}" for grid in arguments.grid),
         *(f"--config.{field}" for field in fields),

@@ -32,7 +32,7 @@ def rows(arrays: Mapping[str, Any], index_bits: int = INDEX_BITS) -> list[Row]:
     """A row for each kernel that is shared or in steps; `index_bits` are those of a gap."""
     coded = archive.Steps | archive.Codebook
     return [
-        _row(path.removeprefix("params/").removesuffix("/kernel"), array.symbols, index_bits)
+        _row(path.removeprefix("params/").removesuffix("/kernel"), array, index_bits)
         for path, array in arrays.items()
         if isinstance(array, coded) and path.endswith("/kernel")
     ]
@@ -43,10 +43,12 @@ def total(parts: list[Row]) -> Row:
     return Row("total", *(sum(column) for column in list(zip(*parts, strict=True))[1:]))
 
 
-def _row(layer: str, symbols: np.ndarray, index_bits: int) -> Row:
+def _row(layer: str, array: archive.Steps | archive.Codebook, index_bits: int) -> Row:
     """In the order [out, in, height, width], as the released file has it."""
-    flat = symbols.transpose(archive.order(symbols.ndim)).reshape(-1)
-    where = np.flatnonzero(flat)
+    axes = archive.order(array.symbols.ndim)
+    flat = array.symbols.transpose(axes).reshape(-1)
+    # Not the symbols: in a codebook without 0 that of 0 stands for the value next to it.
+    where = np.flatnonzero(array.values().transpose(axes))
     gaps, entry = positions.to_gaps(where, index_bits)
     codes = np.zeros(len(gaps), np.int64)  # a filler has the code of 0
     codes[entry] = np.unique(flat[where], return_inverse=True)[1] + 1

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
+from cnn_jax import models
 from cnn_jax.compression import archive
 from cnn_jax.data.preprocess import from_arrays
 from cnn_jax.errors import UserError, first_line
@@ -26,18 +27,23 @@ class CompressedRun(Run):
         about = self._archive.about
         try:
             self.config = ConfigDict(about["config"]).lock()
-            self._dataset = {
-                "class_names": about["class_names"] or list(map(str, range(about["num_classes"]))),
-                "image_shape": about["image_shape"],
-            }
+            names, classes = list(about["class_names"] or ()), about["num_classes"]
+            shape = about["image_shape"]
             self.preprocessing = from_arrays(self._archive.variables["preprocessing"])
-            image = jax.ShapeDtypeStruct((1, *self.image_shape), np.float32)
+            settings = self.config.model.to_dict()
+            self.model = models.create(settings.pop("name"), num_classes=classes, **settings)
+            image = jax.ShapeDtypeStruct((1, *shape), np.float32)
             expected = jax.eval_shape(self.model.init, jax.random.key(0), image)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(f"{path} describes no network: {first_line(error)}") from None
         shapes = jax.tree.map(np.shape, self.variables())
         if shapes != jax.tree.map(np.shape, {"batch_stats": {}} | dict(expected)):
             raise UserError(f"{path} has other weights than its network, {self.config.model.name}")
+        # Now that there are weights for so many classes, they are no number out of nowhere.
+        names = names or list(map(str, range(classes)))
+        if len(names) != classes:
+            raise UserError(f"{path} has {len(names)} names for {classes} classes")
+        self._dataset = {"class_names": names, "image_shape": shape}
 
     status = "done"
 

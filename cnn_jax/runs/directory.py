@@ -4,9 +4,11 @@ import fcntl
 import json
 import os
 import platform
+import re
 import subprocess
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -14,7 +16,7 @@ from ml_collections import ConfigDict
 from cnn_jax import config as configs
 from cnn_jax.data import preprocess
 from cnn_jax.data.preprocess import Preprocessing
-from cnn_jax.errors import UserError
+from cnn_jax.errors import UserError, first_line
 
 # Settings of JAX that change numbers or speed; the rest is in the flags.
 JAX_CONFIG = (
@@ -27,6 +29,10 @@ JAX_CONFIG = (
 )
 # What may lie in a directory before its config.json is whole.
 BEFORE_CONFIG = {".lock", "config.json.tmp"}
+FLAGS = (
+    *("JAX_", "XLA_", "LIBTPU_", "NCCL_", "OMP_", "CUDA_VISIBLE", "GLIBC_TUNABLES"),
+    *("TF_CPP_", "TF_XLA_", "TF_GPU_", "TF_CUDNN_", "TF_CUDA_", "TF_DETERMINISTIC_", "TF_ENABLE_"),
+)
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "numpy")
 
 
@@ -55,7 +61,7 @@ class RunDirectory:
                 f"cannot write the run directory {path} ({error.strerror}); "
                 "choose another with --workdir=DIR"
             ) from None
-        before = configs.read_json(path / "config.json") if is_run else config
+        before = read_config(path) if is_run else config
         if lines := configs.difference(before, config):
             raise UserError(
                 f"{path} has a run with another config; choose another --workdir. "
@@ -72,7 +78,7 @@ class RunDirectory:
         write_json(self.path / "config.json", self._config.to_dict())
         facts = self.path / "dataset.json"
         if facts.exists():
-            before = json.loads(facts.read_text())
+            before = read_json(facts)
             if changed := [name for name in dataset if dataset[name] != before.get(name)]:
                 raise UserError(
                     f"the data is not what the run in {self.path} began with: {', '.join(changed)} "
@@ -86,7 +92,7 @@ class RunDirectory:
     def _note(self, now: dict) -> None:
         """`environment.json`: that of the first start, and under "later" those that went on."""
         path = self.path / "environment.json"
-        record = json.loads(path.read_text()) if path.exists() else {**now, "later": []}
+        record = read_json(path) if path.exists() else {**now, "later": []}
         first = {key: value for key, value in record.items() if key != "later"}
         if now != [first, *record["later"]][-1]:
             record["later"].append(now)
@@ -131,9 +137,31 @@ def is_open(path: Path) -> bool:
 def read_status(path: Path) -> dict:
     """What `set_status` wrote last; {"status": "new"} where it never did."""
     try:
-        return json.loads((path / "status.json").read_text())
+        return read_json(path / "status.json")
     except FileNotFoundError:
         return {"status": "new"}
+
+
+def read_config(path: Path) -> ConfigDict:
+    """The config of the run in a directory, locked."""
+    try:
+        return ConfigDict(read_json(path / "config.json")).lock()
+    except (TypeError, ValueError) as error:
+        reason = f"{path / 'config.json'} is damaged: {first_line(error)}"
+        raise UserError(reason) from None
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote; raises `UserError` for a damaged file."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {first_line(error)}") from None
+
+
+def file_name(text: str) -> str:
+    """A text for people, such as the name of a row, as that of a file or folder."""
+    return re.sub(r"[^\w.]+", "-", text).strip("-.")
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -173,8 +201,11 @@ def environment() -> dict:
 
 
 def is_flag(name: str) -> bool:
-    """Whether an environment variable sets JAX, XLA or the libraries below; no secrets are."""
-    return name.startswith(("JAX_", "XLA_", "LIBTPU_", "TF_", "NCCL_", "OMP_", "CUDA_VISIBLE"))
+    """Whether an environment variable sets JAX, XLA or the libraries below; no secrets are.
+
+    Of TF_ only those that XLA reads: TF_TOKEN_ and TF_VAR_ are another program's.
+    """
+    return name.startswith(FLAGS)
 
 
 def git(*arguments: str) -> str | None:

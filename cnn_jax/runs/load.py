@@ -1,7 +1,6 @@
 """A run, read back: in a notebook, on any machine, whatever devices it was trained on."""
 
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from ml_collections import ConfigDict
 from cnn_jax import config as configs
 from cnn_jax.errors import UserError
 from cnn_jax.runs import metrics, results
-from cnn_jax.runs.directory import read_status
+from cnn_jax.runs.directory import read_config, read_json, read_status
 
 
 class Run:
@@ -31,7 +30,7 @@ class Run:
     @functools.cached_property
     def config(self) -> ConfigDict:
         """The locked config that it was started with."""
-        return configs.read_json(self.path / "config.json")
+        return read_config(self.path)
 
     @property
     def status(self) -> str:
@@ -58,7 +57,7 @@ class Run:
         environment = self.path / "environment.json"
         return {
             "config": self.config.to_dict(),
-            "environment": json.loads(environment.read_text()) if environment.exists() else {},
+            "environment": read_json(environment) if environment.exists() else {},
             "status": self.status,
             "summary": self.summary,
             "evaluations": metrics.by_evaluations(self.path),
@@ -80,7 +79,7 @@ class Run:
         file = self.path / "dataset.json"
         if not file.exists():
             raise UserError(f"{self.path} stopped before it began to train")
-        return json.loads(file.read_text())
+        return read_json(file)
 
     @functools.cached_property
     def model(self) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
-from cnn_jax.errors import UserError
+from cnn_jax.errors import UserError, first_line
 from cnn_jax.runs.directory import write_whole
 
 # What no two runs have alike, the last fields of a line.
@@ -67,7 +67,10 @@ def read(directory: Path) -> list[dict]:
     if not path.exists():
         return []
     lines = path.read_text().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    try:
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {first_line(error)}") from None
 
 
 def tail(directory: Path, size: int = 2**16) -> list[dict]:

@@ -1,10 +1,9 @@
 """`results.json`: what `launch.py eval` found, a JSON value for each evaluation, oldest first."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from cnn_jax.runs.directory import write_json
+from cnn_jax.runs.directory import read_json, write_json
 
 FOLDER = "evaluations"  # in the directory of a run
 FILE = "results.json"
@@ -13,7 +12,7 @@ FILE = "results.json"
 def read(folder: Path) -> list[dict[str, Any]]:
     """The evaluations of a folder."""
     path = folder / FILE
-    return json.loads(path.read_text()) if path.exists() else []
+    return read_json(path) if path.exists() else []
 
 
 def add(folder: Path, result: dict[str, Any]) -> None:

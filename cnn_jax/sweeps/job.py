@@ -7,7 +7,8 @@ import sys
 import time
 from dataclasses import dataclass
 
-STOPPED = 75  # exit code of launch.py, which has saved
+from cnn_jax.training.interruption import STOPPED
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)  # USR2 comes before the time limit
 WAIT_SECONDS = 60  # for SLURM to end a job that is queued again
 

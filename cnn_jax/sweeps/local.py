@@ -14,9 +14,9 @@ from cnn_jax.errors import UserError
 from cnn_jax.runs.directory import is_open, read_status
 from cnn_jax.sweeps import follow
 from cnn_jax.sweeps.sweep import SweepRun
+from cnn_jax.training.interruption import SIGNALS, STOPPED
+from cnn_jax.training.recorder import DIVERGED
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-STOPPED, DIVERGED = 75, 3  # exit codes of launch.py
 POLL_SECONDS = 0.2
 FINISHED = ("done", "diverged")  # what is not started again
 
@@ -132,14 +132,23 @@ def passed_on(children: Children) -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def alone_in(workdir: Path) -> Iterator[None]:
-    """Makes the directory, and keeps other sweeps out of it."""
+    """Makes the directory, and keeps other sweeps out of it.
+
+    Raises `UserError` where it cannot be written, or another sweep is running there.
+    """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        with (workdir / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
+        lock = (workdir / ".lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UserError(f"another sweep is running in {workdir}") from None
+    except OSError as error:
+        raise UserError(
+            f"cannot write the directory {workdir} ({error.strerror}); "
+            "choose another with --workdir=DIR"
+        ) from None
+    with lock:
+        yield
 
 
 def last_words(log: Path, code: int) -> str:

@@ -1,7 +1,6 @@
 """Runs the members of a sweep on a cluster: job arrays of SLURM, through submitit."""
 
 import getpass
-import json
 import os
 import shutil
 import subprocess
@@ -11,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnn_jax.errors import UserError, first_line
-from cnn_jax.runs.directory import is_open, read_status, write_json
-from cnn_jax.sweeps.job import STOPPED, Job
+from cnn_jax.runs.directory import is_open, read_json, read_status, write_json
+from cnn_jax.sweeps.job import Job
 from cnn_jax.sweeps.local import state
 from cnn_jax.sweeps.sweep import Sweep, SweepRun
+from cnn_jax.training.interruption import STOPPED
 
 FOLDER, JOBS = "slurm", "jobs.json"
 POLL_SECONDS = 5.0
@@ -88,7 +88,7 @@ class Jobs:
 
     def _read(self) -> dict[str, str]:
         file = self._folder / JOBS
-        return json.loads(file.read_text()) if file.exists() else {}
+        return read_json(file) if file.exists() else {}
 
 
 def make_executor(folder: Path, resources: Resources):

@@ -1,8 +1,8 @@
 """How far a run of the sweep is: read from its directory, whoever trains there."""
 
-import re
 from typing import NamedTuple
 
+from cnn_jax.analysis.departures import parse
 from cnn_jax.runs import metrics
 from cnn_jax.sweeps.sweep import SweepRun
 
@@ -25,9 +25,9 @@ def standing(run: SweepRun) -> Standing:
     """Reads the end of the metrics."""
     lines = metrics.tail(run.path)
     last = lines[-1] if lines else {"epoch": 0.0, "step": 0, "seconds": 0.0}
-    number, unit = re.match(r"\s*([\d_.]+)\s*(step|epoch)", run.config.training.duration).groups()
+    number, unit = parse(run.config.training.duration)
     return Standing(
-        share=min(last[unit] / float(number), 1.0),
+        share=min(last[unit] / number, 1.0),
         epoch=last["epoch"],
         seconds=last["seconds"],
         errors={line["split"]: line["top1_error"] for line in lines},

@@ -1,7 +1,5 @@
 """A table as runs: the config and the directory of each, and `sweep.json`, which tells it all."""
 
-import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +9,14 @@ from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax import errors
+from cnn_jax.analysis import records
 from cnn_jax.config import load_config
 from cnn_jax.errors import UserError
-from cnn_jax.runs.directory import write_json
+from cnn_jax.runs.directory import file_name, write_json
 from cnn_jax.sweeps.tables import Row, Table
 
 SHORTENED = ("fast", "short", "smoke")  # the variants of a recipe that are not the paper's
-FILE = "sweep.json"
-BEFORE = {".lock", f"{FILE}.tmp"}  # what may lie in a directory before it
+BEFORE = {".lock", f"{records.SWEEP}.tmp"}  # what may lie in a directory before it
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +81,7 @@ def expand(
             paper = papers_config(experiment, row)
         except UserError as error:
             raise UserError(f"row {row.name!r}: {error}", error.exit_code) from error
-        folder = folder_name(row.name)
+        folder = file_name(row.name)
         for seed in range(config.seed, config.seed + seeds):
             own = config.copy_and_resolve_references()
             own.seed = seed
@@ -126,11 +124,6 @@ def as_text(overrides: Mapping[str, Any]) -> list[str]:
     return [f"{k}={v if isinstance(v, str) else repr(v)}" for k, v in overrides.items()]
 
 
-def folder_name(name: str) -> str:
-    """The name of a row as that of a folder."""
-    return re.sub(r"[^\w.]+", "-", name).strip("-.")
-
-
 def check_names(rows: Iterable[Mapping[str, Any]]) -> None:
     """Raises `UserError` where there are no rows, or two have one folder."""
     folders: dict[str, str] = {}
@@ -161,13 +154,11 @@ def write(sweep: Sweep) -> None:
     Raises:
       UserError: the directory has another sweep, or something else.
     """
-    file = sweep.workdir / FILE
+    file = sweep.workdir / records.SWEEP
     facts = dict(sweep.facts)
     if file.exists():
-        before = json.loads(file.read_text())
-        changed = configs.changes(settings(before), settings(facts))
-        if changed:
-            lines = [f"{name}: {old} there, {new} here" for name, (old, new) in changed.items()]
+        before = records.read_sweep(sweep.workdir)
+        if lines := difference(settings(before), settings(facts)):
             raise UserError(
                 f"{sweep.workdir} has another sweep; choose another --workdir. "
                 f"It differs in {'; '.join(lines)}"
@@ -176,6 +167,15 @@ def write(sweep: Sweep) -> None:
     elif sweep.workdir.is_dir() and {f.name for f in sweep.workdir.iterdir()} - BEFORE:
         raise UserError(f"{sweep.workdir} has files that are not a sweep's; choose another")
     write_json(file, facts)
+
+
+def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """A text for each row that one sweep alone has, and for each field in which another differs."""
+    texts = [f"the row {name!r}, which is only there" for name in there if name not in here]
+    texts += [f"the row {name!r}, which is only here" for name in here if name not in there]
+    both = [{name: rows[name] for name in there if name in here} for rows in (there, here)]
+    changed = configs.changes(*both)
+    return texts + [f"{name}: {old} there, {new} here" for name, (old, new) in changed.items()]
 
 
 def settings(facts: Mapping[str, Any]) -> dict[str, Any]:

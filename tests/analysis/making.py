@@ -2,7 +2,9 @@
 
 
 def record(row, seed, error, published=None, departures=(), status="done", **recipe):
-    """One with curves of three epochs; `error` and `published` in %."""
+    """One with curves of three epochs; `error` and `published`, of this or by metric, in %."""
+    if isinstance(published, float):
+        published = {"test/top1_error": published}
     last = {"step": 30, "epoch": 3.0, "loss": 0.5, "top1_error": error / 100, "seconds": 60.0}
     evaluations = [
         {
@@ -25,15 +27,24 @@ def record(row, seed, error, published=None, departures=(), status="done", **rec
             "tolerance": 0.5,
             "command": "python launch.py sweep --table=table_1",
             "row": row,
-            "published": {"test/top1_error": published} if published else {},
+            "published": published or {},
             "departures": list(departures),
             "paper_duration": "3 epochs",
             **recipe,
         },
-        "config": {"seed": seed, "model": {"width": int(row[-1]) if row[-1].isdigit() else 0}},
+        "config": {
+            "seed": seed,
+            "model": {"width": int(row[-1]) if row[-1].isdigit() else 0},
+            "evaluation": {"weights": "raw"},
+        },
         "environment": {"commit": "0123456789", "devices": ["cpu"], "cpus": 2},
         "status": status,
         "summary": {"train": last, "test": last},
         "evaluations": evaluations,
-        "protocols": [{"protocol": "ten_crop", "top1_error": error / 200}],
+        "protocols": [
+            {
+                **{"protocol": "ten_crop", "split": "test", "step": 30, "weights": "raw"},
+                "top1_error": error / 200,
+            }
+        ],
     }

@@ -61,6 +61,21 @@ def test_metrics_by_split_by_best_validation_and_by_protocol():
     assert value(run, "crops_144/top1_error") is None
 
 
+@pytest.mark.parametrize("other", [{"split": "train"}, {"step": 10}, {"weights": "bn"}])
+def test_a_later_evaluation_of_something_else_is_not_the_runs_result(other):
+    run = record("a", 0, 8.0)
+    run["protocols"].append(run["protocols"][0] | {"top1_error": 0.01} | other)
+    assert value(run, "ten_crop/top1_error") == pytest.approx(4.0)
+    del run["protocols"][0]
+    assert value(run, "ten_crop/top1_error") is None
+
+
+def test_the_same_evaluation_again_takes_the_place_of_the_earlier():
+    run = record("a", 0, 8.0)
+    run["protocols"].append(run["protocols"][0] | {"top1_error": 0.03})
+    assert value(run, "ten_crop/top1_error") == pytest.approx(3.0)
+
+
 def test_tables_are_kept_apart():
     runs = [record("a", 0, 5.0), record("a", 0, 5.0, title="Table 2"), record("b", 0, 5.0)]
     found = list(comparison.tables(runs))

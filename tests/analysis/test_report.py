@@ -1,6 +1,7 @@
 """`launch.py report`: its files, its check, the registry, and the page in a real browser."""
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -8,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cnn_jax.analysis import registry
+from cnn_jax.analysis import records, registry
+from cnn_jax.errors import UserError
 from cnn_jax.runs import metrics
+from cnn_jax.runs.directory import file_name, is_flag
 from tests.analysis.making import record
 from tests.conftest import ROOT, launch_here
 
@@ -60,6 +63,19 @@ def test_the_page_is_self_contained(page):
     assert not re.search(r"""(src|href)\s*=\s*["']?(http|//)|@import|fetch\(|XMLHttp""", text)
 
 
+def test_numbers_that_are_not_finite_are_left_out_of_the_page(tmp_path):
+    broken = record("a", 0, 5.0)
+    broken["evaluations"][-1]["loss"] = math.nan
+    broken["evaluations"][-1]["top1_error"] = math.inf
+    done = report(write(tmp_path / "runs", broken), f"--out={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "report.html").read_text()
+    data = re.search(r'type="application/json">(.*?)</script>', text)[1]
+    (table,) = json.loads(data, parse_constant=pytest.fail)["tables"]
+    last = table["runs"][0]["points"][-1]
+    assert last["epoch"] == 3 and "loss" not in last and "top1_error" not in last
+
+
 def browse(page, folder):
     """The page's elements once its scripts have run, and the lines of its console."""
     flags = [*FLAGS, f"--user-data-dir={folder}", "--enable-logging=stderr", "--v=0"]
@@ -103,8 +119,6 @@ def test_check_fails_where_a_result_of_the_recipe_leaves_its_tolerance(tmp_path)
 
 
 def test_a_run_and_its_record_give_the_same_report(tiny_run, tmp_path):
-    from cnn_jax.analysis import records
-
     (of_run,) = records.find(tiny_run)
     (file,) = registry.record([of_run], tmp_path)
     assert records.find(tmp_path / "experiments") == [json.loads(json.dumps(of_run))]
@@ -121,10 +135,83 @@ def test_training_between_evaluations_is_averaged(tiny_run):
 
 
 def test_what_is_no_record_is_one_line(tmp_path):
-    (tmp_path / "x.json").write_text("{}")
-    for path in (tmp_path / "x.json", tmp_path / "none", Path(ROOT / "cnn_jax" / "sweeps")):
+    without_title = record("a", 0, 5.0)
+    del without_title["recipe"]["title"]
+    for name, text in {"x": "{}", "y": "[1]", "z": json.dumps(without_title)}.items():
+        (tmp_path / f"{name}.json").write_text(text)
+    for number, text in enumerate(('{"rows": ', "[]", '{"rows": [{"name": "a"}]}')):
+        (tmp_path / f"sweep-{number}").mkdir()
+        (tmp_path / f"sweep-{number}" / "sweep.json").write_text(text)
+    paths = [*tmp_path.glob("*.json"), *tmp_path.glob("sweep-*"), tmp_path / "none"]
+    for path in [*paths, Path(ROOT / "cnn_jax" / "sweeps")]:
         done = report(path, f"--out={tmp_path}/out")
-        assert done.returncode == 1 and done.stderr.count("\n") == 1
+        assert done.returncode == 1 and done.stderr.count("\n") == 1 and str(path) in done.stderr
+    assert len(paths) == 7
+
+
+def test_a_damaged_run_is_one_line(tiny_run, tmp_path):
+    names = ("config.json", "environment.json", "status.json", "metrics.jsonl")
+    for name in (*names, "evaluations/results.json"):
+        copy = shutil.copytree(tiny_run, tmp_path / file_name(name))
+        (copy / name).parent.mkdir(exist_ok=True)
+        (copy / name).write_text("{\n")
+        done = report(copy)
+        assert done.returncode == 1 and f"{copy / name} is damaged" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_record_tells_no_folder_of_the_machine(tiny_run, tmp_path):
+    copy = shutil.copytree(tiny_run, tmp_path / "run")
+    config = json.loads((copy / "config.json").read_text())
+    config["data"]["path"] = f"{tmp_path}/images of mine"
+    (copy / "config.json").write_text(json.dumps(config))
+    environment = json.loads((copy / "environment.json").read_text())
+    environment["flags"] = {"XLA_FLAGS": f"--xla_a=1 --xla_dump_to={tmp_path}/dump --xla_b=2"}
+    (copy / "environment.json").write_text(json.dumps(environment))
+    (run,) = records.find(copy)
+    assert str(tmp_path.parent) not in json.dumps(run)
+    assert run["config"]["data"]["path"] == "images of mine"
+    assert run["environment"]["flags"]["XLA_FLAGS"] == "--xla_a=1 --xla_dump_to=dump --xla_b=2"
+    other = {name: value for name, value in run["config"].items() if name != "data"}
+    assert other == {name: value for name, value in config.items() if name != "data"}
+
+
+def test_what_a_record_tells_of_the_environment_is_no_secret():
+    assert is_flag("XLA_FLAGS") and is_flag("TF_CPP_MIN_LOG_LEVEL")
+    assert not [
+        name for name in ("TF_TOKEN_a_b", "TF_VAR_password", "TF_CLI_CONFIG") if is_flag(name)
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["B(3,3)/2", "10 / 2", "test/top1_error", "a/b/c.py:20", "../there/x", "https://a.b/c"]
+)
+def test_what_is_no_absolute_path_stays_as_it_is(text):
+    assert records.portable({"a": [text, f"see {text}"]}) == {"a": [text, f"see {text}"]}
+
+
+def test_a_record_never_takes_the_place_of_another_runs(tmp_path):
+    first, other = record("a 1", 0, 5.0), record("a 1", 0, 9.0)
+    (file,) = registry.record([first], tmp_path)
+    assert registry.record([first | {"status": "done"}], tmp_path) == [file]
+    other["config"]["model"]["width"] = 7
+    with pytest.raises(UserError, match=r"a-1-seed-0\.json is .* another model\.width"):
+        registry.record([record("b", 0, 5.0), other], tmp_path)
+    assert json.loads(file.read_text()) == first
+    assert list(file.parent.iterdir()) == [file], "nothing was written"
+
+
+def test_a_recorded_run_without_the_published_metric_has_an_empty_cell(tmp_path):
+    run = record("a", 0, 5.0, published={"crops_144/top1_error": 4.0})
+    registry.record([run], tmp_path)
+    assert "| a | crops_144/top1_error |  | 4 | no result | 3 |" in registry.block(tmp_path)
+
+
+def test_every_command_that_made_a_table_stands_above_it(tmp_path):
+    runs = [record("a", seed, 5.0, command=f"python command {seed}") for seed in (0, 1)]
+    assert report(write(tmp_path / "runs", *runs), f"--out={tmp_path}").returncode == 0
+    text = (tmp_path / "report.md").read_text()
+    assert "`python command 0`\n\n`python command 1`\n" in text
 
 
 def test_the_readme_is_made_of_the_recorded_results():

@@ -59,6 +59,9 @@ def test_a_smaller_file_is_smaller_and_prints_its_size_and_errors(how, tiny_run,
     assert "before" in out and "after" in out and "conv1" in out and "total" in out
     weights = sum(x.size for x in jax.tree.leaves(cnn_jax.load_run(tiny_run).variables()))
     assert path.stat().st_size < 4 * weights / 4
+    if how == "--bits=4":  # nothing was pruned
+        (total,) = (line.split("│")[1:-1] for line in out.splitlines() if "total" in line)
+        assert [cell.strip() for cell in total][2:4] == ["100.0%", "4.0"]
 
 
 def test_mistakes_are_one_line(tiny_run, lossless, tmp_path, capsys):
@@ -68,9 +71,17 @@ def test_mistakes_are_one_line(tiny_run, lossless, tmp_path, capsys):
         ((tmp_path / "none", out), "is not a run"),
         ((tiny_run, f"--out={tmp_path / 'no' / 'a'}"), "no folder"),
         ((tiny_run, out, f"--images={tmp_path}"), "no images"),
+        ((tiny_run, out, "--images=folder", "--bits=4"), "leave it out with --bits"),
+        ((tiny_run, out, "--quality=7", "--bits=4"), "--bits and --quality exclude each other"),
+        ((tiny_run, out, "--quality=nan"), "is no number from 0 to 20"),
+        ((tiny_run, out, "--quality=-400"), "is no number from 0 to 20"),
+        ((tiny_run, out, "--split=nope"), "unknown split of digits 'nope'"),
+        ((tiny_run, f"--out={tmp_path}"), "is a folder"),
+        ((tmp_path / "a.net", out, "--split=test"), "launch.py eval --weights=FILE"),
     ):
         code, stdout, err = run(capsys, "compress", *arguments)
         assert code in (1, 2) and stdout == "" and message in err and err.count("\n") == 1
+        assert not list(tmp_path.iterdir())
     (tmp_path / "foreign").write_bytes(b"something")
     assert "is no compressed network" in run(capsys, "eval", tmp_path / "foreign")[2]
     err = run(capsys, "eval", lossless, "--weights_of=ema")[2]
@@ -78,6 +89,12 @@ def test_mistakes_are_one_line(tiny_run, lossless, tmp_path, capsys):
     found = archive.read(lossless)
     archive.write(tmp_path / "other", found.arrays, found.about | {"num_classes": 3, "config": {}})
     assert "describes no network" in run(capsys, "eval", tmp_path / "other")[2]
+    for changed, message in (
+        ({"num_classes": 10**12, "class_names": None}, "other weights than its network"),
+        ({"class_names": ["one"]}, "has 1 names for 10 classes"),
+    ):
+        archive.write(tmp_path / "other", found.arrays, found.about | changed)
+        assert message in run(capsys, "eval", tmp_path / "other")[2]
     arrays = dict(list(found.arrays.items())[1:])
     archive.write(tmp_path / "part", arrays, found.about)
     assert "other weights than its network" in run(capsys, "eval", tmp_path / "part")[2]

@@ -7,8 +7,12 @@ import subprocess
 import sys
 import time
 
+import jax
+import numpy as np
 import pytest
 
+import cnn_jax
+from cnn_jax.bench.estimate import Estimates, stand_in
 from cnn_jax.config import flatten
 from cnn_jax.errors import UserError
 from cnn_jax.sweeps import devices, follow, grid
@@ -84,8 +88,6 @@ def test_a_misspelt_field_of_a_row_names_the_row():
 
 
 def test_the_arguments_of_a_run_make_its_config():
-    import cnn_jax
-
     row = Row("a", "20", {"learning_rate.drops": ["1 epoch"], "model.bn_group_size": 32})
     run = expand(CIFAR, table(row), ROOT / "unused", 2, "", ["data.path=x y"]).runs[1]
     _, config, *given, _ = run.arguments
@@ -102,6 +104,20 @@ def test_another_sweep_in_the_directory_is_refused_with_the_difference(tmp_path)
     assert json.loads((tmp_path / "sweep.json").read_text())["seeds"] == 3
     with pytest.raises(UserError, match="a.optimizer.momentum: 0.9 there, 0.8 here"):
         write(sweep(3, "optimizer.momentum=0.8"))
+
+
+def test_a_row_that_one_sweep_alone_has_is_told_by_its_name(tmp_path):
+    write(expand(CIFAR, table(Row("a", "20"), Row("b", "32")), tmp_path, 1))
+    with pytest.raises(UserError) as caught:
+        write(expand(CIFAR, table(Row("a", "20"), Row("c", "44")), tmp_path, 1))
+    differences = "the row 'b', which is only there; the row 'c', which is only here"
+    assert str(caught.value).endswith(f"It differs in {differences}")
+
+
+def test_a_damaged_sweep_is_told_by_its_name(tmp_path):
+    (tmp_path / "sweep.json").write_text('{"rows": ')
+    with pytest.raises(UserError, match=r"sweep\.json is damaged"):
+        write(expand(CIFAR, table(Row("a", "20")), tmp_path, 1))
 
 
 def test_some_rows_alone_are_the_same_sweep(tmp_path):
@@ -166,7 +182,73 @@ def test_the_commands_for_other_launchers_are_one_a_line(tmp_path):
     assert (tmp_path / "s" / "sweep.json").exists()
 
 
-def test_mistakes_are_one_line():
+def test_a_sweep_tells_no_folder_of_the_machine_wherever_it_was_started(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = ("--grid=model.width=1", f"--config.data.path={tmp_path}", "--commands")
+    names = ("experiments/quickstart.py", QUICKSTART, os.path.relpath(QUICKSTART))
+    for i, name in enumerate(names):
+        assert launch(*given, f"--config={name}", f"--workdir={i}").returncode == 0
+    facts = [json.loads((tmp_path / str(i) / "sweep.json").read_text()) for i in range(3)]
+    for one in facts:
+        assert one["name"] == "quickstart-grid"
+        assert one["title"] == "experiments/quickstart.py: model.width"
+        assert "--config=experiments/quickstart.py " in one["command"]
+        assert "--config.data.path=DATA" in one["command"]
+        told = json.dumps({key: value for key, value in one.items() if key != "rows"})
+        assert str(tmp_path) not in told and str(ROOT) not in told
+
+
+def test_a_dry_run_tells_sizes_and_times_and_writes_nothing(tmp_path):
+    tiny = [f"--config.{override}" for override in TINY]
+    sizes = [*tiny, "--grid=model.depth=10,16", f"--workdir={tmp_path}/s", "--dry_run"]
+    done = launch(*sizes, "--no_estimate", "--seeds=2")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("│")[1:-1] for line in done.stdout.splitlines() if "depth=" in line]
+    cells = [[cell.strip() for cell in row] for row in rows]
+    assert [row[:2] for row in cells] == [["depth=10", "2"], ["depth=16", "2"]]
+    for row, depth in zip(cells, (10, 16), strict=True):
+        model = cnn_jax.models.create("wide_resnet", num_classes=10, depth=depth, width=1)
+        params = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 8, 8, 1)))["params"]
+        assert row[2] == f"{sum(p.size for p in jax.tree.leaves(params)):,}"
+    assert {row[4] for row in cells} == {"57"}
+    assert "runs, 1 at a time" not in done.stdout and not list(tmp_path.iterdir())
+
+
+def test_the_time_of_a_run_is_measured(tiny_config):
+    estimates = Estimates()
+    size, seconds = estimates.size(tiny_config), estimates.seconds(tiny_config)
+    assert size.steps == 57 and 0.1 < seconds < 600
+    begin = time.monotonic()
+    longer = cnn_jax.load_config(QUICKSTART, [*TINY, "training.duration=300 epochs"])
+    assert estimates.seconds(longer) > seconds
+    assert time.monotonic() - begin < 5, "the same network is measured once"
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "found"),
+    [
+        ("folder", "data/imagenet", ({"train": 1_281_167, "test": 50_000}, (224, 224, 3))),
+        ("cifar10", "nowhere", ({"train": 50_000, "test": 10_000}, (32, 32, 3))),
+        ("folder", "m/images", None),
+    ],
+)
+def test_data_that_is_not_here_is_stood_in_for_by_what_is_known_of_it(name, path, found):
+    config = cnn_jax.load_config(QUICKSTART, [f"data.name={name}", f"data.path={path}"])
+    absent = UserError("absent")
+    if found is None:
+        with pytest.raises(UserError, match="absent"):
+            stand_in(config, absent)
+        return
+    dataset, counts = stand_in(config, absent)
+    assert dataset.image_shape == found[1]
+    assert {split: counts[split] for split in found[0]} == found[0]
+
+
+def test_mistakes_are_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = launch("--grid=model.width=1", f"--workdir={tmp_path}/file")
+    assert done.returncode == 1 and "choose another with --workdir=DIR" in done.stderr
+    assert done.stderr.count("\n") == 1
     for arguments in (["--seeds=2"], ["--table=x"], ["--grid=model.width=1", "--only=2"]):
         done = launch(*arguments)
         assert done.returncode == 2 and done.stderr.startswith("error: ")
