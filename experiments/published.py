@@ -18,7 +18,7 @@ from experiments.wide_resnet import published as wide_resnet
 NEUTRAL = {
     *("bn_group_size", "unroll", "dtype", "dropout", "auxiliary_dropout", "gamma", "residual"),
     *("bn_momentum", "bn_epsilon", "count_include_pad", "init_fan", "weight_init", "kernel_init"),
-    *("zero_init_gamma", "death_rate", "ceil_pool", "remat"),
+    *("zero_init_gamma", "death_rate", "ceil_pool", "remat", "logits_relu"),
 }
 
 

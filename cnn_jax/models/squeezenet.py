@@ -118,7 +118,7 @@ class SqueezeNet(nn.Module):
     `dropout`: share of activations that is dropped after fire9.
     `weight_init`: "caffe" as the authors, or "torchvision"; conv10 has N(0, 0.01) in both.
     `small_input`: conv1 is 3x3 with stride 1 and padding 1, for images such as CIFAR's; ours, not
-    the paper's.
+    the paper's. So is `logits_relu` of False: no ReLU after conv10, which may silence a class.
     """
 
     num_classes: int
@@ -134,6 +134,7 @@ class SqueezeNet(nn.Module):
     dropout: float = 0.5
     weight_init: str = "caffe"
     small_input: bool = False
+    logits_relu: bool = True
     dtype: str = "float32"
 
     def __post_init__(self):
@@ -196,4 +197,6 @@ class SqueezeNet(nn.Module):
             dtype=self.dtype,
             name="conv10",
         )
-        return nn.relu(conv10(x)).astype(jnp.float32).mean((1, 2))
+        x = conv10(x)
+        x = nn.relu(x) if self.logits_relu else x
+        return x.astype(jnp.float32).mean((1, 2))
