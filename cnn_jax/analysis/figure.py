@@ -38,7 +38,7 @@ def draw(
             axes.legend(fontsize="small")
     columns = int(14 * width * len(metrics))  # characters that fit beside each other
     figure.suptitle(textwrap.fill(facts["title"], columns), fontsize="medium")
-    protocol = f"Protocol of the paper: {facts['protocol']}"
+    protocol = f"Protocol: {facts['protocol']}"
     figure.supxlabel(textwrap.fill(protocol, columns), fontsize="small")
     figure.savefig(path, dpi=120)
 
