@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnn_jax import config as configs
+from cnn_jax.training import durations
 
 # What changes no result beyond rounding: where things lie, and when they are looked at.
 NEUTRAL = re.compile(
@@ -45,8 +46,8 @@ def departures(
 
 def length_of(paper: str, planned: str, last: Mapping[str, float] | None, is_done: bool) -> str:
     """ "shortened: 10 of 200 epochs", or "longer: ..."; empty where it was as long as `paper`."""
-    due, unit = parse(paper)
-    number, own_unit = parse(planned)
+    due, unit = durations.parse(paper)
+    number, own_unit = durations.parse(planned)
     if is_done:
         done = last[unit]
     elif last:
@@ -60,9 +61,3 @@ def length_of(paper: str, planned: str, last: Mapping[str, float] | None, is_don
     return (
         f"{'shortened' if done < due else 'longer'}: {round(done, 2):,.10g} of {due:,.10g} {unit}s"
     )
-
-
-def parse(duration: str) -> tuple[float, str]:
-    """Number and unit, "step" or "epoch"."""
-    number, unit = re.match(r"\s*([\d_.]+)\s*(step|epoch)", duration).groups()
-    return float(number), unit

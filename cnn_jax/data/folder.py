@@ -23,6 +23,7 @@ from cnn_jax.errors import UserError
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 SPLITS = ("train", "validation", "test")
 FOLDERS = ("train", "val", "validation", "test")
+CLASS_LIST = "synsets.tsv"  # a line per label, see `sources.folder`
 LAYOUT = "{train,validation,test}/<class>/*.png (or .jpg), or as <class>/*.png"
 
 
@@ -30,12 +31,18 @@ def load(path: Path | None, image_size: int | None) -> Dataset:
     """Reads the folder: uint8 [N, H, W, C], grey (C = 1) where every file is, else RGB.
 
     Classes are the names of the folders in "train", in alphabetical order. Raises `UserError` for a
-    missing folder, no images, an empty class, a damaged file, or images of different sizes.
+    missing folder, no images, an empty class, a damaged file, images of different sizes, or a
+    list of classes.
     """
     if path is None or not path.is_dir():
         raise UserError(
             f"folder: no folder at data.path = {path}; name one laid out as {LAYOUT} with "
             "--config.data.path=FOLDER"
+        )
+    if (path / CLASS_LIST).is_file():
+        raise UserError(
+            f"folder: {path / CLASS_LIST} lists the classes, which is for streams: set "
+            "--config.data.storage=stream"
         )
     class_names, files = find_images(path)
     cache = caches.folder("folders") / f"{fingerprint(path, files, image_size)}.npz"

