@@ -11,7 +11,7 @@ from cnn_jax import models
 from cnn_jax.data import Split, preprocess
 from cnn_jax.errors import UserError
 from cnn_jax.models import layers
-from cnn_jax.training import ema, evaluate, losses, precision, program, steps
+from cnn_jax.training import ema, losses, precision, program, resident, steps
 from cnn_jax.training.parallel import data_mesh
 from cnn_jax.training.state import create_state
 
@@ -66,7 +66,7 @@ def test_evaluation_counts_every_example_once(built, batch_size):
     fitted = preprocess.fit(split, mean="pixel", deviation="scalar", whitening="none")
     variables = built.create_state().variables
     logits = built.model.apply(variables, fitted(split.images), train=False)
-    evaluated = evaluate.make_evaluate(
+    evaluated = resident.make_evaluate(
         built.model, split, fitted, batch_size, precise=PRECISE, mesh=data_mesh()
     )
     numbers = evaluated(variables)
