@@ -6,12 +6,14 @@ import os
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 import cnn_jax
 import launch
 from cnn_jax.training import compiler
+from cnn_jax.training.predictions import Predictions
 from cnn_jax.training.train import train
 
 ROOT = Path(__file__).parent.parent
@@ -45,6 +47,15 @@ def tiny_run(tiny_config, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs") / "tiny"
     train(tiny_config, workdir, Console(quiet=True))
     return workdir
+
+
+@pytest.fixture(scope="session")
+def predictions():
+    """60 examples of classes 0 to 6 of 8; some logits are equal."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 7, 60).astype(np.int32)
+    logits = rng.integers(0, 6, (60, 8)).astype(np.float32) / 2
+    return Predictions(np.arange(60, dtype=np.int32), labels, logits)
 
 
 def launch_here(*arguments):

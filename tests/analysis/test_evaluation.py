@@ -7,18 +7,8 @@ import numpy as np
 import pytest
 
 from cnn_jax.analysis import evaluation
-from cnn_jax.training.predictions import Predictions
 
 NAMES = tuple("abcdefgh")
-
-
-@pytest.fixture(scope="module")
-def predictions():
-    """60 examples of classes 0 to 6 of 8; some logits are equal."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 7, 60).astype(np.int32)
-    logits = rng.integers(0, 6, (60, 8)).astype(np.float32) / 2
-    return Predictions(np.arange(60, dtype=np.int32), labels, logits)
 
 
 def test_the_confusion_matrix_counts_every_example_once(predictions):

@@ -10,18 +10,8 @@ from rich.console import Console
 import cnn_jax
 from cnn_jax.errors import UserError
 from cnn_jax.training import evaluate, losses, subjects
-from cnn_jax.training.predictions import Predictions
 from cnn_jax.training.train import train
 from tests.conftest import ROOT, TINY
-
-
-@pytest.fixture(scope="module")
-def predictions():
-    """60 examples of classes 0 to 6 of 8; some logits are equal."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 7, 60).astype(np.int32)
-    logits = rng.integers(0, 6, (60, 8)).astype(np.float32) / 2
-    return Predictions(np.arange(60, dtype=np.int32), labels, logits)
 
 
 def test_the_numbers_are_those_of_a_plain_sort_and_of_the_evaluation_in_training(predictions):
