@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from cnn_jax.analysis.departures import parse
 from cnn_jax.runs import metrics
 from cnn_jax.sweeps.sweep import SweepRun
+from cnn_jax.training.durations import parse
 
 
 class Standing(NamedTuple):
