@@ -36,7 +36,7 @@ def draw(
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(fontsize="small")
-    columns = int(14 * width * len(metrics))  # characters that fit beside each other
+    columns = int(12 * width * len(metrics))  # characters that fit beside each other
     figure.suptitle(textwrap.fill(facts["title"], columns), fontsize="medium")
     protocol = f"Protocol: {facts['protocol']}"
     figure.supxlabel(textwrap.fill(protocol, columns), fontsize="small")
