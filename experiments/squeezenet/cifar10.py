@@ -12,7 +12,7 @@ Design     version 1.1 with a first layer of stride 1 and padding 1, so that 32x
            classes it silences some, or all, in the first steps. The rate is the paper's straight
            line to zero
 Expected   no paper has a number for it; the order of the bypasses on ImageNet (Table 3) is
-           simple (39.6 % top-1 error), complex (41.2), none (42.5). Measured here, after two epochs:
+           simple (39.6 % top-1 error), complex (41.2), none (42.5). After two epochs here:
            none 47.4 +- 1.4 %, simple 44.4 +- 0.4, complex 38.4 +- 0.2 (experiments/results)
 Hardware   two CPU cores: 47 minutes for three seeds of each bypass, beside other work
 """
