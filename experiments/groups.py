@@ -17,7 +17,7 @@ PLAIN = {
     "precision": {"matmul": "default"},
     "parallel": {"params": "replicated", "seeds": "auto"},
 }
-WHOLE_IMAGES = {"train": {"kind": "whole"}, "evaluation": {"kind": "whole"}}
+FULL_IMAGES = {"train": {"kind": "full"}, "evaluation": {"kind": "full"}}
 NO_WARMUP = {"warmup": "0 epochs", "warmup_shape": "linear", "warmup_rate": 0.0}
 
 
@@ -51,12 +51,12 @@ def scale_crop(size: int, shorter_side: Sequence[int], **options: Any) -> Group:
     return view("scale_crop", size, shorter_side=list(shorter_side), **options)
 
 
-def centre(size: int, resize: int, **options: Any) -> Group:
+def center(size: int, resize: int, **options: Any) -> Group:
     """The central `size` pixels of images whose shorter side is `resize`."""
-    return view("centre", size, resize=resize, **options)
+    return view("center", size, resize=resize, **options)
 
 
-def view(kind: str, size: int, *, frame: str = "whole", dct_scaling: bool = False, **own) -> Group:
+def view(kind: str, size: int, *, frame: str = "full", dct_scaling: bool = False, **own) -> Group:
     """Of bilinear images; see `cnn_jax.data.views`."""
     filters = {"filters": ["bilinear"]}
     return {"kind": kind, "size": size, "frame": frame, "dct_scaling": dct_scaling} | filters | own
@@ -74,7 +74,7 @@ def area_aspect(size: int, least_area: float, filters: Sequence[str] = ("bicubic
     }
 
 
-def colour(
+def color(
     brightness: float = 0.0,
     contrast: float = 0.0,
     saturation: float = 0.0,
@@ -82,7 +82,7 @@ def colour(
     lighting: float = 0.0,
     clip: bool = False,
 ) -> Group:
-    """How far colours change; as it stands, not at all."""
+    """How far colors change; as it stands, not at all."""
     return {
         "brightness": brightness,
         "contrast": contrast,

@@ -23,9 +23,9 @@ def get_config(variant: str = "") -> ConfigDict:
             "seed": 0,
             "model": {"name": "wide_resnet", "depth": 10, "width": 2, "gamma": "ones"},
             "data": groups.data("digits", None, storage="device"),
-            "view": groups.WHOLE_IMAGES,
-            "colour": groups.colour(),
-            "preprocessing": {"mean": "pixel", "deviation": "scalar", "whitening": "none"},
+            "view": groups.FULL_IMAGES,
+            "color": groups.color(),
+            "preprocessing": {"mean": "pixel", "std": "scalar", "whitening": "none"},
             "augmentation": {"crop_padding": 1, "crop_fill": "zero", "flip": False},
             "loss": {"label_smoothing": 0.1, "auxiliary_weight": 0.0},
             "optimizer": groups.momentum(

@@ -12,8 +12,8 @@ from rich.console import Console
 
 import cnn_jax
 import launch
+from cnn_jax.evaluation.predict import Predictions
 from cnn_jax.training import compiler
-from cnn_jax.training.predictions import Predictions
 from cnn_jax.training.train import train
 
 ROOT = Path(__file__).parent.parent

@@ -107,9 +107,9 @@ def test_eval_of_an_unknown_split_is_refused(tiny_run, capsys):
 
 
 def test_predict_reads_images_of_any_size(tiny_run, tmp_path, capsys):
-    Image.fromarray(np.full((30, 50, 3), 200, np.uint8)).save(tmp_path / "grey.png")
-    code, out, _ = run(capsys, "predict", str(tiny_run), str(tmp_path / "grey.png"), "--top=2")
-    assert code == 0 and "grey.png" in out and "%" in out
+    Image.fromarray(np.full((30, 50, 3), 200, np.uint8)).save(tmp_path / "gray.png")
+    code, out, _ = run(capsys, "predict", str(tiny_run), str(tmp_path / "gray.png"), "--top=2")
+    assert code == 0 and "gray.png" in out and "%" in out
 
 
 def test_predict_names_an_image_that_it_cannot_read(tiny_run, tmp_path, capsys):

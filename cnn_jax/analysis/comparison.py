@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from cnn_jax.analysis.records import Record
+from cnn_jax.analysis.run_records import Record
 
 STATISTICS = {"mean": statistics.fmean, "median": statistics.median, "best": min}
 WITHIN, ABOVE, BELOW = "within tolerance", "above", "below"

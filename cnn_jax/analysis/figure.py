@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from cnn_jax.analysis.comparison import Line
-from cnn_jax.analysis.records import Record
+from cnn_jax.analysis.run_records import Record
 from cnn_jax.config import flatten
 
 PAPER, OURS = "black", ("tab:red", "tab:blue", "tab:green", "tab:orange", "tab:purple")
@@ -58,7 +58,7 @@ def plot(
     if printed:
         axes.plot(*zip(*printed, strict=True), styles[0], color=PAPER, mfc="none", label="paper")
     shown = [line for line in lines if line.values]
-    # How much was trained is the first departure: the same length is the same colour.
+    # How much was trained is the first departure: the same length is the same color.
     lengths = dict.fromkeys(line.departures[:1] for line in shown)
     for departed, color in zip(lengths, itertools.cycle(OURS), strict=False):
         own = [line for line in shown if line.departures[:1] == departed]

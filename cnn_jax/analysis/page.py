@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cnn_jax.analysis import written
+from cnn_jax.analysis import markdown
 from cnn_jax.analysis.comparison import Line
-from cnn_jax.analysis.records import Record
+from cnn_jax.analysis.run_records import Record
 
 TEMPLATE = Path(__file__).with_name("page.html")
 POINT = ("split", "step", "epoch", "seconds", "loss", "top1_error", "top5_error")
@@ -19,7 +19,7 @@ def page(
     tables: Sequence[tuple[dict[str, Any], Sequence[Line], Sequence[Record], Path]],
 ) -> str:
     """HTML of (facts, lines, records, PNG file) of each table; nothing is loaded from elsewhere."""
-    data = {"columns": written.COLUMNS, "tables": [section(*table) for table in tables]}
+    data = {"columns": markdown.COLUMNS, "tables": [section(*table) for table in tables]}
     # "</script>" in a name would end the element.
     text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
     return TEMPLATE.read_text().replace("DATA", text, 1)
@@ -32,9 +32,9 @@ def section(
     image = base64.b64encode(figure.read_bytes()).decode()
     return {
         "title": facts["title"],
-        "protocol": written.protocol(facts),
+        "protocol": markdown.protocol(facts),
         "commands": facts["commands"],
-        "rows": [written.cells(line) for line in lines],
+        "rows": [markdown.cells(line) for line in lines],
         "runs": [curves(record) for record in records],
         "figure": f"data:image/png;base64,{image}",
     }

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cnn_jax import config as configs
-from cnn_jax.analysis import comparison, records, written
+from cnn_jax.analysis import comparison, markdown, run_records
 from cnn_jax.analysis.comparison import Line
-from cnn_jax.analysis.records import Record
+from cnn_jax.analysis.run_records import Record
 from cnn_jax.errors import UserError
 from cnn_jax.runs.directory import file_name, write_json
 
@@ -30,7 +30,7 @@ def record(found: Iterable[Record], home: Path) -> list[Path]:
         recipe = one["recipe"]
         row = file_name(recipe["row"])
         file = home / FOLDER / recipe["name"] / f"{row}-seed-{one['config']['seed']}.json"
-        before = chosen.get(file) or (records.read(file) if file.exists() else one)
+        before = chosen.get(file) or (run_records.read(file) if file.exists() else one)
         if changed := configs.changes(before["config"], one["config"]):
             raise UserError(
                 f"{file} is the record of another run, with another {', '.join(changed)}: "
@@ -57,11 +57,11 @@ def renew(home: Path) -> None:
 def block(home: Path) -> str:
     """The part of the README between its marks, and the marks."""
     parts = [BEGIN]
-    for facts, own in comparison.tables(records.find(home / FOLDER)):
+    for facts, own in comparison.tables(run_records.find(home / FOLDER)):
         rows = [COLUMNS]
         rows += [cells(line, [r for r in own if is_of(line, r)]) for line in comparison.lines(own)]
         commands = (f"`{command}`" for command in facts["commands"])
-        parts += [f"**{facts['title']}**", written.protocol(facts), *commands, written.grid(rows)]
+        parts += [f"**{facts['title']}**", markdown.protocol(facts), *commands, markdown.grid(rows)]
     return "\n\n".join([*parts, END])
 
 

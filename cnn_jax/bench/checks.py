@@ -14,11 +14,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from cnn_jax import caches, data
 from cnn_jax import config as configs
+from cnn_jax import data
 from cnn_jax.errors import first_line
+from cnn_jax.files import cache_folder
 from cnn_jax.runs.checkpoints import Checkpoints
-from cnn_jax.training import compiler, parallel, program
+from cnn_jax.training import build, compiler, sharding
 
 OK, WARNING, FAIL = "ok", "warning", "FAIL"
 GIB = 2**30
@@ -34,7 +35,7 @@ class Line(NamedTuple):
     advice: str = ""
 
 
-class Subject(NamedTuple):
+class EvalTarget(NamedTuple):
     """What is looked at."""
 
     config: ConfigDict  # of the user
@@ -43,23 +44,23 @@ class Subject(NamedTuple):
     workdir: Path  # where runs would be
 
 
-def examine(subject: Subject) -> Iterator[Line]:
+def examine(target: EvalTarget) -> Iterator[Line]:
     """The lines of all checks; one that raises is a failure that says so."""
     for check in CHECKS:
         try:
-            yield from check(subject)
+            yield from check(target)
         except Exception as error:  # whatever is wrong with a machine
             name = check.__name__.removeprefix("check_").replace("_", " ")
             yield Line(FAIL, name, first_line(error), "it ended with this error")
 
 
-def check_python(subject: Subject) -> Iterator[Line]:
+def check_python(target: EvalTarget) -> Iterator[Line]:
     """The version, and that of every package against requirements.txt."""
     version = ".".join(map(str, sys.version_info[:3]))
     status = OK if sys.version_info[:2] == (3, 11) else WARNING
     yield Line(status, "Python", version, "" if status == OK else "tested with 3.11")
     advice = "pip install -r requirements.txt"
-    for name, wanted in re.findall(r"^(\S+)==(\S+)", subject.requirements.read_text(), re.M):
+    for name, wanted in re.findall(r"^(\S+)==(\S+)", target.requirements.read_text(), re.M):
         try:
             found = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -70,9 +71,9 @@ def check_python(subject: Subject) -> Iterator[Line]:
         yield Line(OK if same else WARNING, name, text, "" if same else advice)
 
 
-def check_devices(subject: Subject) -> Iterator[Line]:
+def check_devices(target: EvalTarget) -> Iterator[Line]:
     """What JAX computes on, and whether it misses a GPU."""
-    del subject
+    del target
     kinds = [device.device_kind for device in jax.devices()]
     found = f"{len(kinds)} x {kinds[0]} ({jax.default_backend()}), {os.cpu_count()} CPU cores"
     if jax.default_backend() == "cpu" and Path("/proc/driver/nvidia").exists():
@@ -82,9 +83,9 @@ def check_devices(subject: Subject) -> Iterator[Line]:
         yield Line(OK, "devices", found)
 
 
-def check_compiler(subject: Subject) -> Iterator[Line]:
+def check_compiler(target: EvalTarget) -> Iterator[Line]:
     """Which of the compiler options this jaxlib takes."""
-    del subject
+    del target
     taken = compiler.supported(jax.default_backend(), once=False)
     if jax.default_backend() != "cpu":
         yield Line(OK, "compiler options", "none are needed here")
@@ -96,11 +97,11 @@ def check_compiler(subject: Subject) -> Iterator[Line]:
         yield Line(OK if known else WARNING, option, found, advice)
 
 
-def check_disk(subject: Subject) -> Iterator[Line]:
+def check_disk(target: EvalTarget) -> Iterator[Line]:
     """Free and writable where runs and the cache are."""
     for what, path, choice in [
-        ("disk for runs", subject.workdir, "--workdir"),
-        ("disk for the cache", caches.folder("compiled"), "CNN_JAX_CACHE"),
+        ("disk for runs", target.workdir, "--workdir"),
+        ("disk for the cache", cache_folder("compiled"), "CNN_JAX_CACHE"),
     ]:
         folder = existing(path)
         free = shutil.disk_usage(folder).free
@@ -116,9 +117,9 @@ def check_disk(subject: Subject) -> Iterator[Line]:
         yield Line(status, what, found, "" if status == OK else f"make room, or set {choice}")
 
 
-def check_memory(subject: Subject) -> Iterator[Line]:
+def check_memory(target: EvalTarget) -> Iterator[Line]:
     """Free in the machine, and on the first device where it tells."""
-    del subject
+    del target
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():  # counts what the system would give up, too
@@ -132,12 +133,12 @@ def check_memory(subject: Subject) -> Iterator[Line]:
         yield Line(OK, "memory of a device", f"{limit / GIB:,.1f} GiB")
 
 
-def check_data(subject: Subject) -> Iterator[Line]:
+def check_data(target: EvalTarget) -> Iterator[Line]:
     """The data of the config, every image of it."""
-    name = f"data ({subject.config.data.name})"
+    name = f"data ({target.config.data.name})"
     try:
-        dataset = configs.call(data.open, "data", subject.config.data)
-        view = subject.config.view.train.to_dict()
+        dataset = configs.call(data.open, "data", target.config.data)
+        view = target.config.view.train.to_dict()
         shape = "x".join(map(str, data.image_shape(dataset, view)))
     except ValueError as error:  # UserError is one
         yield Line(FAIL, name, first_line(error), "name the place with --config.data.path=PATH")
@@ -147,9 +148,9 @@ def check_data(subject: Subject) -> Iterator[Line]:
     yield Line(OK, name, f"{examples}; {shape}, {len(dataset.class_names)} classes")
 
 
-def check_training(subject: Subject) -> Iterator[Line]:
+def check_training(target: EvalTarget) -> Iterator[Line]:
     """The quickstart's first program, a step after the other, from its own initial values."""
-    made = program.build(subject.quickstart)
+    made = build.build(target.quickstart)
     first, count = next(made.plan.dispatches(0))
     losses = np.asarray(made.run_steps(made.create_state(), first, count)[1]["loss"])
     found = f"loss {losses[-1]:.4f} after {count} steps, expected {QUICKSTART_LOSS}"
@@ -165,15 +166,13 @@ def check_training(subject: Subject) -> Iterator[Line]:
         yield Line(OK, "training", found)
 
 
-def check_checkpoint(subject: Subject) -> Iterator[Line]:
+def check_checkpoint(target: EvalTarget) -> Iterator[Line]:
     """Arrays, written where runs would be and restored, are the same bit for bit."""
-    sharding = parallel.replicated(parallel.data_mesh())
+    whole = sharding.replicated(sharding.data_mesh())
     tree = {"step": np.int32(1), "kernel": np.random.default_rng(0).random((64, 64), np.float32)}
-    tree = jax.device_put(tree, sharding)
-    template = jax.tree.map(
-        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), tree
-    )
-    with tempfile.TemporaryDirectory(dir=existing(subject.workdir), prefix=".doctor-") as folder:
+    tree = jax.device_put(tree, whole)
+    template = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=whole), tree)
+    with tempfile.TemporaryDirectory(dir=existing(target.workdir), prefix=".doctor-") as folder:
         checkpoints = Checkpoints(Path(folder) / "checkpoints", keep_best=False)
         try:
             checkpoints.save(1, tree, 0.0, None)

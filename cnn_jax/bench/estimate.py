@@ -14,9 +14,9 @@ from cnn_jax import data, models
 from cnn_jax.analysis import summary
 from cnn_jax.bench import fake
 from cnn_jax.data import Dataset, StreamedDataset
-from cnn_jax.data.published import COUNTS
+from cnn_jax.data.prepare.archives import COUNTS
 from cnn_jax.errors import UserError
-from cnn_jax.training import program
+from cnn_jax.training import build
 from cnn_jax.training.plan import Plan
 
 # Steps are timed one by one where a whole program of them would take longer.
@@ -24,7 +24,7 @@ PROGRAM_SECONDS = 5.0
 FORWARD = 1 / 3  # of the time of a training step
 # What a step costs depends on these alone.
 COSTLY = (
-    *("model", "data", "view", "colour", "augmentation"),
+    *("model", "data", "view", "color", "augmentation"),
     *("loss", "optimizer", "ema", "precision", "parallel"),
 )
 # Of images that are not here.
@@ -95,7 +95,7 @@ class Estimates:
         key = json.dumps([groups, how])
         if key not in self._speeds:
             begin = time.perf_counter()
-            built = program.build(config, self._data(config)[0])
+            built = build.build(config, self._data(config)[0])
             state, values = built.run_steps(built.create_state(), 0, 1)
             jax.block_until_ready(values)
             start = time.perf_counter() - begin
@@ -133,7 +133,7 @@ def stand_in(config: ConfigDict, error: UserError) -> tuple[Dataset, dict[str, i
     return fake.dataset(shape, classes, config.training.batch_size), counts
 
 
-def timed(built: program.Program, state, count: int) -> tuple:
+def timed(built: build.Program, state, count: int) -> tuple:
     """The state after a program of so many steps, compiled before, and the seconds of each."""
     begin = time.perf_counter()
     state, values = built.run_steps(state, 0, count)

@@ -14,10 +14,10 @@ from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax.bench.measure import Way
-from cnn_jax.data import Dataset, augment, colour
+from cnn_jax.data import Dataset, augment, color
 from cnn_jax.data.batches import batch_indices
-from cnn_jax.training import compiler, parallel
-from cnn_jax.training.program import Program, build
+from cnn_jax.training import compiler, sharding
+from cnn_jax.training.build import Program, build
 
 
 class Programs(NamedTuple):
@@ -38,7 +38,7 @@ def training(config: ConfigDict, dataset: Dataset | None, count: int) -> Program
     """
     program = build(config, dataset)
     batch_size, size = program.plan.batch_size, program.inputs.train_size
-    by_batch = parallel.by_batch(parallel.data_mesh())
+    by_batch = sharding.by_batch(sharding.data_mesh())
     indices = jax.device_put(batch_indices(config.seed, 0, count, batch_size, size), by_batch)
     arguments = (program.state_template, program.inputs.data, indices)
     seconds, memory = compile_ahead(program.train_steps, *arguments)
@@ -54,7 +54,7 @@ def training(config: ConfigDict, dataset: Dataset | None, count: int) -> Program
 
 def _bare_step(program: Program, index: jax.Array, count: int):
     """`count` calls of the jitted step, on a batch that lies on the device."""
-    split = NamedSharding(parallel.data_mesh(), PartitionSpec("data"))
+    split = NamedSharding(sharding.data_mesh(), PartitionSpec("data"))
     batch = jax.jit(program.inputs.data.batch, out_shardings=split)(index)
     step = compiler.jit(program.train_step, donate_argnums=0)
     state = program.create_state()
@@ -80,8 +80,8 @@ def _loop(program: Program, count: int):
 
 
 def _data_path(program: Program, config: ConfigDict, count: int):
-    """The loop without the network: a sum of its images, so that nothing is optimised away."""
-    by_batch = parallel.by_batch(parallel.data_mesh())
+    """The loop without the network: a sum of its images, so that nothing is optimized away."""
+    by_batch = sharding.by_batch(sharding.data_mesh())
     size = program.inputs.train_size
     checksum = compiler.jit(make_checksum(config))
     total, first = jnp.float32(0), 0
@@ -98,12 +98,12 @@ def _data_path(program: Program, config: ConfigDict, count: int):
 def make_checksum(config: ConfigDict) -> Callable[[Any, jax.Array], jax.Array]:
     """(resident data, indices [K, B]) -> the sum of the images and labels of K batches."""
     view = configs.call(augment.create, "augmentation", config.augmentation)
-    recolour = configs.call(colour.create, "colour", config.colour)
+    color_jitter = configs.call(color.create, "color", config.color)
 
     def checksum(data, indices):
         def add(total, index):
             key = jax.random.fold_in(jax.random.key(0), index[0])
-            batch = data.batch(index, functools.partial(recolour, key))
+            batch = data.batch(index, functools.partial(color_jitter, key))
             images = view(key, batch.images, index)
             return total + images.sum() + batch.labels.sum(), None
 
@@ -116,10 +116,10 @@ def inference(
     model: nn.Module, shape: tuple[int, int, int], batch_size: int, count: int
 ) -> Programs:
     """`count` forward passes of `batch_size` images [H, W, C], one by one."""
-    mesh = parallel.data_mesh()
-    parallel.check_batch(batch_size, 1, mesh)
+    mesh = sharding.data_mesh()
+    sharding.check_batch(batch_size, 1, mesh)
     example = jnp.zeros((1, *shape))
-    make = compiler.jit(model.init, once=True, out_shardings=parallel.replicated(mesh))
+    make = compiler.jit(model.init, once=True, out_shardings=sharding.replicated(mesh))
     variables = make(jax.random.key(0), example)
     batch = random_images(batch_size, shape)
     batch = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))

@@ -40,7 +40,7 @@ def add_arguments(add) -> None:
     add("--out", type=Path, required=True, metavar="FILE", help="the file to write")
     add("--lossless", action="store_true", help="keep every value exactly")
     add("--bits", type=positive, metavar="B", help="share 2^B values per layer by k-means")
-    add("--initialisation", default="linear", choices=share.INITIALISATIONS, help="of k-means")
+    add("--initialization", default="linear", choices=share.INITIALISATIONS, help="of k-means")
     steps = f"steps by rate and distortion, finer for a larger Q; default {QUALITY:g}"
     add("--quality", type=quality, metavar="Q", help=steps)
     add("--images", type=Path, metavar="FOLDER", help="to calibrate with, labels are not read")
@@ -99,7 +99,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def quality(text: str) -> float:
-    """A number from 0 to 20: a bit is worth 10^-Q nats of KL divergence, see `steps.quantise`."""
+    """A number from 0 to 20: a bit is worth 10^-Q nats of KL divergence, see `steps.quantize`."""
     try:
         number = float(text)
     except ValueError:
@@ -146,7 +146,7 @@ def compressed(arguments: argparse.Namespace, source: Source) -> dict[str, Any]:
     if arguments.lossless:
         return network.lossless(source.variables)
     if arguments.bits:
-        return network.shared(source.variables, arguments.bits, arguments.initialisation)
+        return network.shared(source.variables, arguments.bits, arguments.initialization)
     calibration = None
     if arguments.images:
         images = read_images(arguments.images, arguments.count, source.about["image_shape"])
@@ -184,7 +184,7 @@ def layer_table(rows: list[report.Row]) -> Table:
 
 def errors_of(name: str, path: Path, step: str, arguments: argparse.Namespace) -> list[str]:
     """A row of the table of errors; of a file as it is read back. Empty without --split."""
-    from cnn_jax.training.evaluate import evaluate_run
+    from cnn_jax.evaluation.evaluate import evaluate_run
 
     if not arguments.split:
         return []

@@ -1,4 +1,4 @@
-"""Prepares a data set from the archives as they are published, or checks a prepared one."""
+"""Prepares a data set from the archives as they are archives, or checks a prepared one."""
 
 import argparse
 import time
@@ -9,9 +9,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from cnn_jax import errors
-from cnn_jax.data import check as checker
-from cnn_jax.data import prepare as preparer
-from cnn_jax.data import published, tfds_source
+from cnn_jax.data import tfds_source
+from cnn_jax.data.prepare import archives
+from cnn_jax.data.prepare import check as checker
+from cnn_jax.data.prepare import tfds_writer as preparer
 from cnn_jax.errors import UserError
 
 ACTIONS = ("prepare", "check")
@@ -22,7 +23,7 @@ SHOWN = 20  # damaged images that are named
 def add_arguments(add) -> None:
     """What to do with which data set, and where."""
     add("action", metavar="prepare|check", help="make a data set, or read and decode all of it")
-    add("name", metavar="NAME", help=f"{', '.join(published.COUNTS)}, or any for an image folder")
+    add("name", metavar="NAME", help=f"{', '.join(archives.COUNTS)}, or any for an image folder")
     add("--from", dest="source", type=Path, metavar="DIR", help="the folder of the published files")
     add("--data_dir", type=Path, metavar="DIR", help="of all data sets; default the cache folder's")
     add("--on_error", default="raise", help="a damaged image: raise (default), or skip it")
@@ -45,7 +46,7 @@ def prepare(arguments: argparse.Namespace, data_dir: Path, console: Console) -> 
     if source is None:
         raise UserError(f"name the folder that has the files of {name} with --from=DIR", 2)
     try:
-        found = published.find(name, source.expanduser())
+        found = archives.find(name, source.expanduser())
     except UserError as error:  # of the sources, which configs read from data.path
         text = str(error).replace("--config.data.path=", "--from=").replace("data.path", "--from")
         raise UserError(text, error.exit_code) from None
@@ -71,7 +72,7 @@ def check(name: str, data_dir: Path, console: Console) -> None:
         class_names, splits, problems = checker.check(name, data_dir, bar.report)
     table = Table("split", "images", "shards", "MB", "sizes (height x width)", "mean", "std")
     for split, facts in splits.items():
-        numbers = [", ".join(f"{x:.3f}" for x in row) for row in (facts.mean, facts.deviation)]
+        numbers = [", ".join(f"{x:.3f}" for x in row) for row in (facts.mean, facts.std)]
         images, megabytes = f"{len(facts.labels):,}", f"{facts.nbytes / 1e6:,.1f}"
         table.add_row(split, images, str(facts.shards), megabytes, sizes(facts.sizes), *numbers)
     console.print(table)
@@ -99,13 +100,13 @@ def sizes(found: dict[tuple[int, int], int]) -> str:
 
 def note_count(name: str, split: str, examples: int, console: Console) -> None:
     """Says where a split has not as many images as its authors publish."""
-    expected = published.COUNTS.get(name.split(":")[0], {}).get(split, examples)
+    expected = archives.COUNTS.get(name.split(":")[0], {}).get(split, examples)
     if expected != examples:
         say(console, f"note: {split} has {examples:,} images; as published it has {expected:,}")
 
 
 def say(console: Console, text: str) -> None:
-    """A line that is neither coloured nor broken."""
+    """A line that is neither colored nor broken."""
     console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 

@@ -26,22 +26,22 @@ def add_arguments(add) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Prints a line for each thing; raises `UserError` where one of them fails."""
     from cnn_jax.bench import checks
+    from cnn_jax.bench.kill_test import kill_test
     from cnn_jax.training import compiler
-    from cnn_jax.training.kill_test import kill_test
 
     compiler.enable_cache()
     if arguments.kill_test:
         with tempfile.TemporaryDirectory() as folder:
             kill_test(arguments.kills, Path(folder), console)
         return
-    subject = checks.Subject(
+    target = checks.EvalTarget(
         config=load_config(arguments),
         quickstart=cnn_jax.load_config(str(arguments.home / QUICKSTART)),
         requirements=arguments.home / "requirements.txt",
         workdir=arguments.workdir,
     )
     with console.status("examining"):
-        lines = list(checks.examine(subject))
+        lines = list(checks.examine(target))
     table = Table("", "what", "found", "what to do")
     for line in lines:
         table.add_row(line.status, line.what, line.found, line.advice, style=STYLES[line.status])

@@ -53,7 +53,7 @@ def numbers(text: str) -> tuple[int, ...]:
 class Opened(NamedTuple):
     """What there is to evaluate."""
 
-    subject: Any  # of training.subjects
+    target: Any  # of training.subjects
     variables: Callable[[str], Any]  # of "raw" or "ema"; None where there are none
     default: str  # which of them, where --weights_of does not say
     title: str
@@ -63,18 +63,18 @@ class Opened(NamedTuple):
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Evaluates, writes, and prints a table or JSON."""
-    from cnn_jax.analysis import evaluation
+    from cnn_jax.evaluation import files
+    from cnn_jax.evaluation.evaluate import evaluate
     from cnn_jax.training import compiler
-    from cnn_jax.training.evaluate import evaluate
 
     compiler.enable_cache()
     check(arguments)
     if arguments.data:
         arguments.overrides.append(f"data.path={arguments.data}")
     opened = open_run(arguments) if arguments.run else open_file(arguments)
-    subject = opened.subject
-    split, examples = subject.examples(arguments.split)
-    protocol = choose_protocol(arguments, subject)
+    target = opened.target
+    split, examples = target.examples(arguments.split)
+    protocol = choose_protocol(arguments, target)
     weights = choose_weights(arguments, opened)
     has_folder = arguments.run and arguments.run.is_dir()  # a compressed network is a file
     folder = arguments.out or (arguments.run / results.FOLDER if has_folder else None)
@@ -82,21 +82,21 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     with console.status(f"evaluating {len(examples.labels):,} images") as status:
         numbers_of, predictions, bad = evaluate(
-            subject,
+            target,
             weights,
             examples,
             protocol,
-            batch_size=arguments.batch or subject.config.evaluation.batch_size,
-            told=lambda done, total: status.update(f"{done:,} of {total:,} views"),
+            batch_size=arguments.batch or target.config.evaluation.batch_size,
+            on_progress=lambda done, total: status.update(f"{done:,} of {total:,} views"),
         )
     entries = []
     for name, values in numbers_of.items():
-        files = f"{split}-{protocol.short}-{name}-{opened.files}"
-        entry = {"files": files, "split": split, **opened.about, "weights": name}
+        stem = f"{split}-{protocol.short}-{name}-{opened.files}"
+        entry = {"files": stem, "split": split, **opened.about, "weights": name}
         entries.append(entry | {"protocol": protocol.name, "views": protocol.about} | values)
         if folder:
-            tables = (predictions[name], subject.class_names)
-            evaluation.write(folder, entries[-1], *tables, with_logits=not arguments.no_logits)
+            tables = (predictions[name], target.class_names)
+            files.write(folder, entries[-1], *tables, with_logits=not arguments.no_logits)
     if arguments.json:
         print(json.dumps(entries, indent=1))
     else:
@@ -115,13 +115,13 @@ def check(arguments: argparse.Namespace) -> None:
 
 def open_run(arguments: argparse.Namespace) -> Opened:
     """A checkpoint of a run."""
-    from cnn_jax.training import subjects
+    from cnn_jax.evaluation.target import of_run
 
     opened = cnn_jax.load_run(arguments.run)
-    subject = subjects.of_run(opened, arguments.overrides)
+    target = of_run(opened, arguments.overrides)
     step = opened.find_step(arguments.step)
     return Opened(
-        subject,
+        target,
         lambda kind: opened.variables(step, kind),
         opened.config.evaluation.weights,
         f"{arguments.run}, step {step:,}",
@@ -133,23 +133,23 @@ def open_run(arguments: argparse.Namespace) -> Opened:
 def open_file(arguments: argparse.Namespace) -> Opened:
     """Weights from elsewhere; a compressed network brings its own preprocessing."""
     from cnn_jax.compression import archive
+    from cnn_jax.evaluation.target import of_config
     from cnn_jax.interop import read
-    from cnn_jax.training import subjects
 
-    subject, path = subjects.of_config(load_config(arguments)), arguments.weights
+    target, path = of_config(load_config(arguments)), arguments.weights
     if not path.is_file():
         raise errors.UserError(f"no file {path}")
     if archive.is_archive(path):
         compressed = cnn_jax.load_run(path)
-        subject = subject._replace(preprocessing=compressed.preprocessing)
+        target = target._replace(preprocessing=compressed.preprocessing)
         variables = compressed.variables()
-        read.checked(path, subject.model, subject.image_shape, variables)
+        read.checked(path, target.model, target.image_shape, variables)
     else:
-        variables = read.variables(path, subject.model, subject.image_shape)
-    return Opened(subject, {"raw": variables}.get, "raw", str(path), {"file": str(path)}, path.stem)
+        variables = read.variables(path, target.model, target.image_shape)
+    return Opened(target, {"raw": variables}.get, "raw", str(path), {"file": str(path)}, path.stem)
 
 
-def choose_protocol(arguments: argparse.Namespace, subject: Any) -> Any:
+def choose_protocol(arguments: argparse.Namespace, target: Any) -> Any:
     """The protocol that the arguments name."""
     given = {name: value for name in SIZES if (value := getattr(arguments, name)) is not None}
     options = {"flip": arguments.flip, "average": arguments.average}
@@ -159,14 +159,14 @@ def choose_protocol(arguments: argparse.Namespace, subject: Any) -> Any:
         if arguments.resize_to not in ("shorter", "square"):
             raise errors.unknown("--resize_to", arguments.resize_to, ("shorter", "square"))
         options["square"] = arguments.resize_to == "square"
-    return subject.protocol(arguments.protocol, given, **options)
+    return target.protocol(arguments.protocol, given, **options)
 
 
 def choose_weights(arguments: argparse.Namespace, opened: Opened) -> dict[str, Any]:
     """Variables by the words of `--weights_of`."""
-    from cnn_jax.training.reestimate import reestimate
+    from cnn_jax.evaluation.batch_stats import reestimate
 
-    subject, chosen = opened.subject, {}
+    target, chosen = opened.target, {}
     for kind in (arguments.weights_of or opened.default).split(","):
         if kind not in WEIGHTS:
             raise errors.unknown("--weights_of", kind, WEIGHTS)
@@ -175,8 +175,8 @@ def choose_weights(arguments: argparse.Namespace, opened: Opened) -> dict[str, A
             raise errors.UserError(f"a file has no {kind}: --weights_of is raw, bn or raw,bn", 2)
     for kind, variables in chosen.items():
         if kind.endswith("bn"):
-            batches = subject.training_batches(arguments.bn_batches)
-            chosen[kind] = reestimate(subject.model, variables, batches, subject.precise())
+            batches = target.training_batches(arguments.bn_batches)
+            chosen[kind] = reestimate(target.model, variables, batches, target.precise())
     return chosen
 
 

@@ -26,9 +26,9 @@ def add_arguments(add) -> None:
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Prints the tables and writes the files."""
-    from cnn_jax.analysis import comparison, figure, page, records, registry, written
+    from cnn_jax.analysis import comparison, figure, markdown, page, registry, run_records
 
-    found = [record for path in arguments.paths for record in records.find(path)]
+    found = [record for path in arguments.paths for record in run_records.find(path)]
     first = arguments.paths[0]
     out = arguments.out or (first if first.is_dir() else first.parent) / "report"
     out.mkdir(parents=True, exist_ok=True)
@@ -38,16 +38,16 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         picture = out / f"figure-{number}.png"
         figure.draw(facts, lines, own, picture)
         tables.append((facts, lines, own, picture))
-        table = Table(*written.COLUMNS, title=facts["title"], caption=written.protocol(facts))
+        table = Table(*markdown.COLUMNS, title=facts["title"], caption=markdown.protocol(facts))
         for line in lines:
-            table.add_row(*written.cells(line))
+            table.add_row(*markdown.cells(line))
         console.print(table)
     text = "\n".join(
-        written.markdown(facts, lines) + f"\n![our points beside the paper's]({picture.name})\n"
+        markdown.markdown(facts, lines) + f"\n![our points beside the paper's]({picture.name})\n"
         for facts, lines, _, picture in tables
     )
     (out / "report.md").write_text(text)
-    (out / "report.csv").write_text(written.as_csv([table[:2] for table in tables]))
+    (out / "report.csv").write_text(markdown.as_csv([table[:2] for table in tables]))
     (out / "report.html").write_text(page.page(tables))
     console.print(
         f"the report is in {out}: open {out}/report.html", highlight=False, soft_wrap=True

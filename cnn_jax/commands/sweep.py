@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
 def here(sweep: Sweep, arguments: argparse.Namespace, console: Console):
     """Trains on this machine; gives the runs with their states."""
     from cnn_jax.sweeps import devices, local
-    from cnn_jax.sweeps.live import LiveTable
+    from cnn_jax.sweeps.status_table import LiveTable
 
     places = devices.places(arguments.parallel)
     children = local.Children(sweep.runs, arguments.home / "launch.py")
@@ -90,7 +90,7 @@ def here(sweep: Sweep, arguments: argparse.Namespace, console: Console):
 def on_slurm(sweep: Sweep, arguments: argparse.Namespace, console: Console):
     """Submits what is not in the queue yet, and watches; gives the runs with their states."""
     from cnn_jax.sweeps import slurm
-    from cnn_jax.sweeps.live import LiveTable
+    from cnn_jax.sweeps.status_table import LiveTable
 
     resources = slurm.Resources(
         minutes=arguments.time_limit,
@@ -166,7 +166,7 @@ def dry_run(sweep: Sweep, parallel: int, measure: bool, console: Console) -> Non
     from rich import table as rich
 
     from cnn_jax.bench.estimate import Estimates
-    from cnn_jax.sweeps.live import duration
+    from cnn_jax.sweeps.status_table import duration
     from cnn_jax.training import compiler
 
     compiler.enable_cache()

@@ -28,8 +28,9 @@ def add_arguments(add) -> None:
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Trains, and says what to do with the run."""
-    from cnn_jax.training import compiler, processes, supervisor
-    from cnn_jax.training.interruption import Interruption
+    from cnn_jax.cluster import processes, supervisor
+    from cnn_jax.cluster.preemption import Interruption
+    from cnn_jax.training import compiler
     from cnn_jax.training.train import train
 
     # Where a checkpoint cannot be written, Orbax's threads complain once more of each other.

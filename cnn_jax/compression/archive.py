@@ -243,7 +243,7 @@ def _bits(values: np.ndarray) -> np.ndarray:
 
 
 def _ordered(values: np.ndarray) -> np.ndarray:
-    """Float32 as uint32 that increase with them, so that neighbours differ by little."""
+    """Float32 as uint32 that increase with them, so that neighbors differ by little."""
     bits = np.asarray(values, np.float32).view(np.uint32)
     return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
 

@@ -34,7 +34,7 @@ class Sensitivity(NamedTuple):
 
 
 class Calibration:
-    """A network as it is before anything is quantised, on images without labels.
+    """A network as it is before anything is quantized, on images without labels.
 
     Args:
       model: any network of the project whose stages are not scanned.

@@ -1,9 +1,9 @@
-"""Entropy coding of quantised kernels: binary decisions, each with a probability from its context.
+"""Entropy coding of quantized kernels: binary decisions, each with a probability from its context.
 
 A symbol is an integer. It is told by decisions: zero? negative? magnitude of 2 or more, of 4 or
 more, ...? then the bits below its highest one. The probability of a decision is a logistic
 regression on what is decoded already: how large, how often not zero and how often negative the
-symbols in the same row (output), column (input and place), input, kernel and neighbourhood are.
+symbols in the same row (output), column (input and place), input, kernel and neighborhood are.
 The regression has one set of coefficients for all layers, which stands in the file (`fit`).
 
 The weights of a layer come in passes, spread evenly over its rows and columns, so that NumPy works

@@ -27,10 +27,10 @@ def lossless(variables: Mapping[str, Any]) -> dict[str, Any]:
     return arrays
 
 
-def shared(variables: Mapping[str, Any], bits: int, initialisation: str) -> dict[str, Any]:
+def shared(variables: Mapping[str, Any], bits: int, initialization: str) -> dict[str, Any]:
     """Kernels of 2^bits shared values, the rest in half precision."""
     return {
-        path: share.share(values, bits, initialisation) if is_kernel(path) else half(values)
+        path: share.share(values, bits, initialization) if is_kernel(path) else half(values)
         for path, values in flatten(variables).items()
     }
 
@@ -40,9 +40,9 @@ def in_steps(
 ) -> dict[str, Any]:
     """Kernels and their biases in steps, the rest in half precision.
 
-    With a calibration each layer also repairs what the quantised ones before it have changed.
+    With a calibration each layer also repairs what the quantized ones before it have changed.
     Kernels that no image passes are taken to be as sensitive as their deviation says. `rate` is as
-    in `steps.quantise`.
+    in `steps.quantize`.
     """
     flat = flatten(variables)
     arrays = {path: half(values) for path, values in flat.items()}
@@ -91,7 +91,7 @@ def kernel_in_steps(
     """Flax's kernel [..., in, out] and bias [out] in steps."""
     axes = archive.order(kernel.ndim)
     turned = kernel.transpose(axes)
-    found, left = steps.quantise(turned.reshape(kernel.shape[-1], -1), bias, layer, rate)
+    found, left = steps.quantize(turned.reshape(kernel.shape[-1], -1), bias, layer, rate)
     symbols = found.symbols.reshape(turned.shape).transpose(np.argsort(axes))
     if left is None:
         return archive.Steps(symbols, found.step), None

@@ -16,14 +16,14 @@ ITERATIONS = 50
 
 
 def share(
-    weights: np.ndarray, bits: int, initialisation: str = "linear", seed: int = 0
+    weights: np.ndarray, bits: int, initialization: str = "linear", seed: int = 0
 ) -> Codebook:
     """The weights that are not 0 share 2^bits - 1 values; 0, the pruned ones, is one more.
 
     Args:
       weights: of any shape.
       bits: of a code, at least 1.
-      initialisation: of the centroids (section 3.2): "linear" between the smallest and the largest
+      initialization: of the centroids (section 3.2): "linear" between the smallest and the largest
         weight, "random" weights (Forgy), or of equal "density" of weights between them.
       seed: of "random".
     """
@@ -33,25 +33,25 @@ def share(
     shared = weights.copy()
     kept = weights != 0
     if kept.any():
-        shared[kept] = kmeans(weights[kept], 2**bits - 1, initialisation, seed)
+        shared[kept] = kmeans(weights[kept], 2**bits - 1, initialization, seed)
     return codebook(shared)
 
 
-def kmeans(values: np.ndarray, count: int, initialisation: str, seed: int) -> np.ndarray:
+def kmeans(values: np.ndarray, count: int, initialization: str, seed: int) -> np.ndarray:
     """Each of the values [n], replaced by the mean of its cluster; at most `count` clusters."""
     order = np.argsort(values, kind="stable")
     ordered = values[order].astype(np.float64)
-    if initialisation == "linear":
+    if initialization == "linear":
         centroids = np.linspace(ordered[0], ordered[-1], count)
-    elif initialisation == "random":
+    elif initialization == "random":
         centroids = np.sort(np.random.default_rng(seed).choice(ordered, count))
-    elif initialisation == "density":
+    elif initialization == "density":
         centroids = np.quantile(ordered, (np.arange(count) + 0.5) / count)
     else:
-        raise errors.unknown("initialisation", initialisation, INITIALISATIONS)
+        raise errors.unknown("initialization", initialization, INITIALISATIONS)
     sums = np.append(0, np.cumsum(ordered))
     for _ in range(ITERATIONS):
-        # Of sorted values a cluster is a stretch, between the middles of neighbouring centroids.
+        # Of sorted values a cluster is a stretch, between the middles of neighboring centroids.
         inner = np.searchsorted(ordered, (centroids[1:] + centroids[:-1]) / 2)
         limits = np.concatenate([[0], inner, [len(ordered)]])
         sizes = np.diff(limits)

@@ -20,7 +20,7 @@ BLOCK = 64  # columns, whose errors are handed to the columns behind the block i
 LARGEST = 4095
 
 
-def quantise(
+def quantize(
     matrix: np.ndarray, bias: np.ndarray | None, layer: Sensitivity, rate: float
 ) -> tuple[Steps, np.ndarray | None]:
     """Multiples of a step for a kernel, and the bias that goes with them.

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from cnn_jax import errors
-from cnn_jax.data import cifar, digits, folder, idx, streamed, tfds_source
+from cnn_jax.data import cifar, digits, folder, idx, tfds_source
 from cnn_jax.data.dataset import Dataset, Split, hold_out
-from cnn_jax.data.streamed import StreamedDataset
+from cnn_jax.data.stream import streamed
+from cnn_jax.data.stream.streamed import StreamedDataset
 
 __all__ = [
     "SOURCES",
@@ -121,7 +122,7 @@ def load(
       path: where its files are; None for `digits`, which comes with scikit-learn, and for TFDS's
         data sets in the default folder.
       image_size: side in pixels that every image of a folder or of TFDS is brought to (shorter side
-        resized, centre cropped); None takes them as they are, all of one size.
+        resized, center cropped); None takes them as they are, all of one size.
       validation_size: images held out of "train", as many of each class as its share (the papers
         hold out 5,000 of CIFAR's 50,000); 0 takes the splits as they are.
       split_seed: which ones.

@@ -1,6 +1,6 @@
 """Augmentation on the device, keyed by (seed, step, example): pad and crop, and flip.
 
-It acts on preprocessed images, so that a zero margin has the mean colour, as in fb.resnet.torch.
+It acts on preprocessed images, so that a zero margin has the mean color, as in fb.resnet.torch.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """From an encoded image to pixels: every usual kind of file to RGB, and the others named.
 
-Grey, palette, CMYK and 16-bit images become 8-bit RGB (16 bits: the high byte; transparency is
+Gray, palette, CMYK and 16-bit images become 8-bit RGB (16 bits: the high byte; transparency is
 dropped); of an animation the first picture counts; the orientation that EXIF asks for is left
 alone, as in the papers' pipelines. Pillow is the reference. simplejpeg, an option that is installed
 by itself, decodes JPEGs to the same pixels faster; what it refuses, Pillow is asked.
@@ -44,7 +44,7 @@ def open_image(encoded: bytes) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Decodes an opened image, to the mode "RGB", or "L" where it is grey. Raises `BadImage`."""
+    """Decodes an opened image, to the mode "RGB", or "L" where it is gray. Raises `BadImage`."""
     try:
         image.load()
         if image.mode in ("RGB", "L"):
@@ -63,7 +63,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def decode_jpeg(encoded: bytes, image: Image.Image) -> np.ndarray | None:
-    """simplejpeg's pixels of an RGB or grey JPEG that is sound, uint8 [H, W, 3]; else None."""
+    """simplejpeg's pixels of an RGB or gray JPEG that is sound, uint8 [H, W, 3]; else None."""
     if image.format != "JPEG" or image.mode not in ("RGB", "L"):
         return None
     import simplejpeg
@@ -74,13 +74,13 @@ def decode_jpeg(encoded: bytes, image: Image.Image) -> np.ndarray | None:
         return None
 
 
-def whole(encoded: bytes, size: tuple[int, int] | None, mode: str | None) -> np.ndarray:
+def full(encoded: bytes, size: tuple[int, int] | None, mode: str | None) -> np.ndarray:
     """One image as uint8 [H, W, 1 or 3], for data that is used as it is.
 
     Args:
       encoded: an image file's bytes, of any format that Pillow knows.
-      size: (height, width), resized to cover it, and centre cropped; None takes it as it is.
-      mode: Pillow's "L" or "RGB"; None keeps grey images grey.
+      size: (height, width), resized to cover it, and center cropped; None takes it as it is.
+      mode: Pillow's "L" or "RGB"; None keeps gray images gray.
 
     Raises:
       BadImage: it is damaged, or has more than 8 bits a channel.

@@ -1,4 +1,4 @@
-"""The embedded data set: 1,797 real handwritten digits, 8x8 pixels in 17 shades of grey.
+"""The embedded data set: 1,797 real handwritten digits, 8x8 pixels in 17 shades of gray.
 
 They come with scikit-learn (the test part of the UCI set "Optical Recognition of Handwritten
 Digits"), so nothing is downloaded. The split is fixed and stratified: 1,257 train, 180 validation,

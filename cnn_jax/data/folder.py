@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cnn_jax import caches
 from cnn_jax.data.dataset import Dataset, Split, check_memory
-from cnn_jax.data.decode import BadImage, whole
+from cnn_jax.data.decode import BadImage, full
 from cnn_jax.errors import UserError
+from cnn_jax.files import cache_folder
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 SPLITS = ("train", "validation", "test")
@@ -28,7 +28,7 @@ LAYOUT = "{train,validation,test}/<class>/*.png (or .jpg), or as <class>/*.png"
 
 
 def load(path: Path | None, image_size: int | None) -> Dataset:
-    """Reads the folder: uint8 [N, H, W, C], grey (C = 1) where every file is, else RGB.
+    """Reads the folder: uint8 [N, H, W, C], gray (C = 1) where every file is, else RGB.
 
     Classes are the names of the folders in "train", in alphabetical order. Raises `UserError` for a
     missing folder, no images, an empty class, a damaged file, images of different sizes, or a
@@ -45,7 +45,7 @@ def load(path: Path | None, image_size: int | None) -> Dataset:
             "--config.data.storage=stream"
         )
     class_names, files = find_images(path)
-    cache = caches.folder("folders") / f"{fingerprint(path, files, image_size)}.npz"
+    cache = cache_folder("folders") / f"{fingerprint(path, files, image_size)}.npz"
     images = read_cache(cache)
     if images is None:
         size = None if image_size is None else (image_size, image_size)
@@ -138,9 +138,9 @@ def decode(file: Path, size: tuple[int, int] | None, mode: str | None = None) ->
 def decode_bytes(
     encoded: bytes, name: object, size: tuple[int, int] | None, mode: str | None = None
 ) -> np.ndarray:
-    """`decode.whole`; a `UserError` calls a damaged image by its name."""
+    """`decode.full`; a `UserError` calls a damaged image by its name."""
     try:
-        return whole(encoded, size, mode)
+        return full(encoded, size, mode)
     except BadImage as error:
         raise UserError(f"cannot decode the image {name} ({error}); replace or remove it") from None
 

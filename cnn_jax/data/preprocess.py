@@ -1,7 +1,7 @@
 """From uint8 to what the network sees: statistics of the training images, subtracted and divided.
 
 He et al. (2016) subtract the mean of every pixel; fb.resnet.torch and Wide ResNet use the mean and
-the deviation of every channel; stochastic depth the mean of every pixel and one deviation for all;
+the deviation of every channel; stochastic depth the mean of every pixel and one std for all;
 the tables 2-4 of Wide ResNet are on ZCA-whitened images. For ImageNet there are constants as well:
 those of fb.resnet.torch, of Caffe's networks, of Inception.
 """
@@ -17,23 +17,23 @@ import numpy as np
 
 from cnn_jax import errors
 from cnn_jax.data.dataset import Split
-from cnn_jax.data.streaming import Batch
+from cnn_jax.data.stream.reader import Batch
 
 # Of each channel, in units of 0-255 and in the order RGB.
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)  # fb.resnet.torch, datasets/imagenet.lua
-IMAGENET_DEVIATION = (0.229 * 255, 0.224 * 255, 0.225 * 255)
+IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 CAFFE_MEAN = (123.0, 117.0, 104.0)  # of Caffe's files, where it stands in the order BGR
-INCEPTION = (127.5,) * 3  # as mean and as deviation: values from -1 to 1
+INCEPTION = (127.5,) * 3  # as mean and as std: values from -1 to 1
 
 CONSTANT_MEANS = {"imagenet": IMAGENET_MEAN, "caffe_bgr": CAFFE_MEAN, "inception": INCEPTION}
-UNIT = (255.0,)  # as deviation alone: values from 0 to 1, of any number of channels
-CONSTANT_DEVIATIONS = {"imagenet": IMAGENET_DEVIATION, "inception": INCEPTION, "unit": UNIT}
+UNIT = (255.0,)  # as std alone: values from 0 to 1, of any number of channels
+CONSTANT_STDS = {"imagenet": IMAGENET_STD, "inception": INCEPTION, "unit": UNIT}
 WHITENINGS = ("none", "zca")
 # Of [H, W, C], the axes that a computed statistic goes over, beside the images.
 MEAN_AXES = {"channel": (0, 1), "pixel": ()}
-DEVIATION_AXES = {"channel": (0, 1), "pixel": (), "scalar": None}
+STD_AXES = {"channel": (0, 1), "pixel": (), "scalar": None}
 MEANS = ("none", *MEAN_AXES, *CONSTANT_MEANS)
-DEVIATIONS = ("none", *DEVIATION_AXES, *CONSTANT_DEVIATIONS)
+STDS = ("none", *STD_AXES, *CONSTANT_STDS)
 CHUNK = 128  # images that are summed up at once
 
 # Pylearn2's script, with which the whitened CIFAR files of that time were made.
@@ -44,7 +44,7 @@ class Preprocessing(flax.struct.PyTreeNode):
     """Arrays in units of pixel values 0-255."""
 
     mean: jax.Array  # broadcasts to [H, W, C]
-    deviation: jax.Array  # broadcasts to [H, W, C]
+    std: jax.Array  # broadcasts to [H, W, C]
     whitening: jax.Array | None  # None, or a matrix [H*W*C, H*W*C]
     channels: jax.Array | None = None  # or int32 [C], the order in which the network takes them
 
@@ -52,90 +52,90 @@ class Preprocessing(flax.struct.PyTreeNode):
         """Pixel values 0-255 [B, H, W, C], uint8 or float -> float32 [B, H, W, C]."""
         x = images.astype(jnp.float32)
         if self.whitening is None:
-            x = (x - self.mean) / self.deviation
+            x = (x - self.mean) / self.std
             return x if self.channels is None else x[..., self.channels]
-        rows = equalise_contrast(x.reshape(len(x), -1), jnp)
+        rows = equalize_contrast(x.reshape(len(x), -1), jnp)
         return ((rows - self.mean.reshape(-1)) @ self.whitening).reshape(x.shape)
 
 
-def equalise_contrast(rows, xp):
+def equalize_contrast(rows, xp):
     """Every image [N, D] to mean 0 and length `ZCA_CONTRAST`; `xp` is numpy or jax.numpy."""
     rows = rows - rows.mean(1, keepdims=True)
     return rows * (ZCA_CONTRAST / xp.maximum(xp.sqrt((rows**2).sum(1, keepdims=True)), 1e-8))
 
 
-def fit(train: Split, *, mean: str, deviation: str, whitening: str) -> Preprocessing:
+def fit(train: Split, *, mean: str, std: str, whitening: str) -> Preprocessing:
     """Statistics of the training images, in float64.
 
     Args:
       train: the training split; no other data is looked at.
       mean: "none", of each "channel" or of each "pixel", or a constant of RGB images, "imagenet",
         "inception", or "caffe_bgr", with which the channels come in the order BGR.
-      deviation: "none", of each "channel", of each "pixel", or one "scalar", or a constant:
+      std: "none", of each "channel", of each "pixel", or one "scalar", or a constant:
         "imagenet" or "inception" of RGB images, or "unit", 255.
-      whitening: "none", or "zca", which needs mean and deviation "none": it has its own.
+      whitening: "none", or "zca", which needs mean and std "none": it has its own.
     """
     images = train.images
-    check(mean, deviation, whitening, images.shape[-1])
+    check(mean, std, whitening, images.shape[-1])
     if whitening == "zca":
         return fit_zca(images)
-    return compose((images[i : i + CHUNK] for i in range(0, len(images), CHUNK)), mean, deviation)
+    return compose((images[i : i + CHUNK] for i in range(0, len(images), CHUNK)), mean, std)
 
 
 def fit_stream(
-    batches: Iterable[Batch], channels: int, *, mean: str, deviation: str, whitening: str
+    batches: Iterable[Batch], channels: int, *, mean: str, std: str, whitening: str
 ) -> Preprocessing:
     """`fit` of images that come in batches, as by `streaming.evaluation`; ZCA is not to be had.
 
     With constants alone no batch is read. Padding and skipped images, of weight 0, do not count.
     """
-    check(mean, deviation, whitening, channels)
+    check(mean, std, whitening, channels)
     if whitening != "none":
         raise errors.UserError(
             "preprocessing.whitening is 'zca', for which data must fit in memory"
         )
-    return compose((batch.images[batch.weights > 0] for batch in batches), mean, deviation)
+    return compose((batch.images[batch.weights > 0] for batch in batches), mean, std)
 
 
-def is_computed(mean: str, deviation: str) -> bool:
+def is_computed(mean: str, std: str) -> bool:
     """Whether the statistics ask for a look at the images."""
-    return mean in MEAN_AXES or deviation in DEVIATION_AXES
+    return mean in MEAN_AXES or std in STD_AXES
 
 
-def check(mean: str, deviation: str, whitening: str, channels: int) -> None:
+def check(mean: str, std: str, whitening: str, channels: int) -> None:
     """Raises `UserError` for names that are unknown or do not go together."""
     for field, value, choices in [
         ("mean", mean, MEANS),
-        ("deviation", deviation, DEVIATIONS),
+        ("std", std, STDS),
         ("whitening", whitening, WHITENINGS),
     ]:
         if value not in choices:
             raise errors.unknown(f"preprocessing.{field}", value, choices)
-    if whitening == "zca" and (mean, deviation) != ("none", "none"):
+    if whitening == "zca" and (mean, std) != ("none", "none"):
         raise errors.UserError(
-            "preprocessing: ZCA brings its own mean and scale; set mean and deviation to 'none'"
+            "preprocessing: ZCA brings its own mean and scale; set mean and std to 'none'"
         )
-    for field, value in [("mean", mean), ("deviation", deviation)]:
+    for field, value in [("mean", mean), ("std", std)]:
         if channels != 3 and value in CONSTANT_MEANS:
             raise errors.UserError(
                 f"preprocessing.{field} is {value!r}, of RGB images; these have {channels} channel"
             )
 
 
-def compose(chunks: Iterable[np.ndarray], mean: str, deviation: str) -> Preprocessing:
+def compose(chunks: Iterable[np.ndarray], mean: str, std: str) -> Preprocessing:
     """The statistics of images that come in chunks, uint8 [n, H, W, C], or the constants."""
-    centre = np.array(CONSTANT_MEANS.get(mean, (0.0,)))
-    spread = np.array(CONSTANT_DEVIATIONS.get(deviation, (1.0,)))
-    if is_computed(mean, deviation):
+    center = np.array(CONSTANT_MEANS.get(mean, (0.0,)))
+    spread = np.array(CONSTANT_STDS.get(std, (1.0,)))
+    if is_computed(mean, std):
         moments = sum_up(chunks)
         if mean in MEAN_AXES:
-            centre, _ = mean_and_deviation(moments, MEAN_AXES[mean])
-        if deviation in DEVIATION_AXES:
-            _, spread = mean_and_deviation(moments, DEVIATION_AXES[deviation])
+            center, _ = mean_and_std(moments, MEAN_AXES[mean])
+        if std in STD_AXES:
+            _, spread = mean_and_std(moments, STD_AXES[std])
             # A pixel may never change, as at the rim of the digits.
             spread = np.maximum(np.atleast_1d(spread), 1.0)
     channels = np.array([2, 1, 0], np.int32) if mean == "caffe_bgr" else None
-    return Preprocessing(np.float32(centre), np.float32(spread), None, channels)
+    return Preprocessing(np.float32(center), np.float32(spread), None, channels)
 
 
 def sum_up(chunks: Iterable[np.ndarray]) -> tuple[int, np.ndarray, np.ndarray]:
@@ -152,7 +152,7 @@ def sum_up(chunks: Iterable[np.ndarray]) -> tuple[int, np.ndarray, np.ndarray]:
     return count, total, squares
 
 
-def mean_and_deviation(
+def mean_and_std(
     moments: tuple[int, np.ndarray, np.ndarray], axes: tuple[int, ...] | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Over all images and these axes of [H, W, C], float64."""
@@ -162,8 +162,8 @@ def mean_and_deviation(
 
 
 def fit_zca(images: np.ndarray) -> Preprocessing:
-    """ZCA on contrast-equalised images: U (S + epsilon)^-1/2 U^T of their covariance."""
-    rows = equalise_contrast(images.reshape(len(images), -1).astype(np.float32), np)
+    """ZCA on contrast-equalized images: U (S + epsilon)^-1/2 U^T of their covariance."""
+    rows = equalize_contrast(images.reshape(len(images), -1).astype(np.float32), np)
     mean = rows.mean(0, dtype=np.float64)
     rows -= mean.astype(np.float32)
     values, vectors = np.linalg.eigh((rows.T @ rows).astype(np.float64) / len(rows))

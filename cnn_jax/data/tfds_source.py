@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cnn_jax import caches, errors
+from cnn_jax import errors
 from cnn_jax.data import folder
 from cnn_jax.data.dataset import Dataset, Split, check_memory
 from cnn_jax.errors import UserError, first_line
+from cnn_jax.files import cache_folder
 
 NAME = re.compile(r"(?P<path>\w+(/[\w.-]+)?)(:(?P<version>\d+\.\d+\.\d+))?(\+(?P<extra>\w+))?")
 SPLITS = ("train", "validation", "test")
@@ -27,7 +28,7 @@ BATCH = 256
 
 def default_folder() -> Path:
     """Where data sets are prepared unless a folder is named."""
-    return caches.folder("tfds")
+    return cache_folder("tfds")
 
 
 def prepared(data_dir: Path) -> dict[str, list[str]]:
@@ -75,7 +76,7 @@ def open_builder(place: Path):
     """TFDS's read-only builder of a prepared data set.
 
     Raises:
-      UserError: it is no set of labelled images in ArrayRecord form.
+      UserError: it is no set of labeled images in ArrayRecord form.
     """
     import tensorflow_datasets as tfds
 
@@ -168,7 +169,7 @@ class Source:
         """From `labels.npz`; a data set prepared elsewhere has none and is read through, once."""
         if (beside := folder.read_cache(self._place / "labels.npz")) is not None:
             return np.concatenate([beside[part] for part in self._split.split("+")])
-        cache = caches.folder("labels") / f"{self.fingerprint()}.npz"
+        cache = cache_folder("labels") / f"{self.fingerprint()}.npz"
         kept = folder.read_cache(cache)
         if kept is None:
             batches = (range(i, min(i + BATCH, len(self))) for i in range(0, len(self), BATCH))
@@ -215,7 +216,7 @@ def load(name: str, path: Path | None, image_size: int | None) -> Dataset:
     opened = sources(name, path)
     digest = hashlib.sha256(f"{[source.fingerprint() for source in opened.values()]}".encode())
     file = f"{digest.hexdigest()[:32]}-{image_size}.npz"
-    cache = caches.folder("decoded") / file
+    cache = cache_folder("decoded") / file
     images = folder.read_cache(cache)
     if images is None:
         images = decode_all(name, opened, image_size)

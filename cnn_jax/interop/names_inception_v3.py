@@ -5,7 +5,7 @@ from cnn_jax.models.inception_blocks import named_steps
 from cnn_jax.models.inception_v3 import InceptionV3, architecture
 
 # torchvision's name -> family and options here. Its ported weights are for pixels in [-1, 1], as in
-# TensorFlow; `transform_input=True` there maps ImageNet-normalised images to that.
+# TensorFlow; `transform_input=True` there maps ImageNet-normalized images to that.
 NETWORKS = {
     "inception_v3": {
         "name": "inception_v3",
@@ -55,12 +55,12 @@ def torch_names(module: InceptionV3) -> dict[str, str]:
     """
     if (
         module.layout != "released"
-        or not module.factorised_stem
+        or not module.factorized_stem
         or module.receptive_field != 299
         or module.auxiliary == "plain"
     ):
         raise errors.UserError(
-            "inception_v3: torchvision has the released layout only, with factorised_stem, "
+            "inception_v3: torchvision has the released layout only, with factorized_stem, "
             'receptive_field=299 and auxiliary "bn" or "none"'
         )
     units = dict(STEM)

@@ -1,9 +1,9 @@
 """Krizhevsky, Sutskever & Hinton (2012): AlexNet, as in the paper, in Caffe and with one tower.
 
     layer  kernel   padding  channels           output at 227x227
-    conv1  11x11/4           96                 55x55    ReLU, response normalisation
+    conv1  11x11/4           96                 55x55    ReLU, response normalization
     pool1  3x3/2                                27x27
-    conv2  5x5      2        256, two groups    27x27    ReLU, response normalisation
+    conv2  5x5      2        256, two groups    27x27    ReLU, response normalization
     pool2  3x3/2                                13x13
     conv3  3x3      1        384                13x13
     conv4  3x3      1        384, two groups    13x13
@@ -41,7 +41,7 @@ class Variant(NamedTuple):
     lrn_k: float
     ceil: bool  # pooling rounds the size of its output up
     dropout_first: bool  # before fc6 and fc7 instead of after them
-    hidden_std: float | None  # of fc6 and fc7; None: Torch's initialisation throughout
+    hidden_std: float | None  # of fc6 and fc7; None: Torch's initialization throughout
     hidden_bias: float  # initial bias of conv2, conv4, conv5, fc6 and fc7
     smallest: int  # side of the smallest image that leaves something to every pooling
 
@@ -73,9 +73,9 @@ class AlexNet(nn.Module):
     pooling), so that images of any size from 39x39 ("one_tower": 63x63) can be used; nothing is
     averaged at 227x227 ("one_tower": 224x224).
 
-    `variant`: "paper" (two groups, response normalisation, hidden biases 1), "caffe" (BVLC's
-    bvlc_alexnet: hidden biases 0.1, weaker normalisation) or "one_tower" (torchvision's: no groups,
-    no normalisation).
+    `variant`: "paper" (two groups, response normalization, hidden biases 1), "caffe" (BVLC's
+    bvlc_alexnet: hidden biases 0.1, weaker normalization) or "one_tower" (torchvision's: no groups,
+    no normalization).
     `dropout`: share of activations that is dropped around fc6 and fc7.
     `fc_width`: units of fc6 and fc7, 4096 in the paper.
     `fully_convolutional`: nothing is averaged to 6x6; fc6 to fc8 see every place of the map, and
@@ -104,9 +104,9 @@ class AlexNet(nn.Module):
         layers.require_size("alexnet", images, variant.smallest)
         c1, c2, c3, c4, c5 = variant.channels
         x = self._conv("conv1", images, c1, kernel=11, stride=4, padding=variant.conv1_padding)
-        x = self._pool(self._normalise(x))
+        x = self._pool(self._normalize(x))
         x = self._conv("conv2", x, c2, kernel=5, padding=2, split=True)
-        x = self._pool(self._normalise(x))
+        x = self._pool(self._normalize(x))
         x = self._conv("conv3", x, c3, kernel=3, padding=1)
         x = self._conv("conv4", x, c4, kernel=3, padding=1, split=True)
         x = self._conv("conv5", x, c5, kernel=3, padding=1, split=True)
@@ -126,7 +126,7 @@ class AlexNet(nn.Module):
         variant = VARIANTS[self.variant]
         groups = variant.groups if split else 1
         fan_in = x.shape[-1] // groups * kernel**2
-        kernel_init, bias_init = self._initialisers(fan_in, std=0.01, hidden=split)
+        kernel_init, bias_init = self._initializers(fan_in, std=0.01, hidden=split)
         conv = layers.Conv(
             channels,
             (kernel, kernel),
@@ -145,7 +145,7 @@ class AlexNet(nn.Module):
         hidden = name != "fc8"
         std = VARIANTS[self.variant].hidden_std if hidden else 0.01
         fan_in = x.shape[-1] * (side**2 if self.fully_convolutional else 1)
-        kernel_init, bias_init = self._initialisers(fan_in, std, hidden)
+        kernel_init, bias_init = self._initializers(fan_in, std, hidden)
         return linear(
             self.fully_convolutional,
             side,
@@ -156,7 +156,7 @@ class AlexNet(nn.Module):
             name=name,
         )(x)
 
-    def _initialisers(self, fan_in, std, hidden):
+    def _initializers(self, fan_in, std, hidden):
         """Of weights and biases; `hidden` layers are those with the higher bias."""
         variant = VARIANTS[self.variant]
         if variant.hidden_std is None:
@@ -165,7 +165,7 @@ class AlexNet(nn.Module):
         bias = variant.hidden_bias if hidden else 0.0
         return nn.initializers.normal(std), nn.initializers.constant(bias)
 
-    def _normalise(self, x: Array) -> Array:
+    def _normalize(self, x: Array) -> Array:
         variant = VARIANTS[self.variant]
         if variant.lrn_alpha is None:
             return x

@@ -68,7 +68,7 @@ class BNInception(nn.Module):
 
     `layout`: "released", with the channels of tf-slim's inception_v2, or "printed", with the pool
     projections as printed.
-    `separable_stem`: the first layer is a 7x7 convolution of each colour to 8 channels and a 1x1 of
+    `separable_stem`: the first layer is a 7x7 convolution of each color to 8 channels and a 1x1 of
     these to 64, as the paper says; ports have a plain 7x7.
     `dropout`: share of the pooled features that is dropped; batch norm replaces it (section 4.2.1).
     `bn_epsilon`, `bn_momentum`: of the batch norms; not in the paper, but in tf-slim.
@@ -118,13 +118,13 @@ class BNInception(nn.Module):
         return nn.Dense(self.num_classes, kernel_init=nn.initializers.normal(0.01), name="fc")(x)
 
     def _depthwise(self, images: Array) -> Array:
-        colours = images.shape[-1]
+        colors = images.shape[-1]
         return layers.Conv(
-            8 * colours,
+            8 * colors,
             (7, 7),
             strides=2,
             padding=3,
-            feature_group_count=colours,
+            feature_group_count=colors,
             use_bias=False,
             kernel_init=layers.he_fan_in,
             dtype=self.dtype,

@@ -43,7 +43,7 @@ class CifarResNet(nn.Module):
     `death_rate`: stochastic depth, 1 - p_L of its linear decay: unit l of L is left out of a step
         with probability death_rate * l / L (arXiv:1603.09382: 0.5), for the whole batch. Takes the
         "dropout" rng. The released code also has biases, which its batch norms cancel.
-    `init_fan`: "in" or "out", of He's initialisation; "out" as in the released Torch code, which
+    `init_fan`: "in" or "out", of He's initialization; "out" as in the released Torch code, which
         leaves the last layer at Torch's default. The paper does not say which.
     `bn_group_size`: examples that share batch statistics; None is the whole batch.
     `unroll`: keeps long stages as separate blocks, where they are one `lax.scan` otherwise.

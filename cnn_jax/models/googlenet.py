@@ -1,6 +1,6 @@
 """Szegedy et al. (2015), arXiv:1409.4842: GoogLeNet (Inception-v1), for images of 224x224.
 
-What the paper leaves open (padding, initial values, response normalisation) is as in Caffe's
+What the paper leaves open (padding, initial values, response normalization) is as in Caffe's
 bvlc_googlenet, where pools round their output size up.
 """
 
@@ -92,7 +92,7 @@ class GoogLeNet(nn.Module):
     """GoogLeNet: images [B, H, W, C] -> logits [B, classes].
 
     `variant`: "paper", or "torchvision", which has batch norm (epsilon 0.001) in place of biases
-    and response normalisation, 3x3 convolutions where the table has 5x5 (a known bug there), a 2x2
+    and response normalization, 3x3 convolutions where the table has 5x5 (a known bug there), a 2x2
     pool after 4e, and auxiliary classifiers that pool to 4x4 whatever the size. It starts from
     N(0, 0.01), "paper" from Caffe's "xavier" and biases of 0.2 (0 in the classifiers).
     `auxiliary`: the two auxiliary classifiers. Their logits go to the collection "aux_logits", as
@@ -127,14 +127,14 @@ class GoogLeNet(nn.Module):
         conv, dense = self._layers()
         pool = functools.partial(pooling.max_pool, window=3, stride=2, padding=0, ceil=True)
 
-        def normalise(x: Array) -> Array:
+        def normalize(x: Array) -> Array:
             return pooling.local_response_norm(x, 5, 1e-4, 0.75, 1.0) if paper else x
 
         x = conv(64, (7, 7), stride=2, padding=(3, 3), name="conv1")(images, train)
-        x = normalise(pool(x))
+        x = normalize(pool(x))
         x = conv(64, (1, 1), name="conv2_reduce")(x, train)
         x = conv(192, (3, 3), padding=(1, 1), name="conv2")(x, train)
-        x = pool(normalise(x))
+        x = pool(normalize(x))
         for name, filters in TABLE_1.items():
             x = Inception(filters, 5 if paper else 3, conv, name=name)(x, train)
             if name in ("inception_4a", "inception_4d"):

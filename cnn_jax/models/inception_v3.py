@@ -28,7 +28,7 @@ def figure_5(branch_5x5: str, pool_projection: int) -> tuple:
 
 
 def figure_6(c7: int) -> tuple:
-    """Module on the 17x17 grid, 7x7 convolutions factorised into 1x7 and 7x1."""
+    """Module on the 17x17 grid, 7x7 convolutions factorized into 1x7 and 7x1."""
     return (
         ("1x1 192",),
         (f"1x1 {c7}", f"1x7 {c7}", "7x1 192"),
@@ -109,10 +109,10 @@ AUXILIARY = ("none", "plain", "bn")
 KERNEL_INITS = ("truncated_normal", "variance_scaling")
 
 
-def architecture(layout: str, factorised_stem: bool, receptive_field: int) -> dict:
+def architecture(layout: str, factorized_stem: bool, receptive_field: int) -> dict:
     """The table of the network with these options: name -> step or module, in order."""
     table = dict(LAYOUTS[layout])
-    if not factorised_stem:
+    if not factorized_stem:
         del table["Conv2d_2a"], table["Conv2d_2b"]
         table["Conv2d_1a"] = "7x7/2 V 64"  # 147x147x64, as after the three 3x3
     if receptive_field < 299:
@@ -148,12 +148,12 @@ class AuxiliaryHead(nn.Module):
 class InceptionV3(nn.Module):
     """Inception-v3 and its ancestors: images [B, H, W, C] -> logits [B, classes].
 
-    The rows of Table 3: Inception-v2 is `factorised_stem=False, auxiliary="plain"`; RMSProp and
-    label smoothing change the training only; "+ factorised 7x7" is `auxiliary="plain"`;
+    The rows of Table 3: Inception-v2 is `factorized_stem=False, auxiliary="plain"`; RMSProp and
+    label smoothing change the training only; "+ factorized 7x7" is `auxiliary="plain"`;
     "+ BN-auxiliary", Inception-v3, is the default.
 
     `layout`: the network that was "released", or "table_1" as printed.
-    `factorised_stem`: three 3x3 convolutions at the start; False is one 7x7 of stride 2, to 64
+    `factorized_stem`: three 3x3 convolutions at the start; False is one 7x7 of stride 2, to 64
     channels (its layout is not printed; this one gives the same 147x147x64).
     `receptive_field`: 299, 151 (first layer of stride 1) or 79 (and no first max pool), at nearly
     equal cost for images of that size (Table 2).
@@ -172,7 +172,7 @@ class InceptionV3(nn.Module):
 
     num_classes: int
     layout: str = "released"
-    factorised_stem: bool = True
+    factorized_stem: bool = True
     receptive_field: int = 299
     auxiliary: str = "bn"
     bn_scale: bool = False
@@ -202,9 +202,9 @@ class InceptionV3(nn.Module):
 
     @nn.compact
     def __call__(self, images: Array, train: bool = False) -> Array:
-        table = architecture(self.layout, self.factorised_stem, self.receptive_field)
+        table = architecture(self.layout, self.factorized_stem, self.receptive_field)
         self._check_size(images, table, train)
-        kernel_init, logits_init = self._initialisers()
+        kernel_init, logits_init = self._initializers()
         norm = functools.partial(
             layers.BatchNorm,
             self.bn_group_size,
@@ -226,7 +226,7 @@ class InceptionV3(nn.Module):
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return nn.Dense(self.num_classes, kernel_init=logits_init, name="fc")(x)
 
-    def _initialisers(self):
+    def _initializers(self):
         if self.kernel_init == "truncated_normal":
             return nn.initializers.truncated_normal(0.1), nn.initializers.truncated_normal(0.01)
         init = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")

@@ -1,4 +1,4 @@
-"""What networks share: the one convolution, the one batch norm, repeated blocks, initialisers."""
+"""What networks share: the one convolution, the one batch norm, repeated blocks, initializers."""
 
 import functools
 import math
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from cnn_jax import errors
-from cnn_jax.models.convolution import conv_general_dilated
+from cnn_jax.models.cpu.convolution import conv_general_dilated
 
 Array = jax.Array
 
@@ -34,11 +34,11 @@ def _sum(x: Array) -> Array:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _normalise(x, scale, bias, epsilon):
-    return _normalise_forward(x, scale, bias, epsilon)[0]
+def _normalize(x, scale, bias, epsilon):
+    return _normalize_forward(x, scale, bias, epsilon)[0]
 
 
-def _normalise_forward(x, scale, bias, epsilon):
+def _normalize_forward(x, scale, bias, epsilon):
     x32 = x.astype(jnp.float32)
     mean = _sum(x32) / x.shape[1]
     # In two passes: the mean of squares less the squared mean is ten times further from float64.
@@ -49,25 +49,25 @@ def _normalise_forward(x, scale, bias, epsilon):
     return (y.astype(x.dtype), mean, variance), (x, scale, mean, inverse)
 
 
-def _normalise_backward(epsilon, residuals, cotangents):
+def _normalize_backward(epsilon, residuals, cotangents):
     del epsilon
     x, scale, mean, inverse = residuals
     dy = cotangents[0].astype(jnp.float32)  # mean and variance feed the running averages only
     if jax.default_backend() == "cpu":
         dy = lax.optimization_barrier(dy)
-    centred = x.astype(jnp.float32) - mean[:, None]
-    dbias, dscale = _sum(dy), _sum(dy * centred) * inverse
+    centered = x.astype(jnp.float32) - mean[:, None]
+    dbias, dscale = _sum(dy), _sum(dy * centered) * inverse
     rows = x.shape[1]
-    shared = dbias[:, None] + centred * (inverse * dscale)[:, None]
+    shared = dbias[:, None] + centered * (inverse * dscale)[:, None]
     dx = (inverse * scale)[:, None] * (dy - shared / rows)
     return dx.astype(x.dtype), dscale.sum(0), dbias.sum(0)
 
 
-_normalise.defvjp(_normalise_forward, _normalise_backward)
+_normalize.defvjp(_normalize_forward, _normalize_backward)
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation of images [B, H, W, C] (Ioffe & Szegedy 2015), statistics in float32.
+    """Batch normalization of images [B, H, W, C] (Ioffe & Szegedy 2015), statistics in float32.
 
     `group_size` examples share their statistics, `None` is the whole batch; the running averages
     are over the groups. As in Torch and Caffe, `momentum` is the share of the old average (PyTorch
@@ -104,7 +104,7 @@ class BatchNorm(nn.Module):
                 f"choose a batch size that is a multiple of {group_size}"
             )
         rows = x.reshape(x.shape[0] // group_size, -1, channels)
-        y, means, variances = _normalise(rows, scale, bias, self.epsilon)
+        y, means, variances = _normalize(rows, scale, bias, self.epsilon)
         if not self.is_initializing():
             unbiased = variances * (rows.shape[1] / max(rows.shape[1] - 1, 1))
             m = self.momentum
@@ -161,7 +161,7 @@ class Stage(nn.Module):
         return scan(blocks, x, tuple(entry[1:] for entry in entries))[0]
 
 
-# --- initialisers ------------------------------------------------------------------------------
+# --- initializers ------------------------------------------------------------------------------
 
 # He et al. (2015), arXiv:1502.01852: a normal distribution of variance 2 / fan.
 he_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")

@@ -26,7 +26,7 @@ VARIANTS = ("5", "300-100")
 class LeNet(nn.Module):
     """LeNet-5 or LeNet-300-100: images [B, H, W, C] -> logits [B, classes].
 
-    `variant`: "5" or "300-100". Weights are initialised as Caffe's "xavier", biases are 0.
+    `variant`: "5" or "300-100". Weights are initialized as Caffe's "xavier", biases are 0.
     """
 
     num_classes: int

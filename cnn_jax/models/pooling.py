@@ -1,4 +1,4 @@
-"""Pooling and response normalisation, as Caffe, Torch and TensorFlow do them."""
+"""Pooling and response normalization, as Caffe, Torch and TensorFlow do them."""
 
 import flax.linen as nn
 import jax

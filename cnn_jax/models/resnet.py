@@ -56,7 +56,7 @@ class ResNet(nn.Module):
     `ceil_pool`: max pool as in the paper's Caffe models, without padding and with the last, partial
         window; otherwise with padding 1, as in Torch. Other numbers from the same sizes.
     `conv1_bias`: a bias in conv1, as in the released Caffe model of ResNet-50.
-    `init_fan`: "in" or "out", of He's initialisation. The paper does not say which; "out" is
+    `init_fan`: "in" or "out", of He's initialization. The paper does not say which; "out" is
         fb.resnet.torch and torchvision, which leave the weights of fc at Torch's default.
     `bn_group_size`: examples that share batch statistics; None is the whole batch.
     `unroll`: keeps long stages as separate blocks, where they are one `lax.scan` otherwise.

@@ -50,7 +50,7 @@ class VGG(nn.Module):
 
     `depth`: 11 (A), 13 (B), 16 (D) or 19 (E).
     `conv1x1`: configuration C, at depth 16: the last convolution of conv3, conv4 and conv5 is 1x1.
-    `lrn`: configuration A-LRN, at any depth: AlexNet's response normalisation after conv1_1.
+    `lrn`: configuration A-LRN, at any depth: AlexNet's response normalization after conv1_1.
     `batch_norm`: after every convolution, whose biases stay; torchvision's `_bn`, not in the paper.
     `dropout`: share of activations that is dropped after fc6 and fc7.
     `fc_width`: units of fc6 and fc7, 4096 in the paper.

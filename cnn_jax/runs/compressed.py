@@ -12,7 +12,7 @@ from cnn_jax import models
 from cnn_jax.compression import archive
 from cnn_jax.data.preprocess import from_arrays
 from cnn_jax.errors import UserError, first_line
-from cnn_jax.runs.load import Run
+from cnn_jax.runs.run import Run
 
 
 class CompressedRun(Run):

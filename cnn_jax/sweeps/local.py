@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from cnn_jax.cluster.preemption import SIGNALS, STOPPED
 from cnn_jax.errors import UserError
 from cnn_jax.runs.directory import is_open, read_status
-from cnn_jax.sweeps import follow
+from cnn_jax.sweeps import die_with_parent
 from cnn_jax.sweeps.sweep import SweepRun
-from cnn_jax.training.interruption import SIGNALS, STOPPED
 from cnn_jax.training.recorder import DIVERGED
 
 POLL_SECONDS = 0.2
@@ -38,7 +38,7 @@ class Children:
         command = [sys.executable, str(self._launch), *run.arguments]
         with run.log.open("a") as log:
             self.processes[run] = subprocess.Popen(
-                [sys.executable, follow.__file__, str(os.getpid()), *command],
+                [sys.executable, die_with_parent.__file__, str(os.getpid()), *command],
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

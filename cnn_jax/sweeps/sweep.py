@@ -9,14 +9,14 @@ from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax import errors
-from cnn_jax.analysis import records
+from cnn_jax.analysis import run_records
 from cnn_jax.config import load_config
 from cnn_jax.errors import UserError
 from cnn_jax.runs.directory import file_name, write_json
 from cnn_jax.sweeps.tables import Row, Table
 
 SHORTENED = ("fast", "short", "smoke")  # the variants of a recipe that are not the paper's
-BEFORE = {".lock", f"{records.SWEEP}.tmp"}  # what may lie in a directory before it
+BEFORE = {".lock", f"{run_records.SWEEP}.tmp"}  # what may lie in a directory before it
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,10 +154,10 @@ def write(sweep: Sweep) -> None:
     Raises:
       UserError: the directory has another sweep, or something else.
     """
-    file = sweep.workdir / records.SWEEP
+    file = sweep.workdir / run_records.SWEEP
     facts = dict(sweep.facts)
     if file.exists():
-        before = records.read_sweep(sweep.workdir)
+        before = run_records.read_sweep(sweep.workdir)
         if lines := difference(settings(before), settings(facts)):
             raise UserError(
                 f"{sweep.workdir} has another sweep; choose another --workdir. "

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jax
 
-from cnn_jax import caches
+from cnn_jax.files import cache_folder
 
 # Measured with `launch.py bench`; options that a jaxlib does not know are left out.
 CPU_STEP = {
@@ -48,7 +48,7 @@ def enable_cache() -> None:
     """Keeps compiled programs in `$CNN_JAX_CACHE`, else `~/.cache/cnn_jax`, or where JAX says."""
     if jax.config.jax_compilation_cache_dir:
         return
-    folder = caches.folder("compiled")
+    folder = cache_folder("compiled")
     drop_broken(folder)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -16,12 +16,12 @@ import optax
 from flax.traverse_util import unflatten_dict
 
 from cnn_jax import config as configs
+from cnn_jax.cluster import processes
 from cnn_jax.compression import prune as pruning
 from cnn_jax.compression import share as sharing
 from cnn_jax.errors import UserError, unknown
+from cnn_jax.optim.durations import to_steps
 from cnn_jax.runs import load_run
-from cnn_jax.training import processes
-from cnn_jax.training.durations import to_steps
 from cnn_jax.training.state import TrainState
 
 
@@ -88,13 +88,13 @@ def share(
     start: str,
     steps_per_epoch: int,
     bits: int | Mapping[str, int],
-    initialisation: str,
+    initialization: str,
 ) -> Stage:
     """Shares values by k-means, and trains these (Han et al. 2016, section 3).
 
     Args:
       bits: of the codes: for all kernels, or for each by path ("conv1").
-      initialisation: of k-means, see `sharing.share`.
+      initialization: of k-means, see `sharing.share`.
     """
     del steps_per_epoch
     widest = max(bits.values()) if isinstance(bits, Mapping) else bits
@@ -112,7 +112,7 @@ def share(
         codes = dict.fromkeys(flat, np.int32(0))
         for layer in layers:
             path = f"{layer}/kernel"
-            flat[path] = sharing.share(flat[path], lengths[layer], initialisation).values()
+            flat[path] = sharing.share(flat[path], lengths[layer], initialization).values()
             codes[path] = sharing.codes(flat[path])
         flat, codes = (unflatten_dict(values, sep="/") for values in (flat, codes))
         tied, *others = state.opt_state
@@ -142,7 +142,7 @@ def with_weights(state: TrainState, weights: dict[str, Any]) -> TrainState:
 
 def like(old: Any, new: Any) -> Any:
     """Host arrays on the devices that those of `old` are on."""
-    return processes.place(new, jax.tree.map(lambda array: array.sharding, old))
+    return processes.put_global(new, jax.tree.map(lambda array: array.sharding, old))
 
 
 def measure(params: Any) -> dict[str, jax.Array]:

@@ -15,22 +15,25 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from cnn_jax import caches, data, errors
 from cnn_jax import config as configs
-from cnn_jax.data import folder, preprocess, streaming
+from cnn_jax import data, errors
+from cnn_jax.cluster import processes
+from cnn_jax.data import folder, preprocess
 from cnn_jax.data.batches import batch_indices
 from cnn_jax.data.preprocess import Preprocessing
-from cnn_jax.training import parallel, processes, resident, steps, streams
+from cnn_jax.data.stream import reader
+from cnn_jax.files import cache_folder
+from cnn_jax.training import resident, sharding, steps, streams
 from cnn_jax.training.plan import Plan
+from cnn_jax.training.seeds import Members
 from cnn_jax.training.state import TrainState
-from cnn_jax.training.together import Members
 
 Evaluate = Callable[[Any], dict[str, float]]
 
 
 def create_inputs(
     config: ConfigDict, dataset: data.Dataset | data.StreamedDataset | None, mesh: Mesh
-) -> "ResidentInputs | StreamedInputs":
+) -> "InMemoryInputs | StreamedInputs":
     """What the groups `data`, `view` and `preprocessing` describe.
 
     Args:
@@ -40,18 +43,18 @@ def create_inputs(
     if dataset is None:
         dataset = configs.call(data.open, "data", config.data)
         if isinstance(dataset, data.Dataset):
-            check_whole(config.view, "train", "evaluation")
+            check_full(config.view, "train", "evaluation")
     is_stream = isinstance(dataset, data.StreamedDataset)
-    return (StreamedInputs if is_stream else ResidentInputs)(config, dataset, mesh)
+    return (StreamedInputs if is_stream else InMemoryInputs)(config, dataset, mesh)
 
 
-def check_whole(view: ConfigDict, *fields: str) -> None:
+def check_full(view: ConfigDict, *fields: str) -> None:
     """Raises `UserError` for a view that data in memory has not."""
     for field in fields:
-        if (kind := view[field].kind) != "whole":
+        if (kind := view[field].kind) != "full":
             raise errors.UserError(
                 f"view.{field}.kind {kind!r} is cut out of a stream: set data.storage to "
-                "'stream', or the view to 'whole'"
+                "'stream', or the view to 'full'"
             )
 
 
@@ -65,7 +68,7 @@ def check_view(view: ConfigDict) -> None:
             raise errors.UserError(f"config.view.{name} lacks its field 'kind'", 2)
 
 
-class ResidentInputs:
+class InMemoryInputs:
     """Data of which every split lies on the devices as a whole."""
 
     waited = None  # what is there is not waited for
@@ -76,8 +79,8 @@ class ResidentInputs:
         train = dataset.splits["train"]
         self.train_size = len(train.labels)
         self.preprocessing = fit(config, dataset)
-        placed = steps.ResidentData(*train, self.preprocessing)
-        self.data = processes.place(placed, parallel.replicated(mesh))
+        placed = steps.InMemoryData(*train, self.preprocessing)
+        self.data = processes.put_global(placed, sharding.replicated(mesh))
         self._dataset, self._mesh = dataset, mesh
         self._batch_size = config.evaluation.batch_size
 
@@ -91,7 +94,7 @@ class ResidentInputs:
         cut = (first, count, self._plan.batch_size, self.train_size)
         indices = [batch_indices(seed, *cut) for seed in self._members.seeds]
         joined = self._members.join_examples(indices)
-        return processes.place(joined, self._members.by_example)
+        return processes.put_global(joined, self._members.by_example)
 
     def evaluate(self, split: str, model: nn.Module, precise: Callable) -> Evaluate:
         """`evaluate(variables)`, see `resident.make_evaluate`."""
@@ -99,7 +102,7 @@ class ResidentInputs:
         others = {"precise": precise, "mesh": mesh}
         return resident.make_evaluate(model, images, self.preprocessing, self._batch_size, **others)
 
-    def news(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """Nothing."""
         return []
 
@@ -112,7 +115,7 @@ class StreamedInputs:
 
     def __init__(self, config: ConfigDict, dataset: data.StreamedDataset, mesh: Mesh):
         self.class_names, self.splits = dataset.class_names, tuple(dataset.splits)
-        self._reading = dataset.reading(*processes.place_in_line())
+        self._reading = dataset.reading(*processes.process_index_and_count())
         view = config.view.to_dict()
         self._train = dataset.images("train", "view.train", view["train"])
         self._see = functools.partial(
@@ -122,7 +125,7 @@ class StreamedInputs:
         self.facts = dataset.facts(self.image_shape)
         self.preprocessing = fit(config, dataset)
         placed = steps.StreamedData(self.preprocessing)
-        self.data = processes.place(placed, parallel.replicated(mesh))
+        self.data = processes.put_global(placed, sharding.replicated(mesh))
         self._mesh, self._batch_size = mesh, config.evaluation.batch_size
         self._bad = streams.BadImages()
         self._feed: streams.Feed | None = None
@@ -136,12 +139,12 @@ class StreamedInputs:
         if len(members.seeds) > 1 and self._reading.processes > 1:
             raise errors.UserError("several seeds of a stream train in one process: drop --seeds")
         each = [
-            streaming.TrainingStream(self._train, seed, plan.batch_size, self._reading)
+            reader.TrainingStream(self._train, seed, plan.batch_size, self._reading)
             for seed in members.seeds
         ]
         self._feed = streams.Feed(each, plan, members, self._bad)
 
-    def take(self, first: int, count: int, state: TrainState) -> streaming.Batch:
+    def take(self, first: int, count: int, state: TrainState) -> reader.Batch:
         """The batches [K, B, ...] of a program that `state` goes into."""
         return self._feed.take(first, count, state)
 
@@ -163,9 +166,9 @@ class StreamedInputs:
             note=functools.partial(self._bad.add, split),
         )
 
-    def news(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """A line for each image that was found to be bad since the last call."""
-        return self._bad.news()
+        return self._bad.warnings()
 
     def close(self) -> None:
         """Ends the threads and processes that read."""
@@ -188,17 +191,17 @@ def fit_stream(config: ConfigDict, dataset: data.StreamedDataset) -> Preprocessi
     make = functools.partial(
         configs.call, preprocess.fit_stream, "preprocessing", group, channels=images.shape[-1]
     )
-    if not preprocess.is_computed(group.mean, group.deviation):
+    if not preprocess.is_computed(group.mean, group.std):
         return make(batches=())
     key = [images.source.fingerprint(), images.shape, view, images.on_error, group.to_dict()]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
-    cache = caches.folder("statistics") / f"{digest[:32]}.npz"
+    cache = cache_folder("statistics") / f"{digest[:32]}.npz"
     if (kept := folder.read_cache(cache)) is not None:
         return preprocess.from_arrays(kept)
     size = len(images.source)
     if processes.is_first():
-        print(f"the mean and deviation of {size:,} images are computed, once")
-    batches = streaming.evaluation(images, min(256, size), dataset.reading(process=0, processes=1))
+        print(f"the mean and std of {size:,} images are computed, once")
+    batches = reader.evaluation(images, min(256, size), dataset.reading(process=0, processes=1))
     fitted = make(batches=batches)
     folder.write_cache(cache, preprocess.to_arrays(fitted))
     return fitted

@@ -4,13 +4,13 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from cnn_jax.cluster import processes
 from cnn_jax.errors import UserError, first_line
+from cnn_jax.optim.plateau import observe
 from cnn_jax.runs.checkpoints import Checkpoints
 from cnn_jax.runs.directory import RunDirectory
 from cnn_jax.runs.metrics import Metrics
-from cnn_jax.training import processes
-from cnn_jax.training.plateau import observe
-from cnn_jax.training.program import Program
+from cnn_jax.training.build import Program
 from cnn_jax.training.progress import TrainingProgress
 from cnn_jax.training.recorder import DIVERGED, Recorder
 from cnn_jax.training.state import TrainState
@@ -37,7 +37,7 @@ class Member:
         first = self._checkpoints
         restored = first.restore_latest(template, limit) if first else None
         what = f"the checkpoint of {self.directory.name} to {limit}"
-        about = processes.say(what, restored and restored[1])
+        about = processes.broadcast_json(what, restored and restored[1])
         if about is None:
             return None, 0, 0.0
         state = processes.broadcast(restored and restored[0], template)

@@ -7,7 +7,7 @@ import numpy as np
 
 from cnn_jax.errors import UserError
 from cnn_jax.runs.metrics import Metrics
-from cnn_jax.training.program import Program, is_finite
+from cnn_jax.training.build import Program, is_finite
 from cnn_jax.training.progress import TrainingProgress
 from cnn_jax.training.state import TrainState
 

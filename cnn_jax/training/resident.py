@@ -8,10 +8,11 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from cnn_jax.cluster import processes
 from cnn_jax.data.batches import evaluation_batches
 from cnn_jax.data.dataset import Split
 from cnn_jax.data.preprocess import Preprocessing
-from cnn_jax.training import compiler, parallel, processes, steps
+from cnn_jax.training import compiler, sharding, steps
 
 
 def make_evaluate(
@@ -24,11 +25,11 @@ def make_evaluate(
     mesh: Mesh,
 ) -> Callable[[Any], dict[str, float]]:
     """`evaluate(variables)`: mean loss, top-1 and top-5 error (0-1) of the single central view."""
-    resident = steps.ResidentData(*split, preprocessing)
-    whole = parallel.replicated(mesh)
-    resident = processes.place(resident, whole)
-    batches = evaluation_batches(len(split.labels), parallel.rounded_up(batch_size, mesh))
-    indices, weights = processes.place(batches, parallel.by_batch(mesh))
+    resident = steps.InMemoryData(*split, preprocessing)
+    whole = sharding.replicated(mesh)
+    resident = processes.put_global(resident, whole)
+    batches = evaluation_batches(len(split.labels), sharding.rounded_up(batch_size, mesh))
+    indices, weights = processes.put_global(batches, sharding.by_batch(mesh))
     eval_steps = steps.make_eval_steps(steps.make_eval_step(model))
 
     def gathered(variables, *data):

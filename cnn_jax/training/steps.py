@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from cnn_jax.data import streaming
 from cnn_jax.data.preprocess import Preprocessing
-from cnn_jax.training import losses, plateau
+from cnn_jax.data.stream import reader
+from cnn_jax.optim import plateau
+from cnn_jax.training import losses
 from cnn_jax.training.state import TrainState
 
 Array = jax.Array
@@ -26,19 +27,19 @@ class Batch(NamedTuple):
     index: Array  # int32 [B], the number of each example in its split
 
 
-Recolour = Callable[[Array, Array], Array]  # (images of values 0-255, index [B]) -> images
+ColorJitter = Callable[[Array, Array], Array]  # (images of values 0-255, index [B]) -> images
 
 
-class ResidentData(flax.struct.PyTreeNode):
+class InMemoryData(flax.struct.PyTreeNode):
     """A whole split on the device; a step is told which examples it takes."""
 
     images: Array  # uint8 [N, H, W, C]
     labels: Array  # int32 [N]
     preprocessing: Preprocessing
 
-    def batch(self, index: Array, recolour: Recolour = lambda images, _: images) -> Batch:
+    def batch(self, index: Array, color_jitter: ColorJitter = lambda images, _: images) -> Batch:
         """The examples `index` [B]."""
-        images = recolour(self.images[index], index)
+        images = color_jitter(self.images[index], index)
         return Batch(self.preprocessing(images), self.labels[index], index)
 
     def counts(self, index: Array) -> dict[str, Array]:
@@ -53,13 +54,13 @@ class StreamedData(flax.struct.PyTreeNode):
     preprocessing: Preprocessing
 
     def batch(
-        self, stored: streaming.Batch, recolour: Recolour = lambda images, _: images
+        self, stored: reader.Batch, color_jitter: ColorJitter = lambda images, _: images
     ) -> Batch:
         """Images as they were stored, uint8 [B, H, W, C], for the network."""
-        images = recolour(stored.images, stored.index)
+        images = color_jitter(stored.images, stored.index)
         return Batch(self.preprocessing(images), stored.labels, stored.index)
 
-    def counts(self, stored: streaming.Batch) -> dict[str, Array]:
+    def counts(self, stored: reader.Batch) -> dict[str, Array]:
         """How many images could not be decoded."""
         return {"skipped": stored.bad.sum()}
 
@@ -166,18 +167,18 @@ def accumulated(gradient_of: Gradient, parts: int) -> Gradient:
 
 
 def make_train_steps(
-    train_step: Callable, recolour: Callable[[Array, Array, Array], Array]
+    train_step: Callable, color_jitter: Callable[[Array, Array, Array], Array]
 ) -> Callable:
     """K steps as one program: (state, data, examples) -> (state, metrics, each [K]).
 
     The examples are indices [K, B] into the resident data, or batches [K, B, ...] of a stream;
-    `recolour(key, images, index)` acts before the preprocessing.
+    `color_jitter(key, images, index)` acts before the preprocessing.
     """
 
-    def train_steps(state: TrainState, data: ResidentData | StreamedData, examples: Any):
+    def train_steps(state: TrainState, data: InMemoryData | StreamedData, examples: Any):
         def one(state, taken):
             key, _ = step_keys(state)
-            batch = data.batch(taken, functools.partial(recolour, key))
+            batch = data.batch(taken, functools.partial(color_jitter, key))
             state, metrics = train_step(state, batch)
             return state, metrics | data.counts(taken)
 
@@ -202,7 +203,7 @@ def make_eval_step(model: nn.Module) -> Callable[[Any, Batch, Array], dict[str, 
 def make_eval_steps(eval_step: Callable) -> Callable:
     """A whole split as one program: indices and weights [batches, B] -> sums over all of it."""
 
-    def eval_steps(variables: Any, data: ResidentData, indices: Array, weights: Array):
+    def eval_steps(variables: Any, data: InMemoryData, indices: Array, weights: Array):
         def add(sums, xs):
             index, weight = xs
             return jax.tree.map(

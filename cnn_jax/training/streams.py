@@ -13,13 +13,14 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cnn_jax import errors
-from cnn_jax.data import streaming
+from cnn_jax.cluster import processes
 from cnn_jax.data.preprocess import Preprocessing
-from cnn_jax.data.streaming import Images, Reading, TrainingStream
-from cnn_jax.training import compiler, parallel, processes, steps
+from cnn_jax.data.stream import reader
+from cnn_jax.data.stream.reader import Images, Reading, TrainingStream
+from cnn_jax.training import compiler, sharding, steps
 from cnn_jax.training.plan import Plan
+from cnn_jax.training.seeds import Members
 from cnn_jax.training.state import TrainState
-from cnn_jax.training.together import Members
 
 TOLD = 20  # bad images that are named, of each kind of reading
 
@@ -31,12 +32,12 @@ class BadImages:
         self._found: dict[tuple[str, int], str] = {}
         self._told = 0
 
-    def add(self, split: str, bad: streaming.Bad) -> None:
+    def add(self, split: str, bad: reader.Bad) -> None:
         """Takes what a reader has found; it may have been known."""
         for number, line in bad.items():
             self._found.setdefault((split, number), line)
 
-    def news(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """A line for each that is new; of many, the last line counts the rest."""
         lines = list(self._found.values())[self._told :]
         before, self._told = self._told, self._told + len(lines)
@@ -58,10 +59,10 @@ class Feed:
         self._streams, self._plan, self._members, self._bad = streams, plan, members, bad
         self._thread = ThreadPoolExecutor(1)
         self._ahead = self._asked = None  # what is being made, and (first step, steps) of it
-        self._batches: list[streaming.Batches] = []  # by seed
+        self._batches: list[reader.Batches] = []  # by seed
         self._position = -1  # the step of the next of these
 
-    def take(self, first: int, count: int, state: TrainState) -> streaming.Batch:
+    def take(self, first: int, count: int, state: TrainState) -> reader.Batch:
         """The batches [K, B, ...] of the program that `state` goes into; starts with the next."""
         if self._asked != (first, count):
             self._ask((first, count))
@@ -84,7 +85,7 @@ class Feed:
         self._asked = program
         self._ahead = program and self._thread.submit(self._make, *program)
 
-    def _make(self, first: int, count: int) -> streaming.Batch:
+    def _make(self, first: int, count: int) -> reader.Batch:
         if self._position != first:
             for batches in self._batches:
                 batches.close()
@@ -96,7 +97,7 @@ class Feed:
             self._bad.add("train", batches.skipped)
         self._position = first + count
         examples = self._members.join_examples(by_seed)
-        return processes.place_share(examples, self._members.by_example)
+        return processes.put_local(examples, self._members.by_example)
 
 
 def make_evaluate(
@@ -108,16 +109,16 @@ def make_evaluate(
     *,
     precise: Callable[[Callable], Callable],
     mesh: Mesh,
-    note: Callable[[streaming.Bad], None],
+    note: Callable[[reader.Bad], None],
 ) -> Callable[[Any], dict[str, float]]:
     """`evaluate(variables)`: as `resident.make_evaluate`, and how many images were skipped.
 
     `note` is told which they are.
     """
     eval_step = steps.make_eval_step(model)
-    whole, by_example = parallel.replicated(mesh), NamedSharding(mesh, PartitionSpec("data"))
-    data = processes.place(steps.StreamedData(preprocessing), whole)
-    batch_size = parallel.rounded_up(batch_size, mesh)
+    whole, by_example = sharding.replicated(mesh), NamedSharding(mesh, PartitionSpec("data"))
+    data = processes.put_global(steps.StreamedData(preprocessing), whole)
+    batch_size = sharding.rounded_up(batch_size, mesh)
 
     def add(sums, variables, data, stored):
         variables = jax.lax.with_sharding_constraint(variables, whole)
@@ -128,12 +129,12 @@ def make_evaluate(
 
     def evaluate(variables):
         zero = dict.fromkeys(steps.SUMS, np.float32(0)) | {"skipped": np.int32(0)}
-        sums = processes.place(zero, whole)
-        batches = streaming.evaluation(images, batch_size, reading)
+        sums = processes.put_global(zero, whole)
+        batches = reader.evaluation(images, batch_size, reading)
         running = collections.deque(maxlen=2)
         with contextlib.closing(batches):
             for batch in batches:
-                sums = program(sums, variables, data, processes.place_share(batch, by_example))
+                sums = program(sums, variables, data, processes.put_local(batch, by_example))
                 if len(running) == 2:  # or batches would pile up where the network is slower
                     jax.block_until_ready(running[0])
                 running.append(sums)

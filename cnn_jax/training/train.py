@@ -11,14 +11,15 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from cnn_jax import config as configs
+from cnn_jax.cluster import processes
+from cnn_jax.cluster.preemption import STOPPED, Interruption
 from cnn_jax.errors import UserError
 from cnn_jax.runs import curves, load_run
 from cnn_jax.runs.directory import RunDirectory
-from cnn_jax.training import compiler, processes
+from cnn_jax.training import compiler
+from cnn_jax.training.build import Program, build
 from cnn_jax.training.guards import Guards
-from cnn_jax.training.interruption import STOPPED, Interruption
 from cnn_jax.training.member import Member
-from cnn_jax.training.program import Program, build
 from cnn_jax.training.progress import TrainingProgress, summary_table
 from cnn_jax.training.recorder import DIVERGED
 from cnn_jax.training.state import TrainState
@@ -52,7 +53,9 @@ def train(
         for place, own_config in places(config, path, seeds).items():
             directories.append(RunDirectory(place, own_config))
             opened.callback(directories[-1].close)
-        statuses = processes.say("the status of the runs", [d.status for d in directories])
+        statuses = processes.broadcast_json(
+            "the status of the runs", [d.status for d in directories]
+        )
         # Of several seeds one that has diverged does not hold up the others.
         over = ("done",) if seeds is None else ("done", "diverged")
         todo = [d for d, status in zip(directories, statuses, strict=True) if status not in over]
@@ -99,7 +102,7 @@ def own_directory(workdir: Path) -> Iterator[Path]:
 
 def check_config(config: ConfigDict) -> None:
     """Raises `UserError` where process 0 trains something else."""
-    there = processes.say("the config", config.to_dict())
+    there = processes.broadcast_json("the config", config.to_dict())
     if lines := configs.difference(ConfigDict(there), config):
         raise UserError(f"process 0 has another config: {'; '.join(lines)}")
 
@@ -161,7 +164,7 @@ def take_steps(
             if evaluates or stop or plan.is_due(plan.checkpoint_every, step):
                 state = save(program, members, state, step, evaluates)
                 progress.skip_time()
-            for line in program.inputs.news():
+            for line in program.inputs.warnings():
                 progress.line(line)
             processes.progress(step)
             if all(member.failure for member in members):
@@ -183,7 +186,7 @@ def restore(program: Program, members: list[Member]) -> tuple[TrainState, int, f
             break
         limit = min(steps)  # a kill came when some had saved and others had not
     shardings = jax.tree.map(lambda leaf: leaf.sharding, program.state_template)
-    state = program.join([processes.place(state, shardings) for state in states])
+    state = program.join([processes.put_global(state, shardings) for state in states])
     return state, steps[0], max(seconds)
 
 

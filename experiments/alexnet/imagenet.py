@@ -5,7 +5,7 @@ Command    python launch.py train --config=experiments/alexnet/imagenet.py \\
            python launch.py sweep --config=experiments/alexnet/imagenet.py --table=released
            IMAGENET: {train,val}/<synset>/*.JPEG; or --config.data.name=tfds:imagenet2012
 Variants   `paper` (default); `caffe`, BVLC's bvlc_alexnet; `one_tower`, torchvision's
-Expected   validation error of one centre crop, top-1 / top-5: `caffe` 42.9 / 19.8, `one_tower`
+Expected   validation error of one center crop, top-1 / top-5: `caffe` 42.9 / 19.8, `one_tower`
            43.478 / 20.934 %; within 0.5 counts as reproduced
 Hardware   an accelerator
 Departures the paper divides the rate by ten, three times, by hand when the validation error stops
@@ -43,11 +43,11 @@ def get_config(variant: str = "") -> ConfigDict:
                 "folder", "data/imagenet", storage="stream", validation_size=10_000
             ),
             "view": {
-                "train": groups.scale_crop(227, [256, 256], frame="centre"),
-                "evaluation": groups.centre(227, resize=256),
+                "train": groups.scale_crop(227, [256, 256], frame="center"),
+                "evaluation": groups.center(227, resize=256),
             },
-            "colour": groups.colour(lighting=0.1),
-            "preprocessing": {"mean": "pixel", "deviation": "none", "whitening": "none"},
+            "color": groups.color(lighting=0.1),
+            "preprocessing": {"mean": "pixel", "std": "none", "whitening": "none"},
             "augmentation": {"crop_padding": 0, "crop_fill": "zero", "flip": True},
             "optimizer": groups.momentum(
                 nesterov=False, weight_decay=5e-4, decay="all", rate_inside=True
@@ -72,7 +72,7 @@ def follow_caffe(config: ConfigDict) -> None:
     config.model.variant = "caffe"
     config.view.train.frame = "squash"
     config.view.evaluation.frame = "squash"
-    config.colour.lighting = 0.0
+    config.color.lighting = 0.0
     config.optimizer.update(decay="kernels", bias_rate=2.0)
     drops = [f"{i}00000 steps" for i in (1, 2, 3, 4)]
     resnet.drop_at_steps(config, drops, "450000 steps")
@@ -85,8 +85,8 @@ def follow_torchvision(config: ConfigDict) -> None:
     config.model.variant = "one_tower"
     config.view.train = groups.area_aspect(224, 0.08, ["bilinear"])
     config.view.evaluation.size = 224
-    config.colour.lighting = 0.0
-    config.preprocessing.update(mean="imagenet", deviation="imagenet")
+    config.color.lighting = 0.0
+    config.preprocessing.update(mean="imagenet", std="imagenet")
     config.optimizer.update(weight_decay=1e-4, rate_inside=False)
     resnet.drop_at_steps(config, ["30 epochs", "60 epochs"], "90 epochs")
     config.learning_rate.rate = 0.01
@@ -105,7 +105,7 @@ def released() -> Iterator[Row]:
 TABLES = {
     "released": Table(
         "AlexNet as BVLC and torchvision released it; the paper's own errors are not listed",
-        "validation error of one centre crop, one run",
+        "validation error of one center crop, one run",
         "mean",
         released,
     ),

@@ -1,6 +1,6 @@
 """Krizhevsky, Sutskever & Hinton (2012), "ImageNet classification with deep CNNs": AlexNet.
 
-Accuracies in % on ImageNet's validation images, one centre crop.
+Accuracies in % on ImageNet's validation images, one center crop.
 """
 
 # The grouped network at 227x227; 240 MB in arXiv:1602.07360 and arXiv:1510.00149.
@@ -9,7 +9,7 @@ MULTIPLY_ADDS = 724_406_816
 # Were its convolutions not grouped.
 PARAMETERS_WITHOUT_GROUPS = 62_378_344
 
-# BVLC's readme of bvlc_alexnet: iteration 360,000; hidden biases 0.1 and no colour augmentation.
+# BVLC's readme of bvlc_alexnet: iteration 360,000; hidden biases 0.1 and no color augmentation.
 BVLC = {"top1_accuracy": 57.1, "top5_accuracy": 80.2}
 
 # torchvision's weights IMAGENET1K_V1 (one tower; resize 256, crop 224); multiply-adds at 224x224,

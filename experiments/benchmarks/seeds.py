@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import cnn_jax
 from cnn_jax.bench.measure import Way, alternate, medians
-from cnn_jax.training.program import build
+from cnn_jax.training.build import build
 
 QUICKSTART = Path(__file__).parents[1] / "quickstart.py"
 STEPS = 10

@@ -6,7 +6,7 @@ Command    GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python experiments/benchmarks/s
            The variable gives large arrays pages of 2 MB, ours and torch's
 Measures   images per second, and per CPU second, from files to 224 crops, of random area and
            aspect (fb.resnet.torch), or scale (He et al., 2016, 3.4):
-             stream   flipped and normalised float32 batches of this pipeline, the last two by the
+             stream   flipped and normalized float32 batches of this pipeline, the last two by the
                       device, in one jitted program; "uint8" without the device's part
              torch    the same by a DataLoader, all of it in the workers, as its users do
              decoder  decoding, cropping and resizing in as many threads, and no more
@@ -34,14 +34,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from cnn_jax.data import augment, decode, preprocess, sources, streaming, views
+from cnn_jax.data import augment, decode, preprocess
+from cnn_jax.data.stream import reader, sources, views
 
 SIZE = 224
 
 
 VIEWS = {
     "area_aspect": {"area": (0.08, 1.0), "aspect": (3 / 4, 4 / 3)},
-    "scale_crop": {"shorter_side": (256, 480), "frame": "whole"},
+    "scale_crop": {"shorter_side": (256, 480), "frame": "full"},
 }
 
 
@@ -52,10 +53,10 @@ def make_view(kind: str, decoder: str) -> views.View:
 
 
 def start_stream(source, view: views.View, batch_size: int, workers: int, device: bool):
-    """This pipeline, `next_batch()`; without `device` uint8, neither flipped nor normalised."""
-    reading = streaming.Reading(threads=0, workers=workers, prefetch=2, process=0, processes=1)
-    images = streaming.Images(source, view, (SIZE, SIZE, 3), "raise")
-    stream = streaming.TrainingStream(images, 0, batch_size, reading)
+    """This pipeline, `next_batch()`; without `device` uint8, neither flipped nor normalized."""
+    reading = reader.Reading(threads=0, workers=workers, prefetch=2, process=0, processes=1)
+    images = reader.Images(source, view, (SIZE, SIZE, 3), "raise")
+    stream = reader.TrainingStream(images, 0, batch_size, reading)
     batches, finish = stream.from_step(0), finisher()
     if device:
         return lambda: jax.block_until_ready(finish(next(batches)))
@@ -66,10 +67,8 @@ def start_stream(source, view: views.View, batch_size: int, workers: int, device
 def finisher():
     """What the device does to a batch before the network sees it."""
     flip = augment.create(crop_padding=0, crop_fill="zero", flip=True)
-    normalise = preprocess.fit_stream(
-        (), 3, mean="imagenet", deviation="imagenet", whitening="none"
-    )
-    run = jax.jit(lambda key, images, index: flip(key, normalise(images), index))
+    normalize = preprocess.fit_stream((), 3, mean="imagenet", std="imagenet", whitening="none")
+    run = jax.jit(lambda key, images, index: flip(key, normalize(images), index))
     return lambda batch: run(jax.random.key(0), batch.images, batch.index)
 
 

@@ -25,7 +25,7 @@ CROPS = {
 
 
 class TorchImages(torch.utils.data.Dataset):
-    """The files of a source over and over, up to `length`, normalised crops, half mirrored."""
+    """The files of a source over and over, up to `length`, normalized crops, half mirrored."""
 
     def __init__(self, source, length: int, view: str, size: int):
         self.source, self.length = source, length

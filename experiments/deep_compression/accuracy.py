@@ -4,7 +4,7 @@
 
 FILE is what `launch.py compress` wrote; FOLDER has a folder of images per synset, and synsets.tsv,
 whose line N (from 0) begins with the synset of label N. Images are prepared as Caffe did: resized
-to 256x256 whatever their shape, centre crop 227x227. All are counted, and those apart that
+to 256x256 whatever their shape, center crop 227x227. All are counted, and those apart that
 `compress --count=N` calibrates with: every (images / N)-th of the sorted files.
 """
 

@@ -23,7 +23,7 @@ from experiments.resnet import cifar10
 VARIANTS = {"stage": ("prune", "share")}
 STAGES = {
     "prune": {"rule": "overall_density", "amount": 0.35, "rounds": 2, "until": "1 epoch"},
-    "share": {"bits": 5, "initialisation": "linear"},
+    "share": {"bits": 5, "initialization": "linear"},
 }
 
 

@@ -40,7 +40,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model = ConfigDict({"name": "lenet", "variant": network})
     config.data.name = {"fashion": "fashion_mnist", "mnist": "mnist"}[chosen["data"]]
     config.data.path = f"data/{config.data.name}"
-    config.preprocessing.update(mean="channel", deviation="channel")
+    config.preprocessing.update(mean="channel", std="channel")
     config.augmentation.update(crop_padding=0, flip=False)
     config.loss.label_smoothing = 0.0
     config.learning_rate.update(rate=RATES[stage], warmup="0 epochs")
@@ -64,6 +64,6 @@ def options(network: str) -> dict[str, dict]:
         },
         "share": {
             "bits": {name: row["weight_bits"] for name, row in layers.items()},
-            "initialisation": "linear",
+            "initialization": "linear",
         },
     }

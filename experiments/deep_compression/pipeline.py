@@ -22,7 +22,7 @@ import jax
 import cnn_jax
 import launch
 from cnn_jax.compression import archive, report
-from cnn_jax.training.evaluate import evaluate_run
+from cnn_jax.evaluation.evaluate import evaluate_run
 from experiments.deep_compression import lenet
 
 RECIPES = Path(__file__).parent

@@ -25,11 +25,11 @@ TABLE_1 = {
 LAYER_COLUMNS = (
     "weights",  # as printed
     "density",  # % of weights that pruning leaves
-    "weight_bits",  # pruning and quantisation
+    "weight_bits",  # pruning and quantization
     "weight_bits_huffman",
     "index_bits",
     "index_bits_huffman",
-    "size",  # % of the original, pruning and quantisation
+    "size",  # % of the original, pruning and quantization
     "size_huffman",
 )
 

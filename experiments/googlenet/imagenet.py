@@ -44,10 +44,10 @@ def get_config(variant: str = "") -> ConfigDict:
             "data": groups.data("folder", "data/imagenet", storage="stream"),
             "view": {
                 "train": groups.area_aspect(224, 0.08, ["nearest", "box", "bilinear", "bicubic"]),
-                "evaluation": groups.centre(224, resize=256),
+                "evaluation": groups.center(224, resize=256),
             },
-            "colour": groups.colour(brightness=0.4, contrast=0.4, saturation=0.4),
-            "preprocessing": {"mean": "channel", "deviation": "none", "whitening": "none"},
+            "color": groups.color(brightness=0.4, contrast=0.4, saturation=0.4),
+            "preprocessing": {"mean": "channel", "std": "none", "whitening": "none"},
             "augmentation": {"crop_padding": 0, "crop_fill": "zero", "flip": True},
             "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.3},
             "optimizer": groups.momentum(
@@ -68,10 +68,10 @@ def get_config(variant: str = "") -> ConfigDict:
 
 
 def follow_caffe(config: ConfigDict) -> None:
-    """models/bvlc_googlenet: crops of squashed images, no colour, sqrt of what is left."""
+    """models/bvlc_googlenet: crops of squashed images, no color, sqrt of what is left."""
     config.view.train = groups.scale_crop(224, [256, 256], frame="squash")
     config.view.evaluation.frame = "squash"
-    config.colour.update(brightness=0.0, contrast=0.0, saturation=0.0)
+    config.color.update(brightness=0.0, contrast=0.0, saturation=0.0)
     config.preprocessing.mean = "caffe_bgr"
     config.optimizer.bias_rate = 2.0
     config.learning_rate = groups.polynomial(0.01, power=0.5)
@@ -103,7 +103,7 @@ TABLES = {
     ),
     "caffe": Table(
         "BVLC's bvlc_googlenet, quick solver",
-        "validation error of one centre crop of 224, one run",
+        "validation error of one center crop of 224, one run",
         "mean",
         caffe,
     ),

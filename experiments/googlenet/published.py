@@ -48,7 +48,7 @@ SINGLE_CROP = {"top1_error": 29.0, "top5_error": 9.2}
 # Of Caffe's bvlc_googlenet, which has the paper's layers; without the auxiliary classifiers.
 PARAMETERS = 6_998_552
 
-# Readme of BVLC's bvlc_googlenet: quick solver, 2,400,000 steps, one centre crop; without the
+# Readme of BVLC's bvlc_googlenet: quick solver, 2,400,000 steps, one center crop; without the
 # paper's relighting, scales and aspect ratios.
 BVLC = {"top1_accuracy": 68.7, "top5_accuracy": 88.9}
 

@@ -5,16 +5,16 @@ Command    python launch.py train --config=experiments/inception_v3/imagenet.py 
            python launch.py sweep --config=experiments/inception_v3/imagenet.py --table=table_3
            IMAGENET: {train,val}/<synset>/*.JPEG; or --config.data.name=tfds:imagenet2012
 Variants   `v3` (default) and the rows of Table 3 before it, each with what it adds: `v2`,
-           `rmsprop`, `smoothing`, `factorised`; `299` (default), `151`, `79` pixels (Table 2);
+           `rmsprop`, `smoothing`, `factorized`; `299` (default), `151`, `79` pixels (Table 2);
            `table_1` is the network as printed, where `released_network` is the authors' code;
            `released` is the recipe of that code
-Expected   validation error of one centre crop, top-1 / top-5: v3 21.2 / 5.6, v2 23.4 / - %; on all
+Expected   validation error of one center crop, top-1 / top-5: v3 21.2 / 5.6, v2 23.4 / - %; on all
            50,000 images top-1 is 0.2 and top-5 0.1 worse than on the paper's 48,238; within 0.3
            counts as reproduced
 Hardware   eight accelerators or more; the authors had 50 GPUs
 Departures 50 replicas with batches of 32 are one batch of 1,600 with batch norms of 32 (the paper
            does not say whether they were synchronous). Of what the paper leaves open, momentum,
-           weight decay, averages, views and colours are those of the released code; its brightness
+           weight decay, averages, views and colors are those of the released code; its brightness
            is added, ours a factor. `v2` has RMSProp's rates with momentum, as the paper does not
            print its own; the auxiliary heads weigh 0.4, as in that code
 """
@@ -29,7 +29,7 @@ from experiments import groups, smoke
 from experiments.inception_v3 import published
 
 VARIANTS = {
-    "row": ("v3", "v2", "rmsprop", "smoothing", "factorised"),
+    "row": ("v3", "v2", "rmsprop", "smoothing", "factorized"),
     "receptive_field": ("299", "151", "79"),
     "layout": ("released_network", "table_1"),
     "recipe": ("paper", "released", "smoke"),
@@ -39,7 +39,7 @@ VARIANTS = {
 def get_config(variant: str = "") -> ConfigDict:
     """The recipe of section 8, up to a row of Table 3."""
     chosen = choose(variant, VARIANTS)
-    rows = ("v2", "rmsprop", "smoothing", "factorised", "v3")
+    rows = ("v2", "rmsprop", "smoothing", "factorized", "v3")
     added = rows[: rows.index(chosen["row"]) + 1]
     size = int(chosen["receptive_field"])
     config = ConfigDict(
@@ -49,7 +49,7 @@ def get_config(variant: str = "") -> ConfigDict:
             "model": {
                 "name": "inception_v3",
                 "layout": "table_1" if chosen["layout"] == "table_1" else "released",
-                "factorised_stem": "factorised" in added,
+                "factorized_stem": "factorized" in added,
                 "receptive_field": size,
                 "auxiliary": "bn" if "v3" in added else "plain",
                 "bn_group_size": 32,
@@ -59,12 +59,12 @@ def get_config(variant: str = "") -> ConfigDict:
             "data": groups.data("folder", "data/imagenet", storage="stream"),
             "view": {
                 "train": groups.area_aspect(size, 0.05, ["nearest", "box", "bilinear", "bicubic"]),
-                "evaluation": groups.centre(size, resize=round(size / 0.875), frame="squash"),
+                "evaluation": groups.center(size, resize=round(size / 0.875), frame="squash"),
             },
-            "colour": groups.colour(
+            "color": groups.color(
                 brightness=32 / 255, contrast=0.5, saturation=0.5, hue=0.2, clip=True
             ),
-            "preprocessing": {"mean": "inception", "deviation": "inception", "whitening": "none"},
+            "preprocessing": {"mean": "inception", "std": "inception", "whitening": "none"},
             "augmentation": {"crop_padding": 0, "crop_fill": "zero", "flip": True},
             "loss": {
                 "label_smoothing": 0.1 if "smoothing" in added else 0.0,
@@ -113,7 +113,7 @@ def table_3() -> Iterator[Row]:
         "Inception-v2": "v2",
         "+ RMSProp": "rmsprop",
         "+ label smoothing": "smoothing",
-        "+ factorised 7x7": "factorised",
+        "+ factorized 7x7": "factorized",
         "+ BN-auxiliary": "v3",
     }
     for row in published.TABLE_3:
@@ -123,7 +123,7 @@ def table_3() -> Iterator[Row]:
 
 
 PAPER = "Szegedy et al. (2016), arXiv:1512.00567"
-PROTOCOL = "validation error of one centre crop, 48,238 images that are not blacklisted, one run"
+PROTOCOL = "validation error of one center crop, 48,238 images that are not blacklisted, one run"
 TABLES = {
     "table_2": Table(
         f"{PAPER}, Table 2: low-resolution input",

@@ -80,7 +80,7 @@ TABLE_3 = [
     {"network": "Inception-v2", "top1_error": 23.4, "top5_error": None, "billion_ops": 3.8},
     {"network": "+ RMSProp", "top1_error": 23.1, "top5_error": 6.3, "billion_ops": 3.8},
     {"network": "+ label smoothing", "top1_error": 22.8, "top5_error": 6.1, "billion_ops": 3.8},
-    {"network": "+ factorised 7x7", "top1_error": 21.6, "top5_error": 5.8, "billion_ops": 4.8},
+    {"network": "+ factorized 7x7", "top1_error": 21.6, "top5_error": 5.8, "billion_ops": 4.8},
     {"network": "+ BN-auxiliary", "top1_error": 21.2, "top5_error": 5.6, "billion_ops": 4.8},
 ]
 
@@ -94,7 +94,7 @@ TABLE_3_COUNTED = {
     "Inception-v2": 5.300,
     "+ RMSProp": 5.300,
     "+ label smoothing": 5.300,
-    "+ factorised 7x7": 5.713,
+    "+ factorized 7x7": 5.713,
     "+ BN-auxiliary": 5.713,
 }
 

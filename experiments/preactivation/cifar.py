@@ -51,9 +51,9 @@ def get_config(variant: str = "") -> ConfigDict:
                 "bn_group_size": 64,  # 128 images on two GPUs
             },
             "data": groups.data(chosen["dataset"], f"data/{chosen['dataset']}", storage="device"),
-            "view": groups.WHOLE_IMAGES,
-            "colour": groups.colour(),
-            "preprocessing": {"mean": "pixel", "deviation": "none", "whitening": "none"},
+            "view": groups.FULL_IMAGES,
+            "color": groups.color(),
+            "preprocessing": {"mean": "pixel", "std": "none", "whitening": "none"},
             "augmentation": {"crop_padding": 4, "crop_fill": "zero", "flip": True},
             "optimizer": groups.momentum(
                 nesterov=False, weight_decay=1e-4, decay="kernels", rate_inside=True
@@ -74,7 +74,7 @@ def get_config(variant: str = "") -> ConfigDict:
         # In the frame of fb.resnet.torch, whose train.lua drops the rate at the start of epochs 81
         # and 122, counted from 1, for any number of epochs.
         config.model.update(bn_group_size=32, init_fan="out")
-        config.preprocessing.update(mean="channel", deviation="channel")
+        config.preprocessing.update(mean="channel", std="channel")
         config.optimizer.update(nesterov=True, decay="all", rate_inside=False)
         config.learning_rate.update(drops=["80 epochs", "121 epochs"], warmup="0 epochs")
         config.training.update(duration="200 epochs", batch_size=64)

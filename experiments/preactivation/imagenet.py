@@ -62,7 +62,7 @@ def table_5() -> Iterator[Row]:
 TABLES = {
     "table_5": Table(
         "He et al. (2016), arXiv:1603.05027, Table 5: ImageNet",
-        "validation error of one centre crop, of 224 or 320 as the row says, one run",
+        "validation error of one center crop, of 224 or 320 as the row says, one run",
         "mean",
         table_5,
         tolerance=0.3,

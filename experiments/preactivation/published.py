@@ -57,13 +57,13 @@ TABLE_4_CIFAR10 = {
         "parameters": 10.2e6,
         "error": 4.92,
         "mean": 4.89,
-        "deviation": 0.14,
+        "std": 0.14,
     },
     "pre-activation ResNet-1001, batch 64": {
         "parameters": 10.2e6,
         "error": 4.62,
         "mean": 4.69,
-        "deviation": 0.20,
+        "std": 0.20,
     },
 }
 TABLE_4_CIFAR100 = {
@@ -81,7 +81,7 @@ TABLE_4_CIFAR100 = {
         "parameters": 10.2e6,
         "error": 22.71,
         "mean": 22.68,
-        "deviation": 0.22,
+        "std": 0.22,
     },
 }
 

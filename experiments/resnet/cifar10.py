@@ -49,9 +49,9 @@ def get_config(variant: str = "") -> ConfigDict:
             },
             # The paper chose its schedule with 5000 images held out, then trained on all.
             "data": groups.data("cifar10", "data/cifar10", storage="device"),
-            "view": groups.WHOLE_IMAGES,
-            "colour": groups.colour(),
-            "preprocessing": {"mean": "pixel", "deviation": "none", "whitening": "none"},
+            "view": groups.FULL_IMAGES,
+            "color": groups.color(),
+            "preprocessing": {"mean": "pixel", "std": "none", "whitening": "none"},
             "augmentation": {"crop_padding": 4, "crop_fill": "zero", "flip": True},
             "optimizer": groups.momentum(
                 nesterov=False, weight_decay=1e-4, decay="kernels", rate_inside=True
@@ -79,9 +79,9 @@ def get_config(variant: str = "") -> ConfigDict:
 
 
 def follow_fb_resnet_torch(config: ConfigDict) -> None:
-    """One GPU, Nesterov, channel statistics, He's initialisation by fan-out, 164 epochs."""
+    """One GPU, Nesterov, channel statistics, He's initialization by fan-out, 164 epochs."""
     config.model.update(bn_group_size=None, init_fan="out")
-    config.preprocessing.update(mean="channel", deviation="channel")
+    config.preprocessing.update(mean="channel", std="channel")
     config.optimizer.update(nesterov=True, decay="all", rate_inside=False)
     # train.lua drops the rate at the start of epochs 81 and 122, counted from 1.
     config.learning_rate.update(drops=["80 epochs", "121 epochs"], warmup="0 epochs")
@@ -91,7 +91,7 @@ def follow_fb_resnet_torch(config: ConfigDict) -> None:
 def shorten(config: ConfigDict) -> None:
     """Ours, for small budgets: along a cosine to zero."""
     config.model.bn_group_size = None
-    config.preprocessing.update(mean="channel", deviation="channel")
+    config.preprocessing.update(mean="channel", std="channel")
     config.optimizer.update(nesterov=True, weight_decay=5e-4, decay="all", rate_inside=False)
     config.learning_rate = groups.cosine(0.2, warmup="1 epoch")
     config.training.duration = "10 epochs"

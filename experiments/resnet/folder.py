@@ -27,10 +27,10 @@ def get_config(variant: str = "") -> ConfigDict:
             "data": groups.data("folder", None, storage="stream", on_error="skip"),
             "view": {
                 "train": groups.scale_crop(64, [64, 72], dct_scaling=True),
-                "evaluation": groups.centre(64, resize=68, dct_scaling=True),
+                "evaluation": groups.center(64, resize=68, dct_scaling=True),
             },
-            "colour": groups.colour(),
-            "preprocessing": {"mean": "imagenet", "deviation": "imagenet", "whitening": "none"},
+            "color": groups.color(),
+            "preprocessing": {"mean": "imagenet", "std": "imagenet", "whitening": "none"},
             "augmentation": {"crop_padding": 0, "crop_fill": "zero", "flip": True},
             "optimizer": groups.momentum(
                 nesterov=True, weight_decay=1e-4, decay="all", rate_inside=False

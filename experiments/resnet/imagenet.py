@@ -57,10 +57,10 @@ def get_config(variant: str = "") -> ConfigDict:
             ),
             "view": {
                 "train": groups.scale_crop(224, [256, 480]),
-                "evaluation": groups.centre(224, resize=256),
+                "evaluation": groups.center(224, resize=256),
             },
-            "colour": groups.colour(lighting=0.1),
-            "preprocessing": {"mean": "pixel", "deviation": "none", "whitening": "none"},
+            "color": groups.color(lighting=0.1),
+            "preprocessing": {"mean": "pixel", "std": "none", "whitening": "none"},
             "augmentation": {"crop_padding": 0, "crop_fill": "zero", "flip": True},
             "optimizer": groups.momentum(
                 nesterov=False, weight_decay=1e-4, decay="kernels", rate_inside=True
@@ -88,13 +88,13 @@ def drop_at_steps(config: ConfigDict, drops: list[str], duration: str) -> None:
 
 
 def follow_fb_resnet_torch(config: ConfigDict) -> None:
-    """Strides in the 3x3, crops of any aspect, colour jitter, Nesterov; all parameters decay."""
+    """Strides in the 3x3, crops of any aspect, color jitter, Nesterov; all parameters decay."""
     # 256 images on four GPUs, as its README trains ResNet-50.
     config.model.update(stride_in="3x3", ceil_pool=False, init_fan="out", bn_group_size=64)
     config.view.train = groups.area_aspect(224, 0.08)
     config.view.evaluation.filters = ["bicubic"]
-    config.colour.update(brightness=0.4, contrast=0.4, saturation=0.4)
-    config.preprocessing.update(mean="imagenet", deviation="imagenet")
+    config.color.update(brightness=0.4, contrast=0.4, saturation=0.4)
+    config.preprocessing.update(mean="imagenet", std="imagenet")
     config.optimizer.update(nesterov=True, decay="all", rate_inside=False)
 
 
@@ -158,7 +158,7 @@ TABLES = {
     ),
     "fb.resnet.torch": Table(
         "README of facebookarchive/fb.resnet.torch: ResNets on ImageNet",
-        "validation error of one centre crop of 224, and of ten crops, one run",
+        "validation error of one center crop of 224, and of ten crops, one run",
         "mean",
         fb_resnet_torch,
         tolerance=0.3,

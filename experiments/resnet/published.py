@@ -77,14 +77,14 @@ TABLE_6 = {
     "NIN": {"error": 8.81},
     "DSN": {"error": 8.22},
     "FitNet-19": {"parameters": 2.5e6, "error": 8.39},
-    "Highway-19": {"parameters": 2.3e6, "error": 7.54, "mean": 7.72, "deviation": 0.16},
+    "Highway-19": {"parameters": 2.3e6, "error": 7.54, "mean": 7.72, "std": 0.16},
     "Highway-32": {"parameters": 1.25e6, "error": 8.80},
     "ResNet-20": {"parameters": 0.27e6, "error": 8.75},
     "ResNet-32": {"parameters": 0.46e6, "error": 7.51},
     "ResNet-44": {"parameters": 0.66e6, "error": 7.17},
     "ResNet-56": {"parameters": 0.85e6, "error": 6.97},
     # 6.43 is the best of five runs: compare with the mean.
-    "ResNet-110": {"parameters": 1.7e6, "error": 6.43, "mean": 6.61, "deviation": 0.16},
+    "ResNet-110": {"parameters": 1.7e6, "error": 6.43, "mean": 6.61, "std": 0.16},
     "ResNet-1202": {"parameters": 19.4e6, "error": 7.93},
 }
 
@@ -100,7 +100,7 @@ CIFAR_COUNTED = {
 CIFAR_COUNTED_B = {20: 272_474, 32: 466_906, 44: 661_338, 56: 855_770, 110: 1_730_714}
 CIFAR_COUNTED_100_CLASSES = {20: 275_572, 110: 1_733_812}
 
-# README of KaimingHe/deep-residual-networks: shorter side 256; one centre crop, ten crops of 224.
+# README of KaimingHe/deep-residual-networks: shorter side 256; one center crop, ten crops of 224.
 # Their batch norms have averages over many images, taken after training, not moving averages.
 AUTHORS_REPOSITORY = {
     "VGG-16": {"top1": 28.5, "top5": 9.9},

@@ -7,7 +7,7 @@ Variants   `none` (default), `simple` or `complex` bypass
 Design     version 1.1 with a first layer of stride 1 and padding 1, so that 32x32 images give maps
            of 16x16 (fire2, fire3), 8x8 (fire4, fire5) and 4x4 (fire6 to fire9); half as many expand
            filters and twice the squeeze ratio, so as many squeeze filters. He's uniform
-           initialisation as in torchvision, no dropout, and RMSProp, as without batch norm the
+           initialization as in torchvision, no dropout, and RMSProp, as without batch norm the
            network takes too long to leave its start by momentum. No ReLU on the logits: of ten
            classes it silences some, or all, in the first steps. The rate is the paper's straight
            line to zero
@@ -49,9 +49,9 @@ def get_config(variant: str = "") -> ConfigDict:
                 "logits_relu": False,
             },
             "data": groups.data("cifar10", "data/cifar10", storage="device"),
-            "view": groups.WHOLE_IMAGES,
-            "colour": groups.colour(),
-            "preprocessing": {"mean": "channel", "deviation": "channel", "whitening": "none"},
+            "view": groups.FULL_IMAGES,
+            "color": groups.color(),
+            "preprocessing": {"mean": "channel", "std": "channel", "whitening": "none"},
             "augmentation": {"crop_padding": 4, "crop_fill": "zero", "flip": True},
             "optimizer": {
                 "name": "rmsprop",

@@ -9,7 +9,7 @@ Command    python launch.py train --config=experiments/squeezenet/imagenet.py \\
 Variants   version `1.0` (default), `1.1`; bypass `none` (default), `simple`, `complex`; `residual`
            mirrors the images, as songhan/SqueezeNet-Residual; `generator` is the recipe of
            songhan/SqueezeNet-Generator
-Expected   validation error of one centre crop, top-1 / top-5: 42.5 / 19.7, simple 39.6 / 17.5,
+Expected   validation error of one center crop, top-1 / top-5: 42.5 / 19.7, simple 39.6 / 17.5,
            complex 41.2 / 18.0 %; within 0.5 counts as reproduced
 Hardware   an accelerator or more: 170,000 steps of 512 images, 68 epochs
 Departures none known: the values are those of the released solver and train_val.prototxt; the paper
@@ -52,10 +52,10 @@ def get_config(variant: str = "") -> ConfigDict:
             "data": groups.data("folder", "data/imagenet", storage="stream"),
             "view": {
                 "train": groups.scale_crop(227, [256, 256], frame="squash"),
-                "evaluation": groups.centre(227, resize=256, frame="squash"),
+                "evaluation": groups.center(227, resize=256, frame="squash"),
             },
-            "colour": groups.colour(),
-            "preprocessing": {"mean": "caffe_bgr", "deviation": "none", "whitening": "none"},
+            "color": groups.color(),
+            "preprocessing": {"mean": "caffe_bgr", "std": "none", "whitening": "none"},
             "augmentation": {"crop_padding": 0, "crop_fill": "zero", "flip": False},
             "optimizer": groups.momentum(
                 nesterov=False, weight_decay=2e-4, decay="all", rate_inside=True
@@ -98,7 +98,7 @@ def figure_3b() -> Iterator[Row]:
 
 
 PAPER = "Iandola et al. (2016), arXiv:1602.07360"
-PROTOCOL = "validation error of one centre crop of 227, one run"
+PROTOCOL = "validation error of one center crop of 227, one run"
 TABLES = {
     "table_3": Table(f"{PAPER}, Table 3: bypasses", PROTOCOL, "mean", table_3),
     "figure_3a": Table(

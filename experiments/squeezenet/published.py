@@ -1,6 +1,6 @@
 """Iandola et al. (2016), arXiv:1602.07360: SqueezeNet.
 
-Accuracies in % on ImageNet's validation images, one centre crop; sizes in MB as printed (MiB:
+Accuracies in % on ImageNet's validation images, one center crop; sizes in MB as printed (MiB:
 1,248,424 parameters of 4 bytes are 4.8). Numbers that could not be checked against the paper are
 None or left out.
 """

@@ -13,7 +13,7 @@ Expected   test error at the epoch that is best on the 5,000 validation images: 
 Hardware   an accelerator; the authors took 15 hours for 110 layers, 21 with constant depth
 Departures the arithmetic of units left out is not saved; their batch norms keep what they know.
            The authors hold out 500 images of each class, we as many of each as its share, which is
-           the same here; the last layer starts from He's initialisation, theirs from Torch's
+           the same here; the last layer starts from He's initialization, theirs from Torch's
 """
 
 from collections.abc import Iterator
@@ -57,9 +57,9 @@ def get_config(variant: str = "") -> ConfigDict:
                 storage="device",
                 validation_size=5000,
             ),
-            "view": groups.WHOLE_IMAGES,
-            "colour": groups.colour(),
-            "preprocessing": {"mean": "pixel", "deviation": "scalar", "whitening": "none"},
+            "view": groups.FULL_IMAGES,
+            "color": groups.color(),
+            "preprocessing": {"mean": "pixel", "std": "scalar", "whitening": "none"},
             "augmentation": {
                 "crop_padding": 4 if augmented else 0,
                 "crop_fill": "zero",

@@ -20,7 +20,7 @@ TABLE_1_OTHERS = {
     "R-CNN": {"CIFAR-10+": 7.09},
     "Scalable BO": {"CIFAR-10+": 6.37, "CIFAR-100+": 27.40},
     "Highway": {"CIFAR-10+": 7.60, "CIFAR-100+": 32.24},
-    "Generalised pooling": {"CIFAR-10+": 6.05},
+    "Generalized pooling": {"CIFAR-10+": 6.05},
 }
 
 # In the text: without augmentation, 110 layers.

@@ -44,9 +44,9 @@ def get_config(variant: str = "") -> ConfigDict:
             "data": groups.data(
                 "tfds:svhn_cropped+extra", None, storage="device", validation_size=6000
             ),
-            "view": groups.WHOLE_IMAGES,
-            "colour": groups.colour(),
-            "preprocessing": {"mean": "pixel", "deviation": "scalar", "whitening": "none"},
+            "view": groups.FULL_IMAGES,
+            "color": groups.color(),
+            "preprocessing": {"mean": "pixel", "std": "scalar", "whitening": "none"},
             "augmentation": {"crop_padding": 0, "crop_fill": "zero", "flip": False},
             "optimizer": groups.momentum(
                 nesterov=True, weight_decay=1e-4, decay="all", rate_inside=False

@@ -7,7 +7,7 @@ Variants   configuration `D` (default), `A`, `A-LRN`, `B`, `C`, `E`; shorter sid
            images `256` (default), `384` or `jitter`, 256 to 512; `printed` starts from the paper's
            N(0, 0.01); `torchvision` is its recipe, `bn` with batch norm
 Expected   validation error, fully convolutional, top-1 / top-5: D 27.0 / 8.8 (256), 25.6 / 8.1
-           (jitter), A - / 10.4 %; torchvision's, one centre crop: 28.408 / 9.618 (D), `bn` 26.64 /
+           (jitter), A - / 10.4 %; torchvision's, one center crop: 28.408 / 9.618 (D), `bn` 26.64 /
            8.484; within 0.5 counts as reproduced
 Hardware   four accelerators or more
 Departures the paper starts A from N(0, 0.01) and the others from a trained A, larger sides from a
@@ -63,10 +63,10 @@ def get_config(variant: str = "") -> ConfigDict:
             ),
             "view": {
                 "train": groups.scale_crop(224, SIDES[chosen["side"]]),
-                "evaluation": groups.centre(224, resize=256 if chosen["side"] == "256" else 384),
+                "evaluation": groups.center(224, resize=256 if chosen["side"] == "256" else 384),
             },
-            "colour": groups.colour(lighting=0.1),
-            "preprocessing": {"mean": "channel", "deviation": "none", "whitening": "none"},
+            "color": groups.color(lighting=0.1),
+            "preprocessing": {"mean": "channel", "std": "none", "whitening": "none"},
             "augmentation": {"crop_padding": 0, "crop_fill": "zero", "flip": True},
             "optimizer": groups.momentum(
                 nesterov=False, weight_decay=5e-4, decay="all", rate_inside=True
@@ -90,8 +90,8 @@ def follow_torchvision(config: ConfigDict) -> None:
         config.model.bn_group_size = 32
     config.view.train = groups.area_aspect(224, 0.08, ["bilinear"])
     config.view.evaluation.resize = 256
-    config.colour.lighting = 0.0
-    config.preprocessing.update(mean="imagenet", deviation="imagenet")
+    config.color.lighting = 0.0
+    config.preprocessing.update(mean="imagenet", std="imagenet")
     config.optimizer.update(weight_decay=1e-4, rate_inside=False)
     resnet.drop_at_steps(config, ["30 epochs", "60 epochs"], "90 epochs")
     config.learning_rate.rate = 0.01
@@ -124,7 +124,7 @@ TABLES = {
     ),
     "torchvision": Table(
         "torchvision's VGG, IMAGENET1K_V1",
-        "validation error of one centre crop of 224, one run",
+        "validation error of one center crop of 224, one run",
         "mean",
         torchvision,
     ),

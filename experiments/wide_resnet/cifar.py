@@ -35,7 +35,7 @@ VARIANTS = {
     ),
     "dataset": ("cifar10", "cifar100"),
     "preprocessing": ("mean_std", "zca"),
-    "regularisation": ("none", "dropout"),
+    "regularization": ("none", "dropout"),
     "recipe": ("paper", "released", "fast", "short", "smoke"),
 }
 
@@ -53,15 +53,15 @@ def get_config(variant: str = "") -> ConfigDict:
                 "name": "wide_resnet",
                 "depth": depth,
                 "width": width,
-                "dropout": 0.3 if chosen["regularisation"] == "dropout" else 0.0,
+                "dropout": 0.3 if chosen["regularization"] == "dropout" else 0.0,
                 "gamma": "uniform",
             },
             "data": groups.data(chosen["dataset"], f"data/{chosen['dataset']}", storage="device"),
-            "view": groups.WHOLE_IMAGES,
-            "colour": groups.colour(),
+            "view": groups.FULL_IMAGES,
+            "color": groups.color(),
             "preprocessing": {
                 "mean": "channel" if own_statistics else "none",
-                "deviation": "channel" if own_statistics else "none",
+                "std": "channel" if own_statistics else "none",
                 "whitening": "none" if own_statistics else "zca",
             },
             "augmentation": {"crop_padding": 4, "crop_fill": "reflect", "flip": True},

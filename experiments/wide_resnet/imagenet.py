@@ -52,7 +52,7 @@ def table_8() -> Iterator[Row]:
 
 
 PAPER = "Zagoruyko & Komodakis (2016), arXiv:1605.07146"
-PROTOCOL = "validation error of one centre crop of 224, one run"
+PROTOCOL = "validation error of one center crop of 224, one run"
 TABLES = {
     "table_7": Table(
         f"{PAPER}, Table 7: width, ImageNet", PROTOCOL, "mean", table_7, tolerance=0.3

@@ -25,7 +25,7 @@ from experiments.wide_resnet import published
 
 VARIANTS = {
     "network": ("16-8", "16-4", "52-1"),
-    "regularisation": ("none", "dropout"),
+    "regularization": ("none", "dropout"),
     "recipe": ("paper", "released", "smoke"),
 }
 
@@ -42,13 +42,13 @@ def get_config(variant: str = "") -> ConfigDict:
                 "name": "wide_resnet",
                 "depth": depth,
                 "width": width,
-                "dropout": 0.4 if chosen["regularisation"] == "dropout" else 0.0,
+                "dropout": 0.4 if chosen["regularization"] == "dropout" else 0.0,
                 "gamma": "uniform",
             },
             "data": groups.data("tfds:svhn_cropped+extra", None, storage="device"),
-            "view": groups.WHOLE_IMAGES,
-            "colour": groups.colour(),
-            "preprocessing": {"mean": "none", "deviation": "unit", "whitening": "none"},
+            "view": groups.FULL_IMAGES,
+            "color": groups.color(),
+            "preprocessing": {"mean": "none", "std": "unit", "whitening": "none"},
             "augmentation": {"crop_padding": 0, "crop_fill": "zero", "flip": False},
             "optimizer": groups.momentum(
                 nesterov=True, weight_decay=5e-4, decay="all", rate_inside=False

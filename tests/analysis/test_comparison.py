@@ -2,7 +2,7 @@
 
 import pytest
 
-from cnn_jax.analysis import comparison, written
+from cnn_jax.analysis import comparison, markdown
 from cnn_jax.analysis.comparison import lines, value
 from tests.analysis.making import record
 
@@ -18,7 +18,7 @@ def test_the_statistic_is_that_of_the_table(statistic, ours):
     line = only_line(*runs)
     assert line.ours == pytest.approx(ours)
     assert line.values == pytest.approx((9, 4, 5))
-    assert written.cells(line)[6:10] == ["3", "6.00 ± 2.65", "4.00", "5.00"]
+    assert markdown.cells(line)[6:10] == ["3", "6.00 ± 2.65", "4.00", "5.00"]
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_the_tolerance_is_that_of_the_table(error, verdict):
 def test_a_shortened_run_is_not_set_against_the_paper():
     line = only_line(record("a", 0, 5.2, 5.2, ["shortened: 1 of 200 epochs"]))
     assert line.verdict == "different protocol"
-    cells = dict(zip(written.COLUMNS, written.cells(line), strict=True))
+    cells = dict(zip(markdown.COLUMNS, markdown.cells(line), strict=True))
     assert cells["difference"] == "" and cells["recipe"] == "shortened: 1 of 200 epochs"
     assert cells["epochs"] == "3"
 

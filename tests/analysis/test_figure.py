@@ -43,6 +43,6 @@ def test_recipes_of_different_length_are_told_apart(drawn):
     axes = drawn(*(record("k=1", i, 5.0, 4.0, d) for i, d in enumerate(shortened)))
     names = [*(departed[0] for departed in shortened[:2]), "the recipe in full"]
     assert labels(axes) == ["paper", *(f"ours, median of n = 1, {name}" for name in names)]
-    colours = [line.get_color() for line in axes.lines[1:]]
-    assert len(set(colours)) == 3
+    colors = [line.get_color() for line in axes.lines[1:]]
+    assert len(set(colors)) == 3
     assert [line.get_markerfacecolor() == "white" for line in axes.lines[1:]] == [True, True, False]

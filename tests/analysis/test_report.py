@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn_jax.analysis import records, registry
+from cnn_jax.analysis import registry, run_records
 from cnn_jax.errors import UserError
 from cnn_jax.runs import metrics
 from cnn_jax.runs.directory import file_name, is_flag
@@ -119,9 +119,9 @@ def test_check_fails_where_a_result_of_the_recipe_leaves_its_tolerance(tmp_path)
 
 
 def test_a_run_and_its_record_give_the_same_report(tiny_run, tmp_path):
-    (of_run,) = records.find(tiny_run)
+    (of_run,) = run_records.find(tiny_run)
     (file,) = registry.record([of_run], tmp_path)
-    assert records.find(tmp_path / "experiments") == [json.loads(json.dumps(of_run))]
+    assert run_records.find(tmp_path / "experiments") == [json.loads(json.dumps(of_run))]
     assert file.stat().st_size < 20_000
     assert of_run["recipe"]["departures"] == ["a run of no table"]
 
@@ -168,7 +168,7 @@ def test_a_record_tells_no_folder_of_the_machine(tiny_run, tmp_path):
     environment = json.loads((copy / "environment.json").read_text())
     environment["flags"] = {"XLA_FLAGS": f"--xla_a=1 --xla_dump_to={tmp_path}/dump --xla_b=2"}
     (copy / "environment.json").write_text(json.dumps(environment))
-    (run,) = records.find(copy)
+    (run,) = run_records.find(copy)
     assert str(tmp_path.parent) not in json.dumps(run)
     assert run["config"]["data"]["path"] == "images of mine"
     assert run["environment"]["flags"]["XLA_FLAGS"] == "--xla_a=1 --xla_dump_to=dump --xla_b=2"
@@ -187,7 +187,7 @@ def test_what_a_record_tells_of_the_environment_is_no_secret():
     "text", ["B(3,3)/2", "10 / 2", "test/top1_error", "a/b/c.py:20", "../there/x", "https://a.b/c"]
 )
 def test_what_is_no_absolute_path_stays_as_it_is(text):
-    assert records.portable({"a": [text, f"see {text}"]}) == {"a": [text, f"see {text}"]}
+    assert run_records.portable({"a": [text, f"see {text}"]}) == {"a": [text, f"see {text}"]}
 
 
 def test_a_record_never_takes_the_place_of_another_runs(tmp_path):

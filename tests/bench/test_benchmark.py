@@ -12,7 +12,7 @@ import cnn_jax
 from cnn_jax.bench import benchmark, fake, measure, peaks, programs
 from cnn_jax.errors import UserError
 from cnn_jax.training import compiler
-from cnn_jax.training.program import build
+from cnn_jax.training.build import build
 from tests.conftest import ROOT, TINY
 
 OPTIONS = benchmark.Options(

@@ -8,66 +8,66 @@ from tests.conftest import ROOT
 
 
 @pytest.fixture
-def subject(tmp_path):
+def target(tmp_path):
     quickstart = cnn_jax.load_config(str(ROOT / "experiments/quickstart.py"))
-    return checks.Subject(quickstart, quickstart, ROOT / "requirements.txt", tmp_path / "runs")
+    return checks.EvalTarget(quickstart, quickstart, ROOT / "requirements.txt", tmp_path / "runs")
 
 
 def statuses(lines):
     return {line.what: line.status for line in lines}
 
 
-def test_the_known_loss_of_the_quickstart_is_what_it_trains_to(subject):
-    (line,) = checks.check_training(subject)
+def test_the_known_loss_of_the_quickstart_is_what_it_trains_to(target):
+    (line,) = checks.check_training(target)
     assert line.status == "ok", line
 
 
-def test_another_loss_is_a_failure(subject, monkeypatch):
+def test_another_loss_is_a_failure(target, monkeypatch):
     monkeypatch.setattr(checks, "QUICKSTART_LOSS", checks.QUICKSTART_LOSS * 1.01)
-    (line,) = checks.check_training(subject)
+    (line,) = checks.check_training(target)
     assert line.status == "FAIL" and line.advice
 
 
-def test_a_checkpoint_is_written_where_runs_would_be_and_nothing_stays(subject, tmp_path):
-    (line,) = checks.check_checkpoint(subject)
+def test_a_checkpoint_is_written_where_runs_would_be_and_nothing_stays(target, tmp_path):
+    (line,) = checks.check_checkpoint(target)
     assert line.status == "ok" and not list(tmp_path.iterdir())
 
 
-def test_a_checkpoint_that_comes_back_changed_is_a_failure(subject, monkeypatch):
+def test_a_checkpoint_that_comes_back_changed_is_a_failure(target, monkeypatch):
     def restored(self, template):
         return {"step": 1, "kernel": 0.0}, {}
 
     monkeypatch.setattr(checks.Checkpoints, "restore_latest", restored)
-    (line,) = checks.check_checkpoint(subject)
+    (line,) = checks.check_checkpoint(target)
     assert line.status == "FAIL"
 
 
-def test_missing_and_other_packages_are_told_apart(subject, tmp_path):
+def test_missing_and_other_packages_are_told_apart(target, tmp_path):
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("# a comment\njax==0.0.1\nno-such-package==1.0\n")
-    found = statuses(checks.check_python(subject._replace(requirements=requirements)))
+    found = statuses(checks.check_python(target._replace(requirements=requirements)))
     assert (found["jax"], found["no-such-package"]) == ("warning", "FAIL")
 
 
-def test_data_that_is_not_there_is_a_failure_that_names_the_option(subject, tmp_path):
-    config = subject.config.copy_and_resolve_references()
+def test_data_that_is_not_there_is_a_failure_that_names_the_option(target, tmp_path):
+    config = target.config.copy_and_resolve_references()
     config.data.update(name="cifar10", path=str(tmp_path / "nowhere"))
-    (line,) = checks.check_data(subject._replace(config=config))
+    (line,) = checks.check_data(target._replace(config=config))
     assert line.status == "FAIL" and "--config.data.path" in line.advice
 
 
-def test_a_full_disk_is_a_failure(subject, monkeypatch):
+def test_a_full_disk_is_a_failure(target, monkeypatch):
     usage = type(checks.shutil.disk_usage("/"))
     monkeypatch.setattr(checks.shutil, "disk_usage", lambda folder: usage(100, 100, 0))
-    assert set(statuses(checks.check_disk(subject)).values()) == {"FAIL"}
+    assert set(statuses(checks.check_disk(target)).values()) == {"FAIL"}
 
 
-def test_a_check_that_raises_is_a_failure_and_the_others_go_on(subject, monkeypatch):
-    def check_something(subject):
+def test_a_check_that_raises_is_a_failure_and_the_others_go_on(target, monkeypatch):
+    def check_something(target):
         raise OSError("broken in two")
         yield
 
     monkeypatch.setattr(checks, "CHECKS", (check_something, checks.check_devices))
-    first, second = checks.examine(subject)
+    first, second = checks.examine(target)
     assert (first.status, first.what, first.found) == ("FAIL", "something", "broken in two")
     assert second.what == "devices"

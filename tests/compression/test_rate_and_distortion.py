@@ -29,7 +29,7 @@ def distortion(weights, found, bias, inputs):
 
 def test_errors_are_taken_back_by_the_columns_behind():
     weights, inputs, layer = layer_and_inputs()
-    found, bias = steps.quantise(weights[:, :-1], weights[:, -1], layer, 1e-2)
+    found, bias = steps.quantize(weights[:, :-1], weights[:, -1], layer, 1e-2)
     plain = archive.Steps(np.rint(weights[:, :-1] / found.step).astype(int), found.step)
     assert distortion(weights, found, bias, inputs) < 0.5 * distortion(
         weights, plain, weights[:, -1], inputs
@@ -40,7 +40,7 @@ def test_a_larger_rate_is_smaller_and_further_away():
     weights, inputs, layer = layer_and_inputs()
     bits, errors = [], []
     for rate in (1e-4, 1e-3, 1e-2, 1e-1):
-        found, bias = steps.quantise(weights[:, :-1], weights[:, -1], layer, rate)
+        found, bias = steps.quantize(weights[:, :-1], weights[:, -1], layer, rate)
         counts = np.unique(found.symbols, return_counts=True)[1] / found.symbols.size
         bits.append(-(counts * np.log2(counts)).sum())
         errors.append(distortion(weights, found, bias, inputs))
@@ -51,7 +51,7 @@ def test_a_larger_rate_is_smaller_and_further_away():
 def test_outputs_that_matter_more_get_the_smaller_errors():
     weights, inputs, layer = layer_and_inputs()
     gain = np.where(np.arange(24) < 12, 1.0, 30.0)
-    found, bias = steps.quantise(weights[:, :-1], weights[:, -1], layer._replace(gain=gain), 3e-1)
+    found, bias = steps.quantize(weights[:, :-1], weights[:, -1], layer._replace(gain=gain), 3e-1)
     after = np.concatenate([found.values(), bias[:, None]], 1)
     errors = np.square((after - weights) @ inputs.T).mean(1)
     assert errors[12:].mean() < 0.8 * errors[:12].mean()
@@ -61,23 +61,23 @@ def test_outputs_that_matter_more_get_the_smaller_errors():
 def test_one_weight_a_column_a_row_and_zeros_work(shape):
     layer = calibrate.Sensitivity(np.eye(shape[1] + 1)[None], np.ones(shape[0]))
     for value in (0.0, 0.7):
-        found, bias = steps.quantise(np.full(shape, value), None, layer, 1e-6)
+        found, bias = steps.quantize(np.full(shape, value), None, layer, 1e-6)
         assert bias is None
         np.testing.assert_allclose(found.values(), value, atol=1e-2)
 
 
-@pytest.mark.parametrize("initialisation", share.INITIALISATIONS)
+@pytest.mark.parametrize("initialization", share.INITIALISATIONS)
 @pytest.mark.parametrize("bits", [1, 2, 5, 8])
-def test_shared_values_are_few_near_and_keep_the_zeros(initialisation, bits):
+def test_shared_values_are_few_near_and_keep_the_zeros(initialization, bits):
     generator = np.random.default_rng(0)
     weights = generator.standard_normal((30, 40)) * (generator.random((30, 40)) < 0.4)
-    shared = share.share(weights, bits, initialisation)
+    shared = share.share(weights, bits, initialization)
     values = shared.values()
     assert len(np.unique(values)) <= 2**bits
     np.testing.assert_array_equal(values == 0, weights == 0)
     spread = np.square(weights[weights != 0]).mean()
     assert np.square(values - weights).sum() / (weights != 0).sum() < spread / 2 ** (1.5 * bits - 2)
-    again = share.share(weights, bits, initialisation)
+    again = share.share(weights, bits, initialization)
     np.testing.assert_array_equal(again.values(), values)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn_jax.data import decode, views
+from cnn_jax.data import decode
+from cnn_jax.data.stream import views
 from cnn_jax.errors import UserError
 
 RAMP = np.linspace(0, 255, 32 * 24, dtype=np.uint8).reshape(24, 32)
@@ -28,14 +29,14 @@ def decoded(encoded):
 IMAGE = Image.fromarray(RGB)
 KINDS = {
     "rgb": (encode(IMAGE, "PNG"), RGB, 0),
-    "grey": (encode(Image.fromarray(RAMP), "PNG"), RAMP[..., None], 0),
+    "gray": (encode(Image.fromarray(RAMP), "PNG"), RAMP[..., None], 0),
     "bilevel": (
         encode(Image.fromarray(RAMP > 99), "PNG"),
         255 * (RAMP > 99)[..., None].astype(int),
         0,
     ),
     "transparent": (encode(IMAGE.convert("RGBA"), "PNG"), RGB, 0),
-    "grey, transparent": (encode(Image.fromarray(RAMP).convert("LA"), "PNG"), RAMP[..., None], 0),
+    "gray, transparent": (encode(Image.fromarray(RAMP).convert("LA"), "PNG"), RAMP[..., None], 0),
     "16 bits": (
         encode(Image.fromarray(RAMP.astype(np.uint16) * 257), "PNG"),
         RAMP[..., None],
@@ -63,8 +64,8 @@ def test_every_kind_of_image_becomes_rgb(kind):
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
 def test_of_an_animation_the_first_picture_counts(kind):
-    grey = [Image.new("RGB", (8, 8), (shade,) * 3) for shade in (40, 200)]
-    encoded = encode(grey[0], kind, save_all=True, append_images=grey[1:])
+    gray = [Image.new("RGB", (8, 8), (shade,) * 3) for shade in (40, 200)]
+    encoded = encode(gray[0], kind, save_all=True, append_images=gray[1:])
     assert np.abs(decoded(encoded) - 40).max() <= 1
 
 
@@ -93,7 +94,7 @@ def test_what_cannot_be_decoded_says_why_in_one_line(kind, decoder):
     if decoder != "pillow":
         pytest.importorskip(decoder, reason="an optional decoder")
     view = views.create(
-        kind="centre", size=8, resize=8, frame="whole",
+        kind="center", size=8, resize=8, frame="full",
         filters=("bilinear",), decoder=decoder, dct_scaling=False,
     )  # fmt: skip
     with pytest.raises(decode.BadImage) as caught:

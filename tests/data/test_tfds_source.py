@@ -13,7 +13,7 @@ from PIL import Image
 from cnn_jax.data import dataset, tfds_source
 from cnn_jax.errors import UserError
 from tests.conftest import ROOT
-from tests.data.preparing import load, pictures, prepare_all, run
+from tests.data.prepare.preparing import load, pictures, prepare_all, run
 
 
 def test_importing_cnn_jax_and_its_data_does_not_import_tfds():

@@ -11,10 +11,10 @@ from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax import models
+from cnn_jax.optim.schedules import LearningRate
 from cnn_jax.sweeps.tables import Row
-from cnn_jax.training import program, state, steps
+from cnn_jax.training import build, state, steps
 from cnn_jax.training.plan import Plan
-from cnn_jax.training.schedules import LearningRate
 from tests.conftest import ROOT
 
 FILES = [
@@ -58,7 +58,7 @@ def load(file: str, variant: str = "", overrides: dict[str, Any] | None = None) 
     shape, classes, train_size = DATA[config.data.name]
     shape = shape or (config.view.train.size, config.view.train.size, 3)
     plan = Plan.create(config, train_size - config.data.validation_size)
-    learning_rate, optimizer = program.make_optimizer(config, plan)
+    learning_rate, optimizer = build.make_optimizer(config, plan)
     return Recipe(config, shape, classes, plan, learning_rate, optimizer)
 
 
@@ -96,7 +96,7 @@ def _trace(recipe: Recipe) -> tuple[Any, Any, Any]:
         state.create_state, model, recipe.optimizer, recipe.image_shape, config.ema.decay > 0, 0
     )
     before = jax.eval_shape(create)
-    step = program.make_train_step(config, recipe.plan, model, recipe.optimizer, lambda p: p)
+    step = build.make_train_step(config, recipe.plan, model, recipe.optimizer, lambda p: p)
     batch = steps.Batch(
         jax.ShapeDtypeStruct((size, *recipe.image_shape), jnp.float32),
         jax.ShapeDtypeStruct((size,), jnp.int32),

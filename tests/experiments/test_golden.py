@@ -169,7 +169,7 @@ def test_inception_has_the_rmsprop_of_tensorflow_with_clipping_only_in_the_paper
 def test_rows_of_inceptions_table_3_add_one_change_each():
     configs = [recipes.of_row(INCEPTION, row).config for row in rows(INCEPTION, "table_3")]
     changes = [
-        (c.optimizer.name, c.loss.label_smoothing, c.model.factorised_stem, c.model.auxiliary)
+        (c.optimizer.name, c.loss.label_smoothing, c.model.factorized_stem, c.model.auxiliary)
         for c in configs
     ]
     assert changes == [

@@ -1,4 +1,4 @@
-"""The authors' compressed SqueezeNet is read exactly, and recognises what it recognised in 2016."""
+"""The authors' compressed SqueezeNet is read exactly, and recognizes what it recognized in 2016."""
 
 import os
 import struct
@@ -13,7 +13,7 @@ from cnn_jax import errors, models
 from cnn_jax.data import Split
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.interop import deep_compression
-from cnn_jax.training import parallel, precision
+from cnn_jax.training import precision, sharding
 from cnn_jax.training.resident import make_evaluate
 from experiments.deep_compression import published
 
@@ -223,7 +223,7 @@ def right(count):
         caffe,
         batch_size=25,
         precise=precision.create(matmul="float32"),
-        mesh=parallel.data_mesh(),
+        mesh=sharding.data_mesh(),
     )
     numbers = evaluate(deep_compression.read(NET) | {"batch_stats": {}})
     return tuple(round(count * (1 - numbers[f"top{k}_error"])) for k in (1, 5))

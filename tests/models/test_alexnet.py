@@ -58,7 +58,7 @@ def test_output_and_groups_of_every_layer(variant, size, channels, groups):
         ("one_tower", None),
     ],
 )
-def test_response_normalisation_follows_conv1_and_conv2(monkeypatch, variant, expected):
+def test_response_normalization_follows_conv1_and_conv2(monkeypatch, variant, expected):
     calls = []
     monkeypatch.setattr(
         pooling,

@@ -33,7 +33,7 @@ def test_layout_as_printed_has_wider_maps_than_its_table_says():
     assert [found[f"inception_{name}"][-1] for name in ("4c", "4d", "4e")] == [608, 608, 1056]
 
 
-def test_separable_stem_is_a_convolution_of_each_colour_and_one_of_their_channels():
+def test_separable_stem_is_a_convolution_of_each_color_and_one_of_their_channels():
     model = models.create("bn_inception", num_classes=2)
     variables, images = filled(model, 64)
     stem = variables["params"]["conv1_depthwise"]["kernel"]
@@ -44,11 +44,11 @@ def test_separable_stem_is_a_convolution_of_each_colour_and_one_of_their_channel
         return state["intermediates"]["conv1_depthwise"]["__call__"][0]
 
     y = jax.jit(output)(variables, images)
-    for colour in range(3):
-        ours = y[..., 8 * colour : 8 * colour + 8]
-        kernel = stem[..., 8 * colour : 8 * colour + 8]
+    for color in range(3):
+        ours = y[..., 8 * color : 8 * color + 8]
+        kernel = stem[..., 8 * color : 8 * color + 8]
         alone = layers.conv_general_dilated(
-            images[..., colour : colour + 1],
+            images[..., color : color + 1],
             kernel,
             (2, 2),
             ((3, 3), (3, 3)),

@@ -195,22 +195,22 @@ def test_training_step_of_1202_layers_compiles():
 
 @pytest.mark.parametrize(("init_fan", "fan_channels"), [("in", 2), ("out", 3)])
 def test_convolutions_start_with_he_variance(init_fan, fan_channels):
-    initialisers = {}
+    initializers = {}
 
     def note(call, arguments, keywords, context):
         output = call(*arguments, **keywords)
         if isinstance(context.module, nn.Conv) and context.method_name == "__call__":
             shape = context.module.variables["params"]["kernel"].shape
-            initialisers["/".join(context.module.path)] = (context.module.kernel_init, shape)
+            initializers["/".join(context.module.path)] = (context.module.kernel_init, shape)
         return output
 
     with nn.intercept_methods(note):
         shapes(create(depth=8, shortcut="B", init_fan=init_fan))
-    assert len(initialisers) == 1 + 2 * 3 + 2
+    assert len(initializers) == 1 + 2 * 3 + 2
     for name in ("conv1", "conv3/block1/shortcut", "conv4/block1/conv1"):
-        initialiser, shape = initialisers[name]
+        initializer, shape = initializers[name]
         expected = math.sqrt(2 / (shape[0] * shape[1] * shape[fan_channels]))
-        drawn = initialiser(jax.random.key(0), shape)
+        drawn = initializer(jax.random.key(0), shape)
         assert abs(drawn.std() / expected - 1) < 4 / math.sqrt(2 * drawn.size)
         assert abs(drawn.mean()) < 4 * expected / math.sqrt(drawn.size)
 

@@ -98,7 +98,7 @@ def test_paper_has_biases_5x5_and_no_batch_norm_and_torchvision_the_opposite():
 
 
 @pytest.mark.parametrize(("variant", "count"), [("paper", 2), ("torchvision", 0)])
-def test_response_normalisation_is_in_the_paper_only(variant, count, monkeypatch):
+def test_response_normalization_is_in_the_paper_only(variant, count, monkeypatch):
     found = []
 
     def spy(x, *settings):

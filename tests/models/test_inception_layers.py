@@ -1,4 +1,4 @@
-"""Pooling, response normalisation and batch norm without gamma."""
+"""Pooling, response normalization and batch norm without gamma."""
 
 import itertools
 
@@ -64,7 +64,7 @@ def test_max_pool_takes_the_maxima_of_the_windows_inside_the_image():
             assert float(pooled[0, i, j, 0]) == pytest.approx(part.max())
 
 
-def test_response_normalisation_sums_the_squares_of_the_neighbouring_channels():
+def test_response_normalization_sums_the_squares_of_the_neighboring_channels():
     x = np.random.default_rng(0).normal(size=(2, 3, 3, 7)) * 10
     expected = np.empty_like(x)
     for c in range(7):

@@ -134,11 +134,11 @@ def test_receptive_fields_of_table_2_meet_the_same_grids_at_nearly_the_same_cost
 
 
 def test_7x7_stem_meets_the_same_grid_and_is_cheaper():
-    seen = calls(inception_blocks.ConvUnit, factorised_stem=False)
+    seen = calls(inception_blocks.ConvUnit, factorized_stem=False)
     assert seen["Conv2d_1a"][2] == (147, 147, 64)
     assert seen["Conv2d_3b"][1] == (73, 73, 64)
     assert "Conv2d_2b" not in seen
-    assert multiply_adds(factorised_stem=False) < multiply_adds()
+    assert multiply_adds(factorized_stem=False) < multiply_adds()
 
 
 def test_bn_auxiliary_is_the_batch_norm_of_the_fully_connected_layer_only():
@@ -270,7 +270,7 @@ def test_torchvision_has_a_name_of_its_own_for_every_layer(choice):
 
 
 def test_layouts_that_torchvision_has_not_are_refused():
-    wrong = {"layout": "table_1", "factorised_stem": False, "auxiliary": "plain"}
+    wrong = {"layout": "table_1", "factorized_stem": False, "auxiliary": "plain"}
     for options in [{option: value} for option, value in wrong.items()]:
         with pytest.raises(errors.UserError, match="torchvision"):
             names_inception_v3.torch_names(models.create("inception_v3", num_classes=10, **options))

@@ -76,7 +76,7 @@ def test_batch_norm_is_flax_batch_norm_with_unbiased_running_variance(train):
     np.testing.assert_allclose(stats["var"], expected, rtol=1e-4)
 
 
-def test_batch_norm_groups_are_normalised_as_batches_of_their_own():
+def test_batch_norm_groups_are_normalized_as_batches_of_their_own():
     x = jax.random.normal(jax.random.key(0), (8, 4, 4, 3)) * jnp.arange(1, 9.0)[:, None, None, None]
     grouped, whole = layers.BatchNorm(group_size=4), layers.BatchNorm()
     variables = whole.init(jax.random.key(0), x, True)

@@ -145,14 +145,14 @@ def test_wrn_28_10_has_as_many_times_the_parameters_of_resnet_1001_as_the_text_s
 
 # --- Inception ---------------------------------------------------------------------------------
 
-INCEPTION_V2 = {"name": "inception_v3", "factorised_stem": False, "auxiliary": "plain"}
+INCEPTION_V2 = {"name": "inception_v3", "factorized_stem": False, "auxiliary": "plain"}
 TABLE_3 = {
     "GoogLeNet": {"name": "googlenet"},
     "BN-GoogLeNet": {"name": "googlenet", "variant": "torchvision"},
     "Inception-v2": INCEPTION_V2,
     "+ RMSProp": INCEPTION_V2,
     "+ label smoothing": INCEPTION_V2,
-    "+ factorised 7x7": INCEPTION_V2 | {"factorised_stem": True},
+    "+ factorized 7x7": INCEPTION_V2 | {"factorized_stem": True},
     "+ BN-auxiliary": {"name": "inception_v3"},
 }
 

@@ -17,7 +17,7 @@ def noise(key, *shape):
 
 
 def filled(model, *arguments):
-    """Variables as after some training, without the time that compiling an initialisation takes."""
+    """Variables as after some training, without the time that compiling an initialization takes."""
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), *arguments))
     generator = np.random.default_rng(5)
 

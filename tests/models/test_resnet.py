@@ -239,25 +239,25 @@ def test_every_batch_norm_is_told_of_training(train, options):
 
 @pytest.mark.parametrize("init_fan", ["in", "out"])
 def test_initial_deviations(init_fan):
-    initialisers = {}
+    initializers = {}
 
     def note(call, arguments, keywords, context):
         output = call(*arguments, **keywords)
         if isinstance(context.module, nn.Conv | nn.Dense) and context.method_name == "__call__":
             kernel = context.module.variables["params"]["kernel"]
-            initialisers["/".join(context.module.path)] = context.module.kernel_init, kernel.shape
+            initializers["/".join(context.module.path)] = context.module.kernel_init, kernel.shape
         return output
 
     with nn.intercept_methods(note):
         names_of(create(10, depth=18, width=0.5, init_fan=init_fan))
-    assert len(initialisers) == 22
+    assert len(initializers) == 22
     for name in ("conv1", "conv3/block1/conv1", "conv3/block1/shortcut", "fc"):
-        initialiser, shape = initialisers[name]
+        initializer, shape = initializers[name]
         channels = shape[-2] if init_fan == "in" else shape[-1]
         expected = math.sqrt(2 / (math.prod(shape[:-2]) * channels))
         if name == "fc" and init_fan == "out":
             expected = 1 / math.sqrt(3 * shape[0])  # uniform, Torch's default
-        drawn = initialiser(jax.random.key(0), shape)
+        drawn = initializer(jax.random.key(0), shape)
         assert abs(drawn.std() / expected - 1) < 4 / math.sqrt(2 * drawn.size)
 
 

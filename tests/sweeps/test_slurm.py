@@ -8,7 +8,7 @@ import time
 import pytest
 
 import cnn_jax
-from cnn_jax.training.kill_test import RECIPE
+from cnn_jax.bench.kill_test import RECIPE
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow

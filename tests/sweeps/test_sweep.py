@@ -15,7 +15,7 @@ import cnn_jax
 from cnn_jax.bench.estimate import Estimates, stand_in
 from cnn_jax.config import flatten
 from cnn_jax.errors import UserError
-from cnn_jax.sweeps import devices, follow, grid
+from cnn_jax.sweeps import devices, die_with_parent, grid
 from cnn_jax.sweeps.sweep import expand, only, write
 from cnn_jax.sweeps.tables import Row, Table
 from tests.conftest import ROOT, TINY, launch_here
@@ -146,7 +146,7 @@ def test_a_command_gets_sigterm_when_its_parent_is_killed(tmp_path):
     child = f"trap 'touch {done}; exit' TERM; touch {tmp_path}/up; while :; do sleep 0.05; done"
     code = (
         "import os, subprocess, sys; subprocess.run([sys.executable, "
-        f"{follow.__file__!r}, str(os.getpid()), '/bin/sh', '-c', {child!r}])"
+        f"{die_with_parent.__file__!r}, str(os.getpid()), '/bin/sh', '-c', {child!r}])"
     )
     parent = subprocess.Popen([sys.executable, "-c", code])
     deadline = time.monotonic() + 60

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 
 import cnn_jax
-from cnn_jax.training import compiler, program
+from cnn_jax.training import build, compiler
 from cnn_jax.training.state import TrainState
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ COLLECTIVES = r"= \S+ (all-reduce|all-gather|all-to-all|collective-permute|reduc
 def train(devices: int, *overrides: str) -> tuple[dict, TrainState]:
     """Losses of the steps, the validation loss after them (of averages), and the state."""
     config = cnn_jax.load_config(str(ROOT / "experiments" / "quickstart.py"), [*CONFIG, *overrides])
-    built = program.build(config, devices=jax.devices()[:devices])
+    built = build.build(config, devices=jax.devices()[:devices])
     state, metrics = built.run_steps(built.create_state(), 0, STEPS)
     validation = built.evaluate["validation"](state.weights("ema"))["loss"]
     return {"train": metrics["loss"].tolist(), "validation": validation}, state
@@ -47,12 +47,12 @@ def batch_norm_collectives(group_size: int) -> int:
     from jax.sharding import NamedSharding, PartitionSpec
 
     from cnn_jax.models.layers import BatchNorm
-    from cnn_jax.training import parallel
+    from cnn_jax.training import sharding
 
     norm = BatchNorm(group_size)
     images = jax.ShapeDtypeStruct((64, 4, 4, 8), "float32")
     variables = norm.init(jax.random.key(0), jax.numpy.zeros(images.shape), train=False)
-    mesh = parallel.data_mesh()
+    mesh = sharding.data_mesh()
 
     def gradient(images):
         def loss(images):

@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 
 LENET = str(ROOT / "experiments/deep_compression/lenet.py")
 PRUNE = {"stage": "prune", "rule": "density", "amount": 0.25, "rounds": 2, "until": "4 steps"}
-SHARE = {"stage": "share", "bits": 3, "initialisation": "linear"}
+SHARE = {"stage": "share", "bits": 3, "initialization": "linear"}
 
 
 @pytest.fixture

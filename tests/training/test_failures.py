@@ -18,12 +18,12 @@ import pytest
 from rich.console import Console
 
 import cnn_jax
+from cnn_jax.bench.kill_test import compare
+from cnn_jax.cluster.preemption import Interruption
 from cnn_jax.errors import UserError
 from cnn_jax.runs.directory import RunDirectory
 from cnn_jax.training import compiler
 from cnn_jax.training.guards import Guards
-from cnn_jax.training.interruption import Interruption
-from cnn_jax.training.kill_test import compare
 from cnn_jax.training.train import train
 from tests.conftest import ROOT, TINY
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from cnn_jax.errors import UserError
+from cnn_jax.optim.durations import to_steps
 from cnn_jax.training import losses
-from cnn_jax.training.durations import to_steps
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from cnn_jax import models
 from cnn_jax.data import Split, preprocess
 from cnn_jax.errors import UserError
 from cnn_jax.models import layers
-from cnn_jax.training import ema, losses, precision, program, resident, steps
-from cnn_jax.training.parallel import data_mesh
+from cnn_jax.optim import ema
+from cnn_jax.training import build, losses, precision, resident, steps
+from cnn_jax.training.sharding import data_mesh
 from cnn_jax.training.state import create_state
 
 PRECISE = precision.create(matmul="default")
@@ -20,7 +21,7 @@ PRECISE = precision.create(matmul="default")
 
 @pytest.fixture(scope="module")
 def built(tiny_config):
-    return program.build(tiny_config)
+    return build.build(tiny_config)
 
 
 def test_ten_steps_in_one_program_are_ten_steps_one_by_one(built):
@@ -55,7 +56,7 @@ def test_another_seed_starts_from_other_values(tiny_config):
     for seed in (0, 1):
         config = tiny_config.copy_and_resolve_references()
         config.seed = seed
-        values.append(program.build(config).create_state().params["conv1"]["kernel"])
+        values.append(build.build(config).create_state().params["conv1"]["kernel"])
     assert (values[0] != values[1]).all()
 
 
@@ -63,7 +64,7 @@ def test_another_seed_starts_from_other_values(tiny_config):
 def test_evaluation_counts_every_example_once(built, batch_size):
     rng = np.random.default_rng(0)
     split = Split(rng.integers(0, 256, (50, 8, 8, 1), np.uint8), np.arange(50, dtype=np.int32) % 10)
-    fitted = preprocess.fit(split, mean="pixel", deviation="scalar", whitening="none")
+    fitted = preprocess.fit(split, mean="pixel", std="scalar", whitening="none")
     variables = built.create_state().variables
     logits = built.model.apply(variables, fitted(split.images), train=False)
     evaluated = resident.make_evaluate(
@@ -192,7 +193,7 @@ def test_evaluating_averages_that_are_not_kept_is_refused(tiny_config):
     config = tiny_config.copy_and_resolve_references()
     config.evaluation.weights = "ema"
     with pytest.raises(UserError, match="evaluation.weights is 'ema', but ema.decay is 0"):
-        program.build(config)
+        build.build(config)
 
 
 @pytest.mark.parametrize("matmul", ["default", "float32"])

@@ -42,7 +42,7 @@ def load(path, *overrides):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The first digits as a folder of colour images, {train,test}/<digit>/<number>.png."""
+    """The first digits as a folder of color images, {train,test}/<digit>/<number>.png."""
     root = tmp_path_factory.mktemp("digits")
     dataset = data.load("digits", path=None, image_size=None, validation_size=0, split_seed=0)
     for split, count in [("train", TRAIN), ("test", TEST)]:
@@ -192,7 +192,7 @@ def test_a_folder_of_bad_files_alone_is_an_error_even_where_they_are_skipped(fol
 def test_fake_images_train_without_a_file(tmp_path):
     config = load(
         "None", "data.storage=stream", "data.name=fake:64,3", "data.image_size=8",
-        "preprocessing.mean=imagenet", "preprocessing.deviation=imagenet",
+        "preprocessing.mean=imagenet", "preprocessing.std=imagenet",
         "training.duration=2 steps", "data.validation_size=9", "evaluation.splits=['validation']",
     )  # fmt: skip
     train(config, tmp_path / "run", QUIET)
@@ -222,8 +222,8 @@ def test_a_flat_folder_trains_and_is_evaluated_on_itself(folder, tmp_path):
         (["data.storage=stream", "data.decoder=libjpeg"], "unknown decoder 'libjpeg'"),
         (["data.storage=stream", "preprocessing.whitening=zca"], "ZCA|zca"),
         (["data.name=fake:64,3"], "fake:64,3 is a stream"),
-        (["view.train.kind=centre"], "'centre' is cut out of a stream"),
-        (["data.storage=stream", "view.train.kind=centre"], "view centre lacks its option"),
+        (["view.train.kind=center"], "'center' is cut out of a stream"),
+        (["data.storage=stream", "view.train.kind=center"], "view center lacks its option"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(overrides, message, folder, tmp_path):

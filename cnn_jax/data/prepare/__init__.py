@@ -1,0 +1,1 @@
+"""Published archives to data sets in TFDS's format, without TensorFlow."""

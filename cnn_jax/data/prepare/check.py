@@ -1,0 +1,129 @@
+"""Is a prepared data set whole? Every shard is read and every image decoded."""
+
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from cnn_jax.data import folder, tfds_source
+from cnn_jax.data.prepare import shards, tfds_writer
+from cnn_jax.errors import UserError
+
+
+@dataclass
+class SplitFacts:
+    """What was found in one split."""
+
+    classes: int
+    channels: int
+    labels: list[int] = field(default_factory=list)  # of the good images, in the stored order
+    shards: int = 0  # that are whole
+    nbytes: int = 0  # of the encoded images
+    sizes: Counter = field(default_factory=Counter)  # (height, width) -> images
+    pixels: int = 0
+    totals: np.ndarray = 0  # float64 [channels]
+    squares: np.ndarray = 0  # float64 [channels]
+
+    @property
+    def counts(self) -> np.ndarray:
+        """The good images of each class, int64 [classes]."""
+        return np.bincount(np.array(self.labels, np.int64), minlength=self.classes)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Of all pixels of a channel, 0 to 255."""
+        return self.totals / max(self.pixels, 1)
+
+    @property
+    def std(self) -> np.ndarray:
+        """The standard deviation of all pixels of a channel."""
+        return np.sqrt(np.maximum(self.squares / max(self.pixels, 1) - self.mean**2, 0))
+
+    def add(self, image: np.ndarray, label: int, nbytes: int) -> None:
+        """One more image, uint8 [H, W, channels]."""
+        self.labels.append(label)
+        self.nbytes += nbytes
+        self.sizes[image.shape[:2]] += 1
+        self.pixels += image.shape[0] * image.shape[1]
+        # Of few values, counting them is faster than squaring every pixel, and exact.
+        bins = [np.bincount(image[..., c].ravel(), minlength=256) for c in range(self.channels)]
+        values = np.arange(256.0)
+        self.totals = self.totals + np.stack(bins) @ values
+        self.squares = self.squares + np.stack(bins) @ values**2
+
+
+def check(
+    name: str, data_dir: Path, report: tfds_writer.Report
+) -> tuple[tuple[str, ...], dict[str, SplitFacts], list[str]]:
+    """Reads all of it: the class names, what each split has, and what is wrong, a line each.
+
+    Raises:
+      UserError: there is no such prepared data set.
+    """
+    place = tfds_source.locate(name, data_dir)
+    builder = tfds_source.open_builder(place)
+    class_names = tuple(builder.info.features["label"].names)
+    notes = tfds_writer.read_notes(place).get("shards", {})
+    channels = builder.info.features["image"].shape[-1]
+    splits, problems = {}, []
+    for split, info in builder.info.splits.items():
+        facts = splits[split] = SplitFacts(len(class_names), channels)
+        files = tfds_source.shards(builder, split)
+        for i, (file, examples) in enumerate(files):
+            expected = notes.get(file.name)
+            problems += check_shard(builder, file, examples, expected, facts)
+            report(f"check {split}, shard", i + 1, len(files))
+        if (found := len(facts.labels)) != info.num_examples:
+            problems.append(f"{split} has {found:,} good images in place of {info.num_examples:,}")
+        elif (place / "labels.npz").is_file():
+            beside = tfds_source.Source(name, split, data_dir).labels
+            if beside.tolist() != facts.labels:
+                problems.append(f"{place / 'labels.npz'} has other labels than the shards")
+    return class_names, splits, problems
+
+
+def check_shard(
+    builder, file: Path, examples: int, expected: dict | None, facts: SplitFacts
+) -> list[str]:
+    """Adds the good images of a shard to `facts`; returns what is wrong with others."""
+    import tensorflow_datasets as tfds
+
+    features, skip = builder.info.features, {"image": tfds.decode.SkipDecoding()}
+    mode = "L" if facts.channels == 1 else "RGB"
+
+    def decode(numbered: tuple[int, bytes]) -> tuple | str:
+        number, record = numbered
+        example = features.deserialize_example_np(record, decoders=skip)
+        identity = example.get("id", b"")  # text in ours and CIFAR, absent or a number elsewhere
+        identity = identity.decode() if isinstance(identity, bytes) else identity
+        what = f"{identity} (record {number} of {file.name})".lstrip()
+        label = int(example["label"])
+        if not 0 <= label < facts.classes:
+            return f"{what} has label {label}, but there are {facts.classes} classes"
+        try:
+            image = folder.decode_bytes(example["image"], what, None, mode)
+        except UserError as error:
+            return str(error)
+        return image, label, len(example["image"])
+
+    problems, digest = [], shards.Digest()
+    try:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for chunk in shards.read(file, examples):
+                numbered = list(enumerate(chunk, digest.examples))
+                for found in shards.in_threads(pool, decode, numbered):
+                    if isinstance(found, str):
+                        problems.append(found)
+                    else:
+                        facts.add(*found)
+                for record in chunk:
+                    digest.add(record)
+        facts.shards += 1
+    except UserError as error:
+        return [*problems, str(error)]
+    if expected and digest.facts()["sha256"] != expected["sha256"]:
+        problems.append(f"the shard {file} is not what was written (another checksum)")
+    return problems

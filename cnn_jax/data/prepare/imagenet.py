@@ -1,0 +1,114 @@
+"""ImageNet (ILSVRC2012) from the archives as they are published, read in place.
+
+The training tar holds a tar for each synset. Nothing is unpacked: one pass over the headers notes
+where each image lies. Labels are the synsets in alphabetical order, 0 to 999, as everywhere but in
+the development kit, whose numbers `meta.mat` translates.
+"""
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+
+from cnn_jax.data.prepare.images import TarExamples
+from cnn_jax.errors import UserError, first_line
+
+TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
+DEVKIT = "ILSVRC2012_devkit_t12"
+TRUTH = "ILSVRC2012_validation_ground_truth.txt"
+HOW_TO_GET = (
+    f"imagenet2012 is {TRAIN}, {VALIDATION} and {DEVKIT}.tar.gz (or unpacked), from "
+    "https://image-net.org/download-images, for those who have an account; put them into one folder"
+)
+
+
+def read(path: Path) -> tuple[tuple[str, ...], dict[str, TarExamples], list[Path]]:
+    """The synsets in the order of their labels, "train" and "validation", and the files read."""
+    devkit = next((d for d in (path / DEVKIT, path / f"{DEVKIT}.tar.gz") if d.exists()), None)
+    missing = [name for name in (TRAIN, VALIDATION) if not (path / name).is_file()]
+    missing += [] if devkit else [f"{DEVKIT}.tar.gz"]
+    if missing:
+        raise UserError(f"imagenet2012: {path} has no {missing[0]}. {HOW_TO_GET}")
+    try:
+        synsets, truth = read_devkit(devkit)
+        splits = {
+            "train": index_train(path / TRAIN, synsets),
+            "validation": index_validation(path / VALIDATION, truth),
+        }
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise UserError(
+            f"imagenet2012: cannot read what is in {path} ({first_line(error)}); get it again"
+        ) from None
+    files = sorted((devkit / "data").iterdir()) if devkit.is_dir() else [devkit]
+    return synsets, splits, [path / TRAIN, path / VALIDATION, *files]
+
+
+def read_devkit(devkit: Path) -> tuple[tuple[str, ...], np.ndarray]:
+    """The synsets in alphabetical order, and the label of each validation image, int32 [50000]."""
+    from scipy.io import loadmat
+
+    wanted = {name: read_member(devkit, f"data/{name}") for name in ("meta.mat", TRUTH)}
+    try:
+        meta = loadmat(io.BytesIO(wanted["meta.mat"]), squeeze_me=True)["synsets"]
+        by_number = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in np.atleast_1d(meta)}
+        # The numbers after the leaves are inner nodes of the hierarchy, which no image has.
+        leaves = [int(row["ILSVRC2012_ID"]) for row in meta if int(row["num_children"]) == 0]
+        synsets = tuple(sorted(by_number[number] for number in leaves))
+        label = {number: synsets.index(by_number[number]) for number in leaves}
+        truth = np.array([label[int(word)] for word in wanted[TRUTH].split()], np.int32)
+    # scipy raises about anything at bytes that are no .mat
+    except Exception as error:
+        raise UserError(
+            f"imagenet2012: the development kit {devkit} is not as published "
+            f"({type(error).__name__}: {first_line(error)}); get it again"
+        ) from None
+    return synsets, truth
+
+
+def read_member(devkit: Path, name: str) -> bytes:
+    """A file of the development kit, unpacked or not."""
+    if devkit.is_dir():
+        if not (devkit / name).is_file():
+            raise UserError(f"imagenet2012: {devkit} has no {name}. {HOW_TO_GET}")
+        return (devkit / name).read_bytes()
+    with tarfile.open(devkit) as tar:
+        for member in tar:
+            if member.name.endswith(name):
+                return tar.extractfile(member).read()
+    raise UserError(f"imagenet2012: {devkit} has no {name}; get it again")
+
+
+def index_train(file: Path, synsets: tuple[str, ...]) -> TarExamples:
+    """Where each training image lies in the tars within the tar."""
+    label = {synset: i for i, synset in enumerate(synsets)}
+    names, places, labels = [], [], []
+    with tarfile.open(file, "r:") as outer:
+        for tar in sorted(outer.getmembers(), key=lambda member: member.name):
+            synset = Path(tar.name).stem
+            if synset not in label:
+                raise UserError(f"imagenet2012: {file} has {tar.name}, no synset of the kit's")
+            with tarfile.open(fileobj=outer.extractfile(tar), mode="r:") as inner:
+                for image in inner:
+                    names.append(f"{synset}/{image.name}")
+                    places.append((tar.offset_data + image.offset_data, image.size))
+                    labels.append(label[synset])
+    return TarExamples(file, names, as_places(places), np.array(labels, np.int32))
+
+
+def index_validation(file: Path, truth: np.ndarray) -> TarExamples:
+    """Where each validation image lies; the n-th by name has the n-th label."""
+    with tarfile.open(file, "r:") as tar:
+        members = sorted((m for m in tar if m.isfile()), key=lambda member: member.name)
+    if len(members) != len(truth):
+        raise UserError(
+            f"imagenet2012: {file} has {len(members):,} images and {TRUTH} {len(truth):,} labels; "
+            "they do not belong together"
+        )
+    places = [(member.offset_data, member.size) for member in members]
+    return TarExamples(file, [m.name for m in members], as_places(places), truth)
+
+
+def as_places(places: list[tuple[int, int]]) -> np.ndarray:
+    """int64 [N, 2], also of none."""
+    return np.array(places, np.int64).reshape(-1, 2)

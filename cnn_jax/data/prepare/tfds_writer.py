@@ -1,0 +1,244 @@
+"""From archives as they are published to a TFDS data set of ArrayRecord shards, without TensorFlow.
+
+TFDS's own `GeneratorBasedBuilder` does not do for it: it spills to disk through TensorFlow as soon
+as a split has more than 1 GB, keeps no finished shard of an interrupted preparation, and shuffles.
+So the shards are written here, with TFDS's features, serializer and metadata, and any TFDS reads
+them: `tfds.data_source("cifar10:1.0.0", data_dir=...)`. Records stand in the order of the archive.
+
+While it lasts, everything is in `VERSION.incomplete`, with the finished shards noted in
+`preparation.json`: started again, it goes on with the next shard. At the end every shard is read
+back and compared with its checksum; only then does the folder get its name.
+"""
+
+import fcntl
+import io
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from cnn_jax import errors
+from cnn_jax.data import folder
+from cnn_jax.data.prepare import shards
+from cnn_jax.data.prepare.archives import Published
+from cnn_jax.errors import UserError
+
+VERSION = "1.0.0"
+SHARD_BYTES = 64 * 2**20
+MOST_SHARDS = 512  # of a split: a reader holds each open, and 1,024 files is a usual limit
+ON_ERROR = ("raise", "skip")
+
+Report = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
+
+
+def prepare(
+    name: str,
+    published: Published,
+    data_dir: Path,
+    *,
+    on_error: str,
+    report: Report,
+    shard_bytes: int = SHARD_BYTES,
+) -> tuple[Path, dict]:
+    """Writes the data set, or goes on with writing it; where it is there already, does nothing.
+
+    Args:
+      name: of the data set.
+      published: what `published.find` found.
+      data_dir: the folder of all prepared data sets.
+      on_error: what to do about an image that cannot be decoded: "raise", or "skip" it.
+      report: is told of the progress.
+      shard_bytes: about how large a shard gets.
+
+    Returns:
+      The folder, and what `preparation.json` in it says: `shards`, by file name, each with
+      `examples`, `bytes`, `sha256`, `shape` and `skipped`.
+
+    Raises:
+      UserError: an image is damaged, another process is at it, what is there was made from other
+        files, or a shard cannot be read back as it was written.
+    """
+    if on_error not in ON_ERROR:
+        raise errors.unknown("on_error", on_error, ON_ERROR)
+    final = data_dir / name / VERSION
+    made_from = [published.fingerprint(), on_error, shard_bytes]
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with (final.parent / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another process is preparing {final.parent}") from None
+        if final.exists():
+            if read_notes(final).get("made_from") != made_from:
+                raise UserError(
+                    f"{final} is there, made from other files or with another --on_error; "
+                    "remove it, or choose another --data_dir"
+                )
+            return final, read_notes(final)
+        incomplete = final.with_name(f"{VERSION}.incomplete")
+        notes = begin(incomplete, made_from)
+        for split, examples in published.splits.items():
+            shards = math.ceil(examples.nbytes / shard_bytes)
+            shards = min(max(shards, 1), len(examples), MOST_SHARDS)
+            bounds = [round(len(examples) * i / shards) for i in range(shards + 1)]
+            for i in range(shards):
+                shard = incomplete / f"{name}-{split}.array_record-{i:05d}-of-{shards:05d}"
+                indices = range(bounds[i], bounds[i + 1])
+                if shard.name not in notes["shards"]:
+                    writer = ShardWriter(published, split, on_error, report)
+                    notes["shards"][shard.name] = writer.write(shard, indices)
+                    write_notes(incomplete, notes)
+                report(f"write {split}", indices.stop, len(examples))
+        verify(incomplete, notes, report)
+        write_metadata(name, published, incomplete, notes)
+        os.replace(incomplete, final)
+    return final, notes
+
+
+def begin(incomplete: Path, made_from: list) -> dict:
+    """The notes of an interrupted preparation from the same files; else of one that begins."""
+    notes = read_notes(incomplete)
+    if notes.get("made_from") != made_from:
+        shutil.rmtree(incomplete, ignore_errors=True)
+        incomplete.mkdir()
+        notes = {"made_from": made_from, "shards": {}}
+        write_notes(incomplete, notes)
+    return notes
+
+
+def read_notes(place: Path) -> dict:
+    """`preparation.json`; empty where there is none, as with a data set prepared elsewhere."""
+    file = place / "preparation.json"
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def write_notes(place: Path, notes: dict) -> None:
+    """`preparation.json`, in one stroke."""
+    temporary = place / "preparation.json.tmp"
+    temporary.write_text(json.dumps(notes, indent=1) + "\n")
+    os.replace(temporary, place / "preparation.json")
+
+
+class ShardWriter:
+    """Writes shards of one split: decodes every image once, and stores it as it is."""
+
+    def __init__(self, published: Published, split: str, on_error: str, report: Report):
+        from tensorflow_datasets.core import example_serializer
+
+        self._examples, self._split = published.splits[split], split
+        self._on_error, self._report = on_error, report
+        self._features = features(published.class_names, (None, None, 3))
+        self._serializer = example_serializer.ExampleSerializer(
+            self._features.get_serialized_info()
+        )
+
+    def write(self, file: Path, indices: range) -> dict:
+        """The facts of the shard."""
+        shapes, skipped = set(), []
+
+        def good() -> Iterator[bytes]:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                for start in range(indices.start, indices.stop, shards.CHUNK):
+                    chunk = range(start, min(start + shards.CHUNK, indices.stop))
+                    made = shards.in_threads(pool, self._record, chunk)
+                    for index, (record, found) in zip(chunk, made, strict=True):
+                        if record is None:
+                            skipped.append([index, found])
+                        else:
+                            shapes.add(found)
+                            yield record
+                    self._report(f"write {self._split}", chunk.stop, len(self._examples))
+
+        facts = shards.write(file, good())
+        return {**facts, "shape": common_shape(shapes), "skipped": skipped}
+
+    def _record(self, index: int) -> tuple[bytes, tuple] | tuple[None, str]:
+        """A record and the shape of its image; or None and what is wrong with it."""
+        identity = self._examples.identity(index)
+        try:
+            encoded = self._examples.encoded(index)
+            shape = folder.decode_bytes(encoded, identity, None).shape
+        except (UserError, OSError) as error:
+            if self._on_error == "raise":
+                raise UserError(f"{error}, or leave such out with --on_error=skip") from None
+            return None, str(error)
+        label = int(self._examples.labels[index])
+        example = {"image": io.BytesIO(encoded), "label": label, "id": identity}
+        return self._serializer.serialize_example(self._features.encode_example(example)), shape
+
+
+def features(class_names: tuple[str, ...], shape: tuple):
+    """What a record has: the bytes of an image file, the label, and a name for people."""
+    # Imported where it is needed: it takes a second, and only prepared data sets need it.
+    import tensorflow_datasets as tfds
+
+    return tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=shape),
+            "label": tfds.features.ClassLabel(names=class_names),
+            "id": tfds.features.Text(),
+        }
+    )
+
+
+def common_shape(shapes: set[tuple]) -> list:
+    """Height and width, None where they differ, and the most channels that any image has."""
+    height, width, channels = ({shape[axis] for shape in shapes} for axis in range(3))
+    sides = [side.pop() if len(side) == 1 else None for side in (height, width)]
+    return [*sides, max(channels, default=1)]
+
+
+def verify(place: Path, notes: dict, report: Report) -> None:
+    """Reads every shard back; one that is not as it was written is removed, to be written anew."""
+    for i, (name, facts) in enumerate(list(notes["shards"].items())):
+        try:
+            shards.verify(place / name, facts)
+        except UserError as error:
+            del notes["shards"][name]
+            write_notes(place, notes)
+            raise UserError(f"{error}; start the same command again to write it anew") from None
+        report("verify shards", i + 1, len(notes["shards"]))
+
+
+def write_metadata(name: str, published: Published, place: Path, notes: dict) -> None:
+    """`dataset_info.json` and `features.json` for TFDS, and `labels.npz` for a fast start."""
+    import tensorflow_datasets as tfds
+
+    infos, labels = [], {}
+    for split, examples in published.splits.items():
+        # By name: a shard that was written anew stands last in the notes.
+        named = sorted(notes["shards"].items())
+        shards = [facts for file, facts in named if split_of(file) == split]
+        skipped = [index for facts in shards for index, _ in facts["skipped"]]
+        labels[split] = np.delete(examples.labels, skipped)
+        template = tfds.core.ShardedFileTemplate(
+            data_dir=place, dataset_name=name, split=split, filetype_suffix="array_record"
+        )
+        lengths = [facts["examples"] for facts in shards]
+        nbytes = sum(facts["bytes"] for facts in shards)
+        infos.append(
+            tfds.core.SplitInfo(
+                name=split, shard_lengths=lengths, num_bytes=nbytes, filename_template=template
+            )
+        )
+    np.savez(place / "labels.npz", **labels)
+    shape = common_shape({tuple(facts["shape"]) for facts in notes["shards"].values()})
+    tfds.folder_dataset.write_metadata(
+        data_dir=place,
+        features=features(published.class_names, tuple(shape)),
+        split_infos=infos,
+        version=VERSION,
+        check_data=False,  # it would need TensorFlow; every record was read back instead
+        disable_shuffling=True,
+        supervised_keys=("image", "label"),
+    )
+
+
+def split_of(shard: str) -> str:
+    """The split that a shard's file name names."""
+    return shard.partition(".")[0].rpartition("-")[2]

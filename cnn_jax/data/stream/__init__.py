@@ -1,0 +1,1 @@
+"""Data that does not fit into memory: read ahead of every step."""

@@ -1,0 +1,251 @@
+"""Batches of data that does not fit in memory: read, decoded and cut by Grain, ahead of the step.
+
+Batch `step` holds the examples that `batches.batch_indices` names, as on the in-memory path, so
+that a run resumes at any step without reading what came before. Of each batch a process takes its
+share, one piece. The view of an example is a function of (seed, epoch, example): threads, worker
+processes and the number of machines change the speed and nothing else.
+"""
+
+import functools
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from cnn_jax import errors
+from cnn_jax.data.batches import batch_indices, evaluation_batches
+from cnn_jax.data.decode import BadImage
+from cnn_jax.data.stream.sources import Source
+from cnn_jax.data.stream.views import View
+
+ON_ERROR = ("raise", "skip")
+
+# Of each image that cannot be decoded, its number in the source and a line that says why.
+Bad = dict[int, str]
+
+
+class Batch(NamedTuple):
+    """One process' share of a batch."""
+
+    images: np.ndarray  # uint8 [B, H, W, 3]
+    labels: np.ndarray  # int32 [B]
+    index: np.ndarray  # int32 [B], the number of each example in its split
+    weights: np.ndarray  # float32 [B], all 1 in training; 0 for padding and what was skipped
+    bad: np.ndarray  # bool [B], it could not be decoded; in training another stands in for it
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Who reads: it changes the speed, not the batches."""
+
+    threads: int  # 0: one per core and one more; of several workers, cores / workers in each
+    workers: int  # processes that decode; 0: the threads of this one do
+    prefetch: int  # batches kept ready, besides one in the making per thread
+    process: int  # this one
+    processes: int  # of so many, each of which takes its share of every batch
+
+    def __post_init__(self):
+        fields = [("threads", self.threads, 0), ("workers", self.workers, 0)]
+        for name, value, least in [*fields, ("prefetch", self.prefetch, 1)]:
+            if value < least:
+                raise errors.UserError(f"data.{name} is {value}: it must be {least} or more")
+
+    def share(self, batch_size: int) -> slice:
+        """Where this process' piece of a batch lies. Raises `UserError` if it does not divide."""
+        piece, rest = divmod(batch_size, self.processes)
+        if rest:
+            raise errors.UserError(
+                f"a batch of {batch_size} does not divide among {self.processes} processes"
+            )
+        return slice(self.process * piece, (self.process + 1) * piece)
+
+
+class Batches(Iterator[Batch]):
+    """The batches as they come ready.
+
+    waited: seconds spent in `next` in all: the time that the step had no data.
+    skipped: the images that could not be decoded, among the batches handed out so far.
+    """
+
+    def __init__(self, results: Iterator[tuple[Batch, Bad]]):
+        self._results = results
+        self.waited = 0.0
+        self.skipped: Bad = {}
+
+    def __next__(self) -> Batch:
+        begin = time.perf_counter()
+        try:
+            batch, bad = next(self._results)
+        finally:
+            self.waited += time.perf_counter() - begin
+        self.skipped |= bad
+        return batch
+
+    def close(self) -> None:
+        """Ends the threads and the processes."""
+        self._results.close()
+
+
+@dataclass(frozen=True)
+class Images:
+    """A split as it is read.
+
+    on_error: an image that cannot be decoded is to "raise" a `UserError` that names it, or to be
+      left out, "skip".
+    """
+
+    source: Source
+    view: View
+    shape: tuple[int, int, int]  # of every image that the view gives
+    on_error: str
+
+    def __post_init__(self):
+        if self.on_error not in ON_ERROR:
+            raise errors.unknown("data.on_error", self.on_error, ON_ERROR)
+
+    def look(self, i: int, rng: np.random.Generator, bad: Bad) -> np.ndarray | None:
+        """The view of example `i`; of one to be skipped None, and a line in `bad`."""
+        source = self.source
+        try:
+            image = self.view(source.encoded(i), rng)
+        except (BadImage, OSError, errors.UserError) as error:
+            what = undecodable(source, i, error)
+        else:
+            if image.shape == self.shape:
+                return image
+            raise errors.UserError(
+                f"{source.where(i)} is {image.shape[1]}x{image.shape[0]} pixels and the first "
+                f"image {self.shape[1]}x{self.shape[0]}: bring all to one size with "
+                "--config.data.image_size=PIXELS"
+            )
+        if self.on_error == "raise":
+            raise refused(what)
+        bad[i] = what
+        return None
+
+
+def undecodable(source: Source, i: int, error: Exception) -> str:
+    """What is said of an image that cannot be decoded."""
+    return f"cannot decode the image {source.where(i)} ({errors.first_line(error)})"
+
+
+def refused(what: str) -> errors.UserError:
+    """The same as an error, where it is not to be skipped."""
+    return errors.UserError(
+        f"{what}; replace or remove it, or go on without with --config.data.on_error=skip"
+    )
+
+
+@dataclass(frozen=True)
+class TrainingStream:
+    """`for batch in stream.from_step(first_step)`: batch after batch, without an end.
+
+    In the place of an image to be skipped comes the next good one of the source, of a folder mostly
+    one of the same class, with its own label and number.
+    """
+
+    images: Images
+    seed: int
+    batch_size: int  # of all processes together
+    reading: Reading
+
+    def __post_init__(self):
+        self.reading.share(self.batch_size)
+        size = len(self.images.source)
+        if not 1 <= self.batch_size <= size:
+            raise errors.UserError(
+                f"a batch of {self.batch_size:,} of a training split of {size:,} images"
+            )
+
+    def from_step(self, first_step: int) -> Batches:
+        """The batches from a step on; what came before is not read."""
+        return read_ahead(self.batch, range(first_step, sys.maxsize), self.reading)
+
+    def batch(self, step: int) -> tuple[Batch, Bad]:
+        """This process' share of the batch of one step."""
+        source = self.images.source
+        wanted = batch_indices(self.seed, step, 1, self.batch_size, len(source))[0]
+        wanted = wanted[self.reading.share(self.batch_size)]
+        epoch = step // (len(source) // self.batch_size)
+        bad = {}
+        images, index = zip(*(self.example(int(i), epoch, bad) for i in wanted), strict=True)
+        index = np.array(index, np.int32)
+        weights = np.ones(len(index), np.float32)
+        return Batch(np.stack(images), source.labels[index], index, weights, index != wanted), bad
+
+    def example(self, i: int, epoch: int, bad: Bad) -> tuple[np.ndarray, int]:
+        """The view of example `i` or of its stand-in, and whose it is; adds to `bad`."""
+        size = len(self.images.source)
+        for j in range(i, i + size):
+            # Counters far apart for each example and epoch: random numbers that never overlap.
+            rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, epoch, i]))
+            image = self.images.look(j % size, rng, bad)
+            if image is not None:
+                return image, j % size
+        raise errors.UserError(f"none of {size:,} images can be decoded: {bad[i]}")
+
+
+def evaluation(images: Images, batch_size: int, reading: Reading) -> Batches:
+    """Every example once, in order; the last batch is padded, and a skipped image has weight 0.
+
+    Args:
+      batch_size: of all processes together.
+
+    Raises:
+      UserError: a batch that does not divide among the processes, and, on the way, an image that
+        cannot be decoded and is not to be skipped.
+    """
+    share = reading.share(batch_size)
+    batches = evaluation_batches(len(images.source), batch_size)
+    index, weights = (a[:, share] for a in batches)
+    batch = functools.partial(evaluation_batch, images, index, weights)
+    return read_ahead(batch, range(len(index)), reading)
+
+
+def evaluation_batch(
+    images: Images, index: np.ndarray, weights: np.ndarray, number: int
+) -> tuple[Batch, Bad]:
+    """One row of index and weights, [batches, B] each."""
+    index, weights, bad = index[number], weights[number], {}
+    blank = np.zeros(images.shape, np.uint8)
+    found = [blank] * len(index)
+    for place in np.flatnonzero(weights):
+        rng = np.random.default_rng(0)  # views for evaluation draw nothing
+        image = images.look(int(index[place]), rng, bad)
+        found[place] = blank if image is None else image
+    is_bad = (weights > 0) & np.isin(index, list(bad))
+    weights = np.where(is_bad, np.float32(0), weights)
+    return Batch(np.stack(found), images.source.labels[index], index, weights, is_bad), bad
+
+
+def read_ahead(
+    batch: Callable[[int], tuple[Batch, Bad]], numbers: range, reading: Reading
+) -> Batches:
+    """`batch(number)` for each number, in order, computed by threads or processes ahead of use."""
+    import grain  # takes most of a second, and only streams need it
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    # Without workers one more than cores: at any time one may wait for Python's lock.
+    threads = reading.threads or max(1, cores // reading.workers if reading.workers else cores + 1)
+    # A thread makes a whole batch: the fewer elements, the less time goes into passing them on.
+    elements = grain.MapDataset.range(numbers.start, numbers.stop).map(batch)
+    # Those in the making count too: were there no more, a thread would wait for its neighbor.
+    options = grain.ReadOptions(
+        num_threads=threads, prefetch_buffer_size=threads + reading.prefetch
+    )
+    elements = elements.to_iter_dataset(options)
+    if reading.workers:
+        from absl import flags
+
+        if not flags.FLAGS.is_parsed():  # Grain's processes read a flag, also outside of absl.app
+            flags.FLAGS.mark_as_parsed()
+        elements = elements.mp_prefetch(
+            grain.multiprocessing.MultiprocessingOptions(
+                num_workers=reading.workers, per_worker_buffer_size=reading.prefetch
+            )
+        )
+    return Batches(iter(elements))

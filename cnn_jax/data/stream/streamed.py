@@ -1,0 +1,149 @@
+"""Data sets whose images stay encoded where they are, to be read ahead of each step."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnn_jax import errors
+from cnn_jax.data import decode, tfds_source
+from cnn_jax.data.dataset import has_validation, stratified
+from cnn_jax.data.stream import sources, views
+from cnn_jax.data.stream.reader import Images, Reading, refused, undecodable
+from cnn_jax.data.stream.sources import FakeSource, Source
+
+
+@dataclass(frozen=True)
+class StreamedDataset:
+    """What `dataset.Dataset` is for data in memory; the views of the images are chosen apart."""
+
+    class_names: tuple[str, ...]
+    splits: dict[str, Source]  # "train", and "validation" and "test" where there are
+    image_size: int | None  # that the view "full" brings images to
+    on_error: str
+    decoder: str
+    threads: int
+    workers: int
+    prefetch: int
+
+    def images(self, split: str, field: str, fields: Mapping[str, Any]) -> Images:
+        """A split, seen as the fields of a view say.
+
+        Args:
+          field: what errors call them, such as "view.train".
+          fields: `kind`, and what this kind takes, see `views.create`; "full" takes no more.
+
+        Raises:
+          UserError: fields that cannot be; of the view "full", no image can be decoded.
+        """
+        source, size = self.splits[split], self.image_size
+        if fields["kind"] == "full":
+            if unknown := [name for name in fields if name != "kind"]:
+                raise errors.UserError(f"{field} of the kind 'full' takes no {unknown[0]!r}", 2)
+            mode = "L" if source.channels == 1 else "RGB"
+            view = functools.partial(views.full, size=size and (size, size), mode=mode)
+        elif size is not None:
+            raise errors.UserError(
+                f"data.image_size is for {field}.kind 'full'; {fields['kind']!r} has a size of "
+                "its own: set data.image_size to None"
+            )
+        else:
+            view, size = views.create(decoder=self.decoder, **fields), fields["size"]
+        if isinstance(source, FakeSource):
+            if size is None:
+                raise errors.UserError("fake images need a size: --config.data.image_size=PIXELS")
+            source, view = replace(source, size=size), functools.partial(views.raw, size=size)
+        channels = source.channels if fields["kind"] == "full" else 3
+        shape = (size, size, channels) if size else self.first_shape(view)
+        return Images(source, view, shape, self.on_error)
+
+    def first_shape(self, view: views.View) -> tuple[int, int, int]:
+        """Of the first training image that can be decoded."""
+        source, rng = self.splits["train"], np.random.default_rng(0)
+        for i in range(len(source)):
+            try:
+                return view(source.encoded(i), rng).shape
+            except (decode.BadImage, OSError, errors.UserError) as error:
+                what = undecodable(source, i, error)
+                if self.on_error == "raise":
+                    raise refused(what) from None
+        raise errors.UserError(f"none of {len(source):,} images can be decoded: {what}")
+
+    def reading(self, process: int, processes: int) -> Reading:
+        """For one of so many processes."""
+        return Reading(self.threads, self.workers, self.prefetch, process, processes)
+
+    def facts(self, image_shape: tuple[int, int, int]) -> dict[str, Any]:
+        """What tells this data from other data, as JSON values; reads no image."""
+        return {
+            "class_names": list(self.class_names),
+            "image_shape": list(image_shape),
+            "examples": {name: len(source) for name, source in self.splits.items()},
+            "checksum": {name: source.checksum() for name, source in self.splits.items()},
+        }
+
+
+def load(
+    name: str,
+    path: Path | None,
+    class_list: Path | None,
+    *,
+    validation_size: int,
+    split_seed: int,
+    **others,
+) -> StreamedDataset:
+    """Finds the images of a data set; none is read.
+
+    Args:
+      name: "folder", "tfds:NAME" or "fake:EXAMPLES,CLASSES".
+      class_list: of a folder, see `sources.folder`.
+      validation_size, split_seed: see `data.open`.
+      others: the remaining fields of `StreamedDataset`.
+
+    Raises:
+      UserError: a data set that is not read as a stream, or is not there.
+    """
+    decode.check(others["decoder"])
+    kind, _, rest = name.partition(":")
+    if class_list is not None and kind != "folder":
+        raise errors.UserError(f"data.class_list is for folders; {name} has classes of its own")
+    if kind == "folder":
+        splits = sources.folder(path, class_list)
+    elif kind == "tfds":
+        splits = tfds_source.sources(rest, path)
+    elif kind == "fake":
+        splits = fake(name, rest)
+    else:
+        raise errors.UserError(
+            f"data.storage is 'stream', and {name} is not streamed: set it to 'device', or take "
+            "'folder', 'tfds:NAME' or 'fake:EXAMPLES,CLASSES'"
+        )
+    if validation_size:
+        splits = hold_out(name, splits, validation_size, split_seed)
+    return StreamedDataset(splits["train"].class_names, splits, **others)
+
+
+def fake(name: str, numbers: str) -> dict[str, Source]:
+    """Noise in place of images, a test split of a twentieth; their size is set by the view."""
+    parts = numbers.split(",")
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        raise errors.UserError(f"data.name {name!r}: write fake:EXAMPLES,CLASSES", 2)
+    examples, classes = map(int, parts)
+    sizes = {"train": examples, "test": max(1, examples // 20)}
+    return {split: sources.fake(size, classes, 1, True) for split, size in sizes.items()}
+
+
+def hold_out(name: str, splits: dict[str, Source], size: int, seed: int) -> dict[str, Source]:
+    """Moves `size` images of "train" to "validation"."""
+    if "validation" in splits:
+        raise has_validation(name, size, len(splits["validation"]))
+    train = splits["train"]
+    rest, held = stratified(train.labels, size, seed)
+    if isinstance(train, FakeSource):
+        parts = [replace(train, labels=train.labels[index]) for index in (rest, held)]
+    else:
+        parts = [sources.subset(train, index) for index in (rest, held)]
+    return splits | dict(zip(("train", "validation"), parts, strict=True))

@@ -1,0 +1,250 @@
+"""What of an image the network sees, cut out on the host: encoded bytes -> uint8 [size, size, 3].
+
+Each of the papers' views is a window in the coordinates of the image, resized to the output at one
+stroke: the same pixels as of resizing all of it and cropping then (within one level), and only the
+window is computed. Windows are pure functions of a random generator and the image's size.
+
+  scale_crop    VGG (Simonyan and Zisserman, 2015, 3.1), ResNet (He et al., 2016, 3.4): the shorter
+                side to a random value of [256, 480], then a random crop. frame "center" is AlexNet
+                (2012, 2), the crop out of the central square; "squash" is Caffe's, W and H to 256.
+  area_aspect   GoogLeNet (Szegedy et al., 2015, 6): a box of 8-100 % of the area, of an aspect
+                ratio between 3/4 and 4/3, drawn as in fb.resnet.torch. Inception's code: 5-100 %.
+  center        the shorter side (or, with frame "squash", both) to `resize`, the central crop.
+  full          all of the image, as it is or brought to a size: for small images.
+"""
+
+import functools
+import inspect
+import math
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from cnn_jax import errors
+from cnn_jax.data import decode
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the image
+Window = Callable[[np.random.Generator, int, int], Box]
+View = Callable[[bytes, np.random.Generator], np.ndarray]
+
+# Pillow's; all but "nearest" average over what falls into a pixel when they shrink ("box": areas).
+FILTERS = {f.name.lower(): f for f in Image.Resampling if f.name != "HAMMING"}
+FRAMES = ("full", "center", "squash")
+ATTEMPTS = 10
+
+
+def create(*, kind: str, decoder: str, **options) -> View:
+    """A view `(encoded, rng) -> uint8 [size, size, 3]`.
+
+    Args:
+      decoder: "pillow", or "simplejpeg": the same pixels, faster.
+      kind: "scale_crop" with the options `shorter_side` (least, greatest) in pixels and `frame`;
+        "area_aspect" with `area` and `aspect`, (least, greatest) each, areas as shares of the
+        image; "center" with `resize`, in pixels, and `frame`.
+
+    Options of all kinds:
+      size: side of the output, in pixels.
+      filters: names of `FILTERS`; of several, one is drawn per image, as Inception's code does.
+      dct_scaling: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where the window keeps at
+        least `size` pixels a side: faster for large images, and not quite the same pixels.
+
+    Raises:
+      UserError: a name that is unknown, an option too many or too few, a range that cannot be.
+    """
+    if kind not in WINDOWS:
+        raise errors.unknown("view.kind", kind, WINDOWS)
+    window, check = WINDOWS[kind]
+    takes = [*inspect.signature(check).parameters, "filters", "dct_scaling"]
+    for name in options:
+        if name not in takes:
+            raise errors.unknown(f"option of the view {kind}", name, takes)
+    if missing := [name for name in takes if name not in options]:
+        raise errors.UserError(f"the view {kind} lacks its option {missing[0]!r}", 2)
+    filters, dct_scaling = options.pop("filters"), options.pop("dct_scaling")
+    for name in filters or ("",):
+        if name not in FILTERS:
+            raise errors.unknown("filter in view.filters", name, FILTERS)
+    decode.check(decoder)
+    if options["size"] < 1:
+        raise errors.UserError(f"view.size is {options['size']}: a number of pixels, 1 or more")
+    check(**options)
+    return functools.partial(
+        render,
+        window=functools.partial(window, **options),
+        size=options["size"],
+        filters=tuple(FILTERS[name] for name in filters),
+        decoder=decoder,
+        dct_scaling=dct_scaling,
+    )
+
+
+def check_scale_crop(size: int, shorter_side: tuple[int, int], frame: str) -> None:
+    """Raises `UserError` where the crop does not fit."""
+    if frame not in FRAMES:
+        raise errors.unknown("view.frame", frame, FRAMES)
+    low, high = shorter_side
+    if not size <= low <= high:
+        raise errors.UserError(
+            f"view.shorter_side is {tuple(shorter_side)}: (least, greatest), and not less than "
+            f"view.size = {size}"
+        )
+
+
+def check_center(size: int, resize: int, frame: str) -> None:
+    """Raises `UserError` where the crop does not fit."""
+    if frame not in ("full", "squash"):
+        raise errors.unknown("view.frame", frame, ("full", "squash"))
+    if resize < size:
+        raise errors.UserError(f"view.resize is {resize}, less than view.size = {size}")
+
+
+def check_area_aspect(size: int, area: tuple[float, float], aspect: tuple[float, float]) -> None:
+    """Raises `UserError` for what is no range."""
+    del size
+    if not 0 < area[0] <= area[1] <= 1:
+        raise errors.UserError(
+            f"view.area is {tuple(area)}: (least, greatest) share of the image, above 0, at most 1"
+        )
+    if not 0 < aspect[0] <= aspect[1]:
+        raise errors.UserError(f"view.aspect is {tuple(aspect)}: (least, greatest) width / height")
+
+
+def resized(width: int, height: int, shorter: int, squash: bool) -> tuple[int, int]:
+    """Width and height after the shorter side, or with `squash` both, became `shorter`."""
+    if squash:
+        return shorter, shorter
+    least = min(width, height)
+    return shorter * width // least, shorter * height // least
+
+
+def scale_crop(
+    rng: np.random.Generator,
+    width: int,
+    height: int,
+    *,
+    size: int,
+    shorter_side: tuple[int, int],
+    frame: str,
+) -> Box:
+    """A random crop of `size` after the shorter side became a random value of `shorter_side`."""
+    shorter = int(rng.integers(shorter_side[0], shorter_side[1] + 1))
+    new = resized(width, height, shorter, frame == "squash")
+    inside = (shorter, shorter) if frame == "center" else new
+    left, top = (
+        (whole - part) // 2 + int(rng.integers(part - size + 1))
+        for whole, part in zip(new, inside, strict=True)
+    )
+    return in_image((left, top, left + size, top + size), new, (width, height))
+
+
+def center(
+    rng: np.random.Generator, width: int, height: int, *, size: int, resize: int, frame: str
+) -> Box:
+    """The central crop of `size` after the shorter side, or with "squash" both, became `resize`."""
+    del rng
+    new = resized(width, height, resize, frame == "squash")
+    left, top = ((side - size) // 2 for side in new)
+    return in_image((left, top, left + size, top + size), new, (width, height))
+
+
+def in_image(box: Box, resized: tuple[int, int], image: tuple[int, int]) -> Box:
+    """A box of the resized image in coordinates of the image itself."""
+    x, y = image[0] / resized[0], image[1] / resized[1]
+    left, top, right, bottom = box
+    # Rounding must not lead out of the image, which Pillow refuses.
+    return left * x, top * y, min(right * x, image[0]), min(bottom * y, image[1])
+
+
+def area_aspect(
+    rng: np.random.Generator,
+    width: int,
+    height: int,
+    *,
+    size: int,
+    area: tuple[float, float],
+    aspect: tuple[float, float],
+) -> Box:
+    """A box of random area and aspect ratio; the central square where none of ten fits."""
+    del size
+    for _ in range(ATTEMPTS):
+        share, ratio, swap = rng.uniform(*area), rng.uniform(*aspect), rng.random() < 0.5
+        sides = [math.sqrt(share * width * height * r) for r in (ratio, 1 / ratio)]
+        wide, high = (max(1, round(side)) for side in (sides[::-1] if swap else sides))
+        if wide <= width and high <= height:
+            left, top = (int(rng.integers(n + 1)) for n in (width - wide, height - high))
+            return left, top, left + wide, top + high
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
+
+
+WINDOWS = {
+    "area_aspect": (area_aspect, check_area_aspect),
+    "center": (center, check_center),
+    "scale_crop": (scale_crop, check_scale_crop),
+}
+
+
+def render(
+    encoded: bytes,
+    rng: np.random.Generator,
+    *,
+    window: Window,
+    size: int,
+    filters: tuple[Image.Resampling, ...],
+    decoder: str,
+    dct_scaling: bool,
+) -> np.ndarray:
+    """The window of one image, uint8 [size, size, 3]. Raises `decode.BadImage`."""
+    image = decode.open_image(encoded)
+    box = window(rng, *image.size)
+    chosen = filters[int(rng.integers(len(filters)))] if len(filters) > 1 else filters[0]
+    shrink = dct_factor(box, size) if dct_scaling and image.format == "JPEG" else 1
+    if shrink > 1:
+        width, height = image.size
+        image.draft(image.mode, (width // shrink, height // shrink))
+        box = in_image(box, (width, height), image.size)
+    region, box = surroundings(box, size, image.size)
+    pixels = None
+    if decoder == "simplejpeg" and shrink == 1:
+        pixels = decode.decode_jpeg(encoded, image)
+    if pixels is None:
+        piece = decode.to_rgb(image).crop(region)
+    else:
+        left, top, right, bottom = region
+        piece = Image.fromarray(pixels[top:bottom, left:right])
+    view = piece.resize((size, size), chosen, box=box)
+    return np.asarray(view if view.mode == "RGB" else view.convert("RGB"))
+
+
+def dct_factor(box: Box, size: int) -> int:
+    """By how much a JPEG may shrink while its window keeps `size` pixels a side: 1, 2, 4 or 8."""
+    least = min(box[2] - box[0], box[3] - box[1])
+    return next((factor for factor in (8, 4, 2) if least >= factor * size), 1)
+
+
+def surroundings(
+    box: Box, size: int, image: tuple[int, int]
+) -> tuple[tuple[int, int, int, int], Box]:
+    """As much of the image as resizing the box looks at, and the box in it."""
+    left, top, right, bottom = box
+    # Lanczos reaches furthest, three pixels of the coarser of both grids.
+    x, y = (3 * max(1, side / size) + 2 for side in (right - left, bottom - top))
+    first_x, first_y = max(0, int(left - x)), max(0, int(top - y))
+    region = (first_x, first_y, min(image[0], int(right + x)), min(image[1], int(bottom + y)))
+    return region, (left - first_x, top - first_y, right - first_x, bottom - first_y)
+
+
+def full(
+    encoded: bytes, rng: np.random.Generator, *, size: tuple[int, int] | None, mode: str
+) -> np.ndarray:
+    """All of an image, see `decode.full`."""
+    del rng
+    return decode.full(encoded, size, mode)
+
+
+def raw(encoded: bytes, rng: np.random.Generator, *, size: int) -> np.ndarray:
+    """The view of fake data, whose bytes are the pixels: uint8 [size, size, 3]."""
+    del rng
+    return np.frombuffer(encoded, np.uint8).reshape(size, size, 3)

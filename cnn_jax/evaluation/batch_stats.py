@@ -1,0 +1,75 @@
+"""Batch statistics measured anew, for the final weights: the mean over many training batches.
+
+He et al. (2016) release such statistics instead of moving averages (the README of
+KaimingHe/deep-residual-networks): the weights stand still, each batch gives the mean and the
+variance that its normalization uses, and these are averaged over the batches.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cnn_jax.errors import UserError
+from cnn_jax.models.layers import BatchNorm
+from cnn_jax.training import compiler
+
+Array = jax.Array
+
+
+def reestimate(
+    model: nn.Module,
+    variables: dict[str, Any],
+    batches: Iterable[tuple[Array, Array]],
+    precise: Callable[[Callable], Callable],
+) -> dict[str, Any]:
+    """The variables with other batch statistics.
+
+    Args:
+      batches: images as the network sees them in training, float32 [B, H, W, C], each with the key
+        for dropout.
+
+    Raises:
+      UserError: a network without batch norm.
+    """
+    if not variables.get("batch_stats"):
+        raise UserError(
+            f"{type(model).__name__} has no batch norm: its statistics cannot be re-estimated"
+        )
+    empty = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
+
+    def add(total, params, images, key):
+        # From averages of zero, one step leaves the batch's statistics times (1 - momentum).
+        _, updates = model.apply(
+            {"params": params, "batch_stats": empty},
+            images,
+            train=True,
+            rngs={"dropout": key},
+            mutable=["batch_stats", "aux_logits"],
+        )
+        return jax.tree.map(jnp.add, total, updates["batch_stats"])
+
+    program, total, count, share = compiler.jit(precise(add)), empty, 0, None
+    for images, key in batches:
+        share = share or 1 - momentum(model, images)
+        total = program(total, variables["params"], images, key)
+        count += 1
+    statistics = jax.tree.map(lambda sums: sums / (count * share), total)
+    return {"params": variables["params"], "batch_stats": statistics}
+
+
+def momentum(model: nn.Module, images: Array) -> float:
+    """That of the network's batch norms."""
+    found = set()
+
+    def note(call, arguments, keywords, context):
+        if isinstance(context.module, BatchNorm) and context.method_name == "__call__":
+            found.add(context.module.momentum)
+        return call(*arguments, **keywords)
+
+    with nn.intercept_methods(note):
+        jax.eval_shape(model.init, jax.random.key(0), images[:1])
+    (only,) = found
+    return only

@@ -1,0 +1,83 @@
+"""Errors over a whole split by a protocol, every example counted once."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from cnn_jax.evaluation.predict import Examples, Predictions, predict
+from cnn_jax.evaluation.protocols import Protocol
+from cnn_jax.evaluation.target import EvalTarget, of_run
+from cnn_jax.runs import Run
+from cnn_jax.training import losses, sharding
+
+
+def evaluate(
+    target: EvalTarget,
+    weights: Mapping[str, Any],
+    examples: Examples,
+    protocol: Protocol,
+    batch_size: int,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[dict[str, dict], dict[str, Predictions], dict[int, str]]:
+    """Numbers and predictions for each of the named weights, and the images that were skipped.
+
+    Args:
+      weights: variables by name.
+      batch_size: views at a time, of the size of the target's evaluation view.
+      on_progress: of the views done so far, and of all.
+    """
+    model = target.model
+    if protocol.name == "multi_scale" and hasattr(model, "fully_convolutional"):
+        model = model.clone(fully_convolutional=True)
+    predictions, bad = predict(
+        model,
+        weights,
+        target.preprocessing,
+        examples,
+        protocol,
+        pixels=batch_size * target.size**2,
+        precise=target.precise(),
+        mesh=sharding.data_mesh(),
+        threads=target.config.data.threads,
+        on_progress=on_progress,
+    )
+    skipped = {"skipped": len(bad)}
+    return {kind: numbers(p) | skipped for kind, p in predictions.items()}, predictions, bad
+
+
+def numbers(predictions: Predictions) -> dict[str, Any]:
+    """`examples`, `top1_right`, `top5_right`, `top1_error` and `top5_error` (0-1), and `loss`."""
+    rank = np.asarray(losses.ranks(predictions.logits, predictions.labels))
+    logits, count = predictions.logits.astype(np.float64), len(predictions.labels)
+    peak = logits.max(1, keepdims=True)
+    normalizer = np.log(np.exp(logits - peak).sum(1)) + peak[:, 0]
+    own = np.take_along_axis(logits, predictions.labels[:, None], 1)[:, 0]
+    right = {k: int((rank < k).sum()) for k in (1, 5)}
+    return {
+        "examples": count,
+        "loss": float((normalizer - own).mean()),
+        "top1_error": (count - right[1]) / count,
+        "top5_error": (count - right[5]) / count,
+        "top1_right": right[1],
+        "top5_right": right[5],
+    }
+
+
+def evaluate_run(run: Run, step: int, split: str, path: str | None) -> dict[str, Any]:
+    """The numbers of a checkpoint at `center`, of the weights that the run evaluates.
+
+    `path` is where the data is now, None where it was. Skipped images are printed.
+    """
+    target = of_run(run, [] if path is None else [f"data.path={path}"])
+    _, examples = target.examples(split)
+    found, _, bad = evaluate(
+        target,
+        {"these": run.variables(step)},
+        examples,
+        target.protocol("center", {}),
+        target.config.evaluation.batch_size,
+    )
+    for line in bad.values():
+        print(f"skipped: {line}")
+    return found["these"]

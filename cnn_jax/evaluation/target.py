@@ -1,0 +1,191 @@
+"""What is evaluated: the network and the data of a run, or of a config with other weights."""
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+from ml_collections import ConfigDict
+from PIL import Image
+
+from cnn_jax import config as configs
+from cnn_jax import data, errors, models
+from cnn_jax.data import augment, color
+from cnn_jax.data.batches import batch_indices
+from cnn_jax.data.preprocess import Preprocessing
+from cnn_jax.data.stream import reader, sources, views
+from cnn_jax.evaluation import predict, protocols
+from cnn_jax.evaluation.predict import Examples
+from cnn_jax.evaluation.protocols import Protocol
+from cnn_jax.runs import Run
+from cnn_jax.training import inputs, precision, steps
+
+OTHERS = ("data", "view", "evaluation", "precision")  # groups that a run may be evaluated with
+
+
+class EvalTarget(NamedTuple):
+    """The network, and how it sees the data; JPEGs are decoded at full size in every protocol."""
+
+    config: ConfigDict
+    dataset: data.Dataset | data.StreamedDataset
+    model: nn.Module
+    preprocessing: Preprocessing
+    image_shape: tuple[int, int, int]  # height, width and channels of the evaluation view
+    resize: int | None  # that images are brought to before it is cut out; None: they have this size
+    square: bool  # both sides are
+    filter: str
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the logits."""
+        return self.dataset.class_names
+
+    @property
+    def size(self) -> int:
+        """The shorter side of the evaluation view, in pixels."""
+        return min(self.image_shape[:2])
+
+    def examples(self, split: str | None) -> tuple[str, Examples]:
+        """A split by name; None is "test", where there is none "validation", or else "train"."""
+        splits = self.dataset.splits
+        chosen = split or next(name for name in ("test", "validation", "train") if name in splits)
+        if chosen not in splits:
+            raise errors.unknown(f"split of {self.config.data.name}", chosen, splits)
+        images, on_error = splits[chosen], self.config.data.on_error
+        if isinstance(images, data.Split):
+            return chosen, predict.of_arrays(chosen, images)
+        if isinstance(images, sources.FakeSource):
+            return chosen, of_noise(replace(images, size=self.size))
+        return chosen, predict.of_source(images, on_error)
+
+    def protocol(self, name: str, sizes: dict[str, Any], **options: Any) -> Protocol:
+        """A protocol with the sizes of the evaluation view, but for those given."""
+        size, resize = sizes.get("crop", self.size), sizes.get("resize", self.resize)
+        defaults = protocols.default_sizes(name, size, resize)
+        square = self.square and name in ("center", "ten_crop")  # the others say: shorter sides
+        options = {"square": square, "filter": self.filter} | options
+        return protocols.create(name, **defaults | sizes, **options)
+
+    def precise(self) -> Callable[[Callable], Callable]:
+        """The decorator of programs that `config.precision` says."""
+        return configs.call(precision.create, "precision", self.config.precision)
+
+    def training_batches(self, count: int) -> Iterator[tuple[jax.Array, jax.Array]]:
+        """The first batches of training, as the network sees them, and keys for dropout."""
+        color_jitter = configs.call(color.create, "color", self.config.color)
+        change = configs.call(augment.create, "augmentation", self.config.augmentation)
+
+        @jax.jit
+        def prepare(stored, key):
+            batch = steps.StreamedData(self.preprocessing).batch(
+                stored, functools.partial(color_jitter, key)
+            )
+            return change(key, batch.images, batch.index)
+
+        for step, stored in enumerate(itertools.islice(self._stored(), count)):
+            key = jax.random.fold_in(jax.random.key(self.config.seed), step)
+            change_key, dropout_key = jax.random.split(key)
+            yield prepare(stored, change_key), dropout_key
+
+    def _stored(self) -> Iterator[reader.Batch]:
+        """Training batches from the first on, without an end."""
+        config, dataset = self.config, self.dataset
+        size = config.training.batch_size
+        if isinstance(dataset, data.StreamedDataset):
+            images = dataset.images("train", "view.train", config.view.train.to_dict())
+            stream = reader.TrainingStream(images, config.seed, size, dataset.reading(0, 1))
+            yield from stream.from_step(0)
+        images, labels = dataset.splits["train"]
+        if not 1 <= size <= len(labels):
+            raise errors.UserError(f"a batch of {size:,} of {len(labels):,} training images")
+        for step in itertools.count():
+            index = batch_indices(config.seed, step, 1, size, len(labels))[0]
+            ones = index >= 0
+            yield reader.Batch(images[index], labels[index], index, ones * 1.0, ~ones)
+
+
+def of_noise(source: sources.FakeSource) -> Examples:
+    """The examples of fake data, whose bytes are the pixels."""
+
+    def opened(i: int) -> Image.Image:
+        return Image.fromarray(views.raw(source.encoded(i), None, size=source.size))
+
+    return Examples(source.labels, opened, source.where, "RGB", "raise")
+
+
+def of_run(run: Run, overrides: list[str]) -> EvalTarget:
+    """The network and data of a run; `overrides` say where or what its data is now."""
+    if "data" not in run.config:
+        raise errors.UserError(
+            f"{run.path} was made of weights alone and names no data set; `launch.py eval "
+            "--weights=FILE --config=FILE` takes that of a config"
+        )
+    config = run.config.copy_and_resolve_references()
+    for override in overrides:
+        field, text = configs.split_override(override)
+        if field.partition(".")[0] not in OTHERS:
+            raise errors.UserError(
+                f"config.{field} of {run.path} stays as it was trained; to be changed for an "
+                f"evaluation are the groups {', '.join(OTHERS)}",
+                2,
+            )
+        configs.override_field(config, field, text)
+    try:
+        dataset = configs.call(data.open, "data", config.data)
+    except errors.UserError as error:
+        text = str(error).replace("--config.data.path=", "--data=")
+        raise errors.UserError(text, error.exit_code) from None
+    if dataset.class_names != run.class_names:
+        raise errors.UserError(
+            f"the data has {len(dataset.class_names):,} classes, and not the "
+            f"{len(run.class_names):,} of {run.path}; name the right place with --data=PATH"
+        )
+    target = EvalTarget(config, dataset, run.model, run.preprocessing, *view_of(config, dataset))
+    check_shape(target, run)
+    return target
+
+
+def check_shape(target: EvalTarget, run: Run) -> None:
+    """Raises `UserError` for images of another kind, or size where none was asked for."""
+    ours, theirs, before = target.image_shape, run.image_shape, run.config
+    is_same_view = (
+        target.config.view == before.view
+        and target.config.data.image_size == before.data.image_size
+        and {view.kind for view in before.view.values()} == {"full"}
+    )
+    if ours[2] != theirs[2] or (is_same_view and ours != theirs):
+        raise errors.UserError(
+            f"the data has images of {list(ours)}, and {run.path} was trained on "
+            f"{list(theirs)} (height, width, channels); name the right place with --data=PATH"
+        )
+
+
+def of_config(config: ConfigDict) -> EvalTarget:
+    """The network and data that a config describes."""
+    dataset = configs.call(data.open, "data", config.data)
+    view = view_of(config, dataset)
+    model = configs.call(models.create, "model", config.model, num_classes=len(dataset.class_names))
+    return EvalTarget(config, dataset, model, inputs.fit(config, dataset), *view)
+
+
+def view_of(
+    config: ConfigDict, dataset: data.Dataset | data.StreamedDataset
+) -> tuple[tuple[int, int, int], int | None, bool, str]:
+    """Image shape, resize, square and filter of the evaluation view."""
+    inputs.check_view(config.view)
+    view = config.view.evaluation
+    if isinstance(dataset, data.Dataset):
+        inputs.check_full(config.view, "evaluation")
+        return dataset.image_shape, None, False, "bilinear"
+    if view.kind not in ("center", "full"):
+        raise errors.UserError(
+            f"view.evaluation.kind is {view.kind!r}: evaluations see the 'center' or the 'full'"
+        )
+    shape = dataset.images("train", "view.evaluation", view.to_dict()).shape
+    if view.kind == "full":
+        return shape, config.data.image_size, False, "bilinear"
+    noise = isinstance(dataset.splits["train"], sources.FakeSource)  # made in the right size
+    return shape, None if noise else view.resize, view.frame == "squash", view.filters[0]

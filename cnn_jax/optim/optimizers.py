@@ -1,0 +1,125 @@
+"""The papers' update rules as optax transformations."""
+
+from typing import Any
+
+import jax
+import optax
+
+from cnn_jax import config as configs
+from cnn_jax import errors
+from cnn_jax.optim import plateau
+from cnn_jax.optim.schedules import LearningRate
+
+DECAYS = ("all", "kernels")
+
+
+def create(
+    *,
+    name: str,
+    weight_decay: float,
+    decay: str,
+    clip_norm: float | None,
+    bias_rate: float,
+    learning_rate: LearningRate,
+    **options,
+) -> optax.GradientTransformation:
+    """An update rule with L2 in the gradient.
+
+    Args:
+      name: "momentum" or "rmsprop"; `options` are the arguments of that function below.
+      weight_decay: times the parameters, added to the gradient.
+      decay: "all" parameters (fb.resnet.torch, Wide ResNet) or "kernels" only.
+      clip_norm: the most that the norm of the gradient of the loss, all parameters together, may be
+        before the decay is added (Szegedy et al. 2016, section 8: 2.0); None for no limit.
+      bias_rate: times the rate, for the biases of convolutions and linear layers (Caffe's lr_mult:
+        2.0 with `decay` "kernels" in its AlexNet and in the SqueezeNet generator), else 1.0.
+      learning_rate: by the step, and its drops at a plateau.
+
+    Raises:
+      UserError: an unknown name, or a number that cannot be.
+    """
+    if name not in RULES:
+        raise errors.unknown("optimizer.name", name, RULES)
+    if decay not in DECAYS:
+        raise errors.unknown("optimizer.decay", decay, DECAYS)
+    check_not_negative(weight_decay=weight_decay, bias_rate=bias_rate)
+    if clip_norm is not None and not clip_norm > 0:
+        raise errors.UserError(f"optimizer.clip_norm {clip_norm} is neither positive nor None")
+    rate = optax.chain(
+        optax.scale_by_learning_rate(learning_rate),
+        optax.masked(optax.scale(bias_rate), biases),
+        *([plateau.scale_by_plateau(learning_rate.plateau)] if learning_rate.plateau else []),
+    )
+    rule = configs.call(RULES[name], f"optimizer ({name})", configs.ConfigDict(options), rate=rate)
+    return optax.chain(
+        *([] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]),
+        optax.add_decayed_weights(weight_decay, kernels if decay == "kernels" else None),
+        rule,
+    )
+
+
+def momentum(
+    *, momentum: float, nesterov: bool, rate_inside: bool, rate: optax.GradientTransformation
+) -> optax.GradientTransformation:
+    """Stochastic gradient descent with momentum.
+
+    Args:
+      momentum: m below.
+      nesterov: Nesterov's form.
+      rate_inside: v := m v + rate g (Caffe, He et al. 2016), else v := m v + g and a step of rate v
+        (Torch). They differ where the rate changes.
+      rate: the multiplication by it.
+    """
+    check_share(momentum=momentum)
+    velocity = optax.trace(momentum, nesterov)
+    return optax.chain(*([rate, velocity] if rate_inside else [velocity, rate]))
+
+
+def rmsprop(
+    *, momentum: float, square_decay: float, epsilon: float, rate: optax.GradientTransformation
+) -> optax.GradientTransformation:
+    """RMSProp as TensorFlow's, of Inception-v3 (Szegedy et al. 2016, section 8, and its code).
+
+    s := d s + (1 - d) g^2 from s = 1; v := m v + rate g / sqrt(s + epsilon) from v = 0; a step of
+    v. With an epsilon of 1.0, one outside of the root, or s from 0, would be another rule.
+
+    Args:
+      momentum: m.
+      square_decay: d, the share of the mean square that stays.
+      epsilon: added to the mean square.
+      rate: the multiplication by it.
+    """
+    check_share(momentum=momentum, square_decay=square_decay)
+    check_not_negative(epsilon=epsilon)
+    scaled = optax.scale_by_rms(square_decay, epsilon, initial_scale=1.0, eps_in_sqrt=True)
+    return optax.chain(scaled, rate, optax.trace(momentum))
+
+
+RULES = {"momentum": momentum, "rmsprop": rmsprop}
+
+
+def kernels(params: Any) -> Any:
+    """True for the kernels of convolutions and linear layers, False for biases and batch norm."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
+
+
+def biases(params: Any) -> Any:
+    """True for the biases of convolutions and linear layers, False for kernels and batch norm."""
+    return {
+        name: biases(value) if isinstance(value, dict) else name == "bias" and "kernel" in params
+        for name, value in params.items()
+    }
+
+
+def check_share(**values: float) -> None:
+    """Raises `UserError` for the first field that is not in [0, 1)."""
+    for name, value in values.items():
+        if not 0 <= value < 1:
+            raise errors.UserError(f"optimizer.{name} {value} is not in [0, 1)")
+
+
+def check_not_negative(**values: float) -> None:
+    """Raises `UserError` for the first field that is negative."""
+    for name, value in values.items():
+        if not 0 <= value < float("inf"):
+            raise errors.UserError(f"optimizer.{name} {value} is not zero or a positive number")

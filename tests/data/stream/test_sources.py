@@ -1,0 +1,101 @@
+"""An image folder as a source: its splits, labels and bytes; a wrong list or layout is named."""
+
+import numpy as np
+import pytest
+
+from cnn_jax.data.stream import sources
+from cnn_jax.errors import UserError
+
+
+def make(root, *files):
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_bytes(file.encode())
+    return root
+
+
+def test_splits_are_read_in_the_order_of_classes_and_names(tmp_path):
+    root = make(tmp_path, "train/b/2.png", "train/b/1.png", "train/a/3.JPEG", "test/b/9.png")
+    found = sources.folder(root, None)
+    assert list(found) == ["train", "test"]
+    assert [found["train"].encoded(i) for i in range(3)] == [
+        b"train/a/3.JPEG", b"train/b/1.png", b"train/b/2.png",
+    ]  # fmt: skip
+    assert found["train"].class_names == ("a", "b") and len(found["train"]) == 3
+    np.testing.assert_array_equal(found["train"].labels, [0, 1, 1])
+    np.testing.assert_array_equal(found["test"].labels, [1])
+    assert found["test"].where(0) == str(root / "test/b/9.png")
+
+
+def test_class_folders_alone_are_training_images(tmp_path):
+    found = sources.folder(make(tmp_path, "a/1.png", "b/1.png", "names.txt"), None)
+    assert list(found) == ["train"] and len(found["train"]) == 2
+
+
+def test_hidden_files_are_no_images(tmp_path):
+    found = sources.folder(make(tmp_path, "a/.DS_Store", "a/1.png", ".git/x"), None)
+    assert found["train"].files == ("a/1.png",)
+
+
+def test_a_list_of_classes_gives_the_labels(tmp_path):
+    root = make(tmp_path / "images", "n2/1.png", "n5/1.png")
+    (tmp_path / "list.txt").write_text("n5\ttench\nn1 goldfish, a fish\nn2\n")
+    source = sources.folder(root, tmp_path / "list.txt")["train"]
+    assert source.class_names == ("n5", "n1", "n2")
+    np.testing.assert_array_equal(source.labels, [2, 0])
+
+
+@pytest.mark.parametrize(
+    "text,message",
+    [
+        ("n2\nn7\n", "has a class 'n5' that .*list.txt lacks"),
+        ("n2\nn5\nn2\n", "line 3: 'n2' stands in line 1 too"),
+        ("n2\n\nn5\n", "line 2: empty"),
+        (b"\xff\xfe\x00", "cannot read the list of classes"),
+    ],
+)
+def test_a_wrong_list_of_classes_is_named(tmp_path, text, message):
+    root = make(tmp_path / "images", "n2/1.png", "n5/1.png")
+    (tmp_path / "list.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError, match=message):
+        sources.folder(root, tmp_path / "list.txt")
+
+
+@pytest.mark.parametrize(
+    "files,message",
+    [
+        (["test/a/1.png"], "but no folder 'train'"),
+        (["train/notes.txt"], "no classes in"),
+        (["train/a/1.png", "test/b/1.png"], "has a class 'b' that .*train lacks"),
+        (["train/a/1.png", "train/b/.hidden"], "class 'b' has no images"),
+        (["train/a/1.png", "test/a/.hidden"], "no images in .*test"),
+    ],
+)
+def test_a_folder_laid_out_otherwise_is_refused_in_one_line(tmp_path, files, message):
+    with pytest.raises(UserError, match=message) as caught:
+        sources.folder(make(tmp_path, *files), None)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_folder_or_list_is_named(tmp_path):
+    with pytest.raises(UserError, match="no folder at data.path"):
+        sources.folder(tmp_path / "nothing", None)
+    with pytest.raises(UserError, match="cannot read the list of classes"):
+        sources.folder(make(tmp_path, "a/1.png"), tmp_path / "nothing")
+
+
+def test_fake_images_are_noise_of_their_own_or_all_gray():
+    noise = sources.fake(examples=10, classes=3, size=6, random=True)
+    assert len(noise) == 10 and set(noise.labels) == {0, 1, 2} and len(noise.class_names) == 3
+    assert len({noise.encoded(i) for i in range(10)}) == 10
+    assert {len(noise.encoded(i)) for i in range(10)} == {6 * 6 * 3}
+    gray = sources.fake(examples=10, classes=3, size=6, random=False)
+    assert {gray.encoded(i) for i in range(10)} == {bytes([128]) * 108}
+
+
+def test_a_list_of_classes_beside_the_images_is_taken_where_none_is_named(tmp_path):
+    root = make(tmp_path, "n2/1.png", "n5/1.png")
+    (root / "synsets.tsv").write_text("n5\ttench\nn1\tgoldfish\nn2\tshark\n")
+    source = sources.folder(root, None)["train"]
+    assert source.class_names == ("n5", "n1", "n2")
+    np.testing.assert_array_equal(source.labels, [2, 0])

@@ -1,0 +1,118 @@
+"""A run can be asked: its config, history, network, variables and predictions."""
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import cnn_jax
+from cnn_jax import data
+from cnn_jax.errors import UserError
+from cnn_jax.evaluation.evaluate import evaluate_run
+from cnn_jax.runs import metrics
+from cnn_jax.runs.metrics import Metrics
+from cnn_jax.training.train import train
+
+
+@pytest.fixture(scope="module")
+def run(tiny_run):
+    return cnn_jax.load_run(tiny_run)
+
+
+def test_the_config_is_the_one_it_was_started_with(run, tiny_config):
+    assert run.config.to_dict() == tiny_config.to_dict()
+
+
+def test_the_history_has_a_row_per_line_with_errors_from_0_to_1(run):
+    history = run.history
+    assert {"step", "epoch", "split", "loss", "top1_error", "top5_error", "seconds"} <= set(history)
+    assert (history.top1_error.between(0, 1)).all()
+    assert history[history.split == "validation"].step.tolist() == [19, 38, 57]
+    assert history[history.split == "test"].step.tolist() == [57]
+    steps = history[history.split == "train"].step.tolist()
+    assert steps == [5, 10, 15, 19, 24, 29, 34, 38, 43, 48, 53, 57]
+
+
+def test_the_summary_is_the_last_row_of_each_split(run):
+    last = run.history[run.history.split == "test"].iloc[-1]
+    assert run.summary["test"]["top1_error"] == last.top1_error
+
+
+def test_evaluating_the_last_checkpoint_gives_the_number_of_the_run(run):
+    numbers = evaluate_run(run, run.find_step("last"), "test", None)
+    assert numbers["top1_error"] == run.summary["test"]["top1_error"]
+    assert numbers["loss"] == pytest.approx(run.summary["test"]["loss"], rel=1e-5)
+
+
+def test_predictions_are_probabilities_and_as_wrong_as_the_evaluation(run):
+    images, labels = data.load(
+        "digits", path=None, image_size=None, validation_size=0, split_seed=0
+    ).splits["test"]
+    probabilities = run.predict(images)
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+    wrong = (probabilities.argmax(1) != labels).mean()
+    assert wrong == pytest.approx(run.summary["test"]["top1_error"], abs=1e-6)
+
+
+def test_predictions_of_float_images_are_refused(run):
+    with pytest.raises(UserError, match="uint8 images"):
+        run.predict(np.zeros((1, 8, 8, 1), np.float32))
+
+
+def test_the_best_checkpoint_is_the_one_of_the_lowest_validation_error(run):
+    rows = run.history[run.history.split == "validation"].set_index("step").top1_error
+    assert rows[run.find_step("best")] == rows.min()
+
+
+def test_the_latest_two_and_the_best_checkpoint_are_kept(run):
+    assert set(run.steps) == {38, 57} | {run.find_step("best")}
+
+
+def test_a_step_without_checkpoint_is_refused_with_those_there_are(run):
+    with pytest.raises(UserError, match="no checkpoint 3; it has best, last"):
+        run.variables(3)
+
+
+def test_a_directory_that_is_no_run_is_refused_with_the_runs_in_it(run):
+    with pytest.raises(UserError, match="it holds the runs .*tiny"):
+        cnn_jax.load_run(run.path.parent)
+
+
+def test_a_damaged_config_is_named(tmp_path):
+    (tmp_path / "config.json").write_text("{no")
+    with pytest.raises(UserError, match="config.json is damaged"):
+        _ = cnn_jax.load_run(tmp_path).config
+
+
+def test_load_runs_has_a_row_per_run_with_settings_and_numbers(run):
+    (row,) = cnn_jax.load_runs(run.path.parent).to_dict("records")
+    assert row["model.width"] == 1 and row["status"] == "done"
+    assert row["test.top1_error"] == run.summary["test"]["top1_error"]
+
+
+def test_a_line_of_metrics_that_a_kill_cut_short_is_left_out(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "seconds": 1}\n{"step": 2, "sec')
+    assert [line["step"] for line in metrics.read(tmp_path)] == [1]
+
+
+def test_lines_after_the_step_that_a_run_goes_on_from_are_dropped(tmp_path):
+    lines = [f'{{"step": {step}, "seconds": {step}}}\n' for step in (1, 2, 3)]
+    (tmp_path / "metrics.jsonl").write_text("".join(lines))
+    Metrics(tmp_path, last_step=2, seconds=2.0).close()
+    assert [line["step"] for line in metrics.read(tmp_path)] == [1, 2]
+
+
+def test_a_run_with_averages_evaluates_and_gives_them(tiny_config, tmp_path):
+    config = tiny_config.copy_and_resolve_references()
+    config.training.duration = "1 epoch"
+    config.ema.decay, config.evaluation.weights = 0.9, "ema"
+    train(config, tmp_path / "run", Console(quiet=True))
+    run = cnn_jax.load_run(tmp_path / "run")
+    kernels = [v["params"]["fc"]["kernel"] for v in (run.variables(), run.variables(weights="raw"))]
+    assert (kernels[0] != kernels[1]).all()
+    found = evaluate_run(run, run.find_step("last"), "test", None)
+    assert found["loss"] == pytest.approx(run.summary["test"]["loss"], rel=1e-5)
+
+
+def test_averages_that_a_run_does_not_keep_are_refused(tiny_run):
+    with pytest.raises(UserError, match="has no weights 'ema'; it keeps raw ones"):
+        cnn_jax.load_run(tiny_run).variables(weights="ema")

@@ -1,0 +1,119 @@
+"""Several seeds as one program are what each seed is alone."""
+
+import shutil
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import cnn_jax
+from cnn_jax.errors import UserError
+from cnn_jax.training import build
+from cnn_jax.training.recorder import DIVERGED, Recorder, diverged
+from cnn_jax.training.seeds import WAYS
+from cnn_jax.training.train import train
+
+SEEDS = (3, 4)
+
+
+@pytest.fixture(scope="module")
+def alone(tiny_config):
+    """Metrics and parameters of single runs, by seed."""
+    results = {}
+    for seed in SEEDS:
+        config = tiny_config.copy_and_resolve_references()
+        config.seed = seed
+        built = build.build(config)
+        results[seed] = built.run_steps(built.create_state(), 0, 5)
+    return results
+
+
+@pytest.mark.parametrize("way", WAYS[1:])
+def test_each_of_several_seeds_trains_as_it_does_alone(way, alone, tiny_config):
+    config = tiny_config.copy_and_resolve_references()
+    config.parallel.seeds = way
+    built = build.build(config, seeds=SEEDS)
+    states, metrics = built.run_steps(built.create_state(), 0, 5)
+    for seed, state, values in zip(SEEDS, built.split(states), built.split(metrics), strict=True):
+        single, expected = alone[seed]
+        np.testing.assert_allclose(values["loss"], expected["loss"], rtol=1e-4)
+        for name in ("conv1", "fc"):
+            kernels = [s.params[name]["kernel"] for s in (state, single)]
+            np.testing.assert_allclose(*kernels, rtol=1e-3, atol=1e-4)
+        assert int(state.seed) == seed and int(state.step) == 5
+
+
+def test_states_that_were_split_are_joined_again(tiny_config):
+    built = build.build(tiny_config, seeds=SEEDS)
+    states = built.create_state()
+    joined = built.join(built.split(states))
+    np.testing.assert_array_equal(joined.params["fc"]["kernel"], states.params["fc"]["kernel"])
+
+
+def test_sharded_parameters_of_several_seeds_are_refused(tiny_config):
+    config = tiny_config.copy_and_resolve_references()
+    config.parallel.params = "sharded"
+    with pytest.raises(UserError, match="parallel.params 'sharded' is for one seed"):
+        build.build(config, seeds=SEEDS)
+
+
+def drop_times(history):
+    return history.drop(columns=["seconds", "images_per_second", "epoch"])
+
+
+@pytest.fixture(scope="module")
+def together(tiny_config, tmp_path_factory):
+    """The directory of two seeds that were trained together."""
+    workdir = tmp_path_factory.mktemp("seeds") / "run"
+    train(tiny_config, workdir, Console(quiet=True), seeds=2)
+    return workdir
+
+
+def test_each_seed_has_a_run_of_its_own_that_equals_the_single_one(together, tiny_run):
+    single, run = cnn_jax.load_run(tiny_run), cnn_jax.load_run(together / "seed-0")
+    assert run.config.to_dict() == single.config.to_dict() and run.status == "done"
+    assert run.steps == single.steps
+    expected, found = single.history, run.history
+    assert (expected["step"] == found["step"]).all() and (expected["split"] == found["split"]).all()
+    np.testing.assert_allclose(found["loss"], expected["loss"], rtol=1e-3)
+    kernels = [r.variables()["params"]["fc"]["kernel"] for r in (run, single)]
+    np.testing.assert_allclose(*kernels, rtol=1e-2, atol=1e-3)
+    assert cnn_jax.load_run(together / "seed-1").config.seed == 1
+
+
+def test_seeds_whose_checkpoints_differ_go_on_from_the_last_common_one(
+    together, tiny_config, tmp_path
+):
+    workdir = tmp_path / "run"
+    shutil.copytree(together, workdir)
+    for seed in ("seed-0", "seed-1"):
+        (workdir / seed / "status.json").unlink()
+    shutil.rmtree(workdir / "seed-1" / "checkpoints" / "00000057")
+    train(tiny_config, workdir, Console(quiet=True), seeds=2)
+    for seed in ("seed-0", "seed-1"):
+        before, after = (cnn_jax.load_run(path / seed) for path in (together, workdir))
+        assert after.steps == before.steps
+        assert drop_times(after.history).equals(drop_times(before.history))
+        kernels = [run.variables()["params"]["fc"]["kernel"] for run in (before, after)]
+        np.testing.assert_array_equal(*kernels)
+
+
+def test_a_seed_that_diverges_does_not_hold_up_the_others(tiny_config, tmp_path, monkeypatch):
+    training = Recorder.training
+
+    def diverging(self, first_step, values):
+        if self._label.startswith("seed-1") and first_step >= 20:
+            raise diverged(first_step, "the training loss")
+        training(self, first_step, values)
+
+    monkeypatch.setattr(Recorder, "training", diverging)
+    with pytest.raises(UserError, match="seed-1 diverged; the others are done") as caught:
+        train(tiny_config, tmp_path / "run", Console(quiet=True), seeds=2)
+    assert caught.value.exit_code == DIVERGED
+    status = [cnn_jax.load_run(tmp_path / "run" / f"seed-{i}").status for i in (0, 1)]
+    assert status == ["done", "diverged"]
+
+
+def test_several_seeds_in_the_directory_of_a_single_run_are_refused(tiny_config, tiny_run):
+    with pytest.raises(UserError, match="is a single run; choose another --workdir"):
+        train(tiny_config, tiny_run, Console(quiet=True), seeds=2)
