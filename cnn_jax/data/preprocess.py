@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cnn_jax import errors, files
+from cnn_jax import errors, files, old_names
 from cnn_jax.data.dataset import Split
 from cnn_jax.data.stream.reader import Batch
 
@@ -189,4 +189,4 @@ def to_arrays(preprocessing: Preprocessing) -> dict[str, np.ndarray]:
 
 def from_arrays(arrays: Mapping[str, np.ndarray]) -> Preprocessing:
     """From what `to_arrays` gave."""
-    return Preprocessing(**({"whitening": None, "channels": None} | dict(arrays)))
+    return Preprocessing(**({"whitening": None, "channels": None} | old_names.arrays(arrays)))

@@ -14,6 +14,7 @@ import jax
 from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
+from cnn_jax import old_names
 from cnn_jax.data import preprocess
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.errors import UserError, first_line
@@ -149,9 +150,10 @@ def read_status(path: Path) -> dict:
 
 def read_config(path: Path) -> ConfigDict:
     """The config of the run in a directory, locked."""
+    fields = read_json(path / "config.json")
     try:
-        return ConfigDict(read_json(path / "config.json")).lock()
-    except (TypeError, ValueError) as error:
+        return ConfigDict(old_names.config(fields)).lock()
+    except (AttributeError, TypeError, ValueError) as error:
         reason = f"{path / 'config.json'} is damaged: {first_line(error)}"
         raise UserError(reason) from None
 
