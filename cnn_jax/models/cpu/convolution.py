@@ -1,6 +1,8 @@
-"""The one convolution: plain `lax` on accelerators, written out for XLA:CPU where that runs it."""
+"""A convolution and its gradients in the form that XLA:CPU runs fast.
 
-import functools
+In a loop body (`lax.scan`) XLA:CPU runs a convolution by a naive kernel unless it is in canonical
+layout, and JAX's own gradients are not: jax-ml/jax#12868. Here the gradients are written out.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -12,39 +14,31 @@ Array = jax.Array
 _CANONICAL = ("NHWC", "HWIO", "NHWC")
 
 
-def conv_general_dilated(
-    images: Array,
-    kernel: Array,
-    window_strides,
-    padding,
-    lhs_dilation=None,
-    rhs_dilation=None,
-    dimension_numbers=None,
-    feature_group_count: int = 1,
-    precision=None,
-) -> Array:
-    """`lax.conv_general_dilated`, with gradients that stay fast inside a loop on CPU.
+def convolve(x: Array, kernel: Array, strides, padding, precision) -> Array:
+    """[B, H, W, C] and [h, w, C, O] -> [B, H', W', O]; `padding` is a pair for each axis."""
+    if strides == (1, 1):
+        return _conv_of_few(x, kernel, padding, precision)
+    return _conv(x, kernel, strides, padding, precision)
 
-    Accelerators get the plain `lax` convolution, whose gradients their libraries recognize. XLA:CPU
-    runs a convolution in a loop body (`lax.scan`) by a naive kernel unless it is in canonical
-    layout, and JAX's own gradients are not: jax-ml/jax#12868. There the gradients are written out
-    below. Grouped and dilated convolutions always take the plain path.
-    """
-    plain = functools.partial(
-        lax.conv_general_dilated,
-        lhs_dilation=lhs_dilation,
-        rhs_dilation=rhs_dilation,
-        dimension_numbers=dimension_numbers,
-        feature_group_count=feature_group_count,
-        precision=precision,
-    )
-    dilated = any(d != 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
-    if jax.default_backend() != "cpu" or feature_group_count != 1 or dilated or kernel.ndim != 4:
-        return plain(images, kernel, window_strides, padding)
-    if isinstance(padding, str):
-        padding = lax.padtype_to_pads(images.shape[1:3], kernel.shape[:2], window_strides, padding)
-    padding = tuple(tuple(pair) for pair in padding)
-    return _canonical_conv(images, kernel, tuple(window_strides), padding, precision)
+
+def gradients(
+    x: Array, kernel: Array, dy: Array, strides, padding, precision
+) -> tuple[Array, Array]:
+    """The gradients of `x` and of `kernel`, from that of the result."""
+    # XLA:CPU would otherwise fuse the whole chain of residual additions into the transposes of `x`,
+    # once for each block of a stage. The barriers count where `training.compiler` keeps them alive.
+    x, dy = lax.optimization_barrier((x, dy))
+    # Kernel gradient: x as [C, H, W, N] with dy as the kernel [H, W, N, O], dilated by the stride.
+    sizes = zip(x.shape[1:3], kernel.shape[:2], padding, strides, dy.shape[1:3], strict=True)
+    dkernel = _conv(
+        x.transpose(3, 1, 2, 0),
+        dy.transpose(1, 2, 0, 3),
+        (1, 1),
+        [(low, k + s * (m - 1) - n - low) for n, k, (low, _), s, m in sizes],
+        precision,
+        rhs_dilation=strides,
+    ).transpose(1, 2, 0, 3)
+    return _input_gradient(dy, kernel, x.shape, strides, padding, precision), dkernel
 
 
 def _conv(x, kernel, strides, padding, precision, **dilation):
@@ -66,35 +60,6 @@ def _conv_of_few(x, kernel, padding, precision):
     first, second = (jnp.pad(kernel, ((0, 0), (i, 1 - i), (0, 0), (0, 0))) for i in (0, 1))
     y = _conv(x, jnp.concatenate([first, second], -1), (1, 2), padding, precision)
     return y.reshape(*y.shape[:2], width, kernel.shape[3])
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _canonical_conv(x, kernel, strides, padding, precision):
-    if strides == (1, 1):
-        return _conv_of_few(x, kernel, padding, precision)
-    return _conv(x, kernel, strides, padding, precision)
-
-
-def _canonical_conv_forward(x, kernel, strides, padding, precision):
-    return _canonical_conv(x, kernel, strides, padding, precision), (x, kernel)
-
-
-def _canonical_conv_backward(strides, padding, precision, residuals, dy):
-    x, kernel = residuals
-    # XLA:CPU would otherwise fuse the whole chain of residual additions into the transposes of `x`,
-    # once for each block of a stage. The barriers count where `training.compiler` keeps them alive.
-    x, dy = lax.optimization_barrier((x, dy))
-    # Kernel gradient: x as [C, H, W, N] with dy as the kernel [H, W, N, O], dilated by the stride.
-    sizes = zip(x.shape[1:3], kernel.shape[:2], padding, strides, dy.shape[1:3], strict=True)
-    dkernel = _conv(
-        x.transpose(3, 1, 2, 0),
-        dy.transpose(1, 2, 0, 3),
-        (1, 1),
-        [(low, k + s * (m - 1) - n - low) for n, k, (low, _), s, m in sizes],
-        precision,
-        rhs_dilation=strides,
-    ).transpose(1, 2, 0, 3)
-    return _input_gradient(dy, kernel, x.shape, strides, padding, precision), dkernel
 
 
 def _input_gradient(dy, kernel, shape, strides, padding, precision):
@@ -128,6 +93,3 @@ def _input_gradient(dy, kernel, shape, strides, padding, precision):
     b, h, w, _, c = dx.shape
     dx = dx.reshape(b, h, w, *strides, c).transpose(0, 1, 3, 2, 4, 5)
     return dx.reshape(b, h * strides[0], w * strides[1], c)[:, : shape[1], : shape[2]]
-
-
-_canonical_conv.defvjp(_canonical_conv_forward, _canonical_conv_backward)
