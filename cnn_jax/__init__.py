@@ -5,21 +5,20 @@ run = cnn_jax.train(config, "runs/quickstart")
 run.history, run.summary, run.model, run.variables("best"), run.predict(images)
 cnn_jax.evaluate(run, split="test")["top1_error"]
 
-Nothing else is imported before it is used.
+Networks and libraries are imported where they are used.
 """
 
-import importlib
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, overload
+
+from cnn_jax import interop, models
 
 if TYPE_CHECKING:
     import pandas as pd
     from ml_collections import ConfigDict
     from rich.console import Console
 
-    from cnn_jax import interop, models
     from cnn_jax.runs import Run
 
 __all__ = [
@@ -137,10 +136,3 @@ def load_runs(root: str | Path) -> "pd.DataFrame":
     from cnn_jax import runs
 
     return runs.load_runs(root)
-
-
-def __getattr__(name: str) -> ModuleType:
-    """`cnn_jax.models` and `cnn_jax.interop`, imported where they are used first."""
-    if name in ("models", "interop"):
-        return importlib.import_module(f"cnn_jax.{name}")
-    raise AttributeError(f"module 'cnn_jax' has no attribute {name!r}")

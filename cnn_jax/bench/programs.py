@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax.bench.measure import Way
-from cnn_jax.data import Dataset, augment, color
-from cnn_jax.data.batches import batch_indices
+from cnn_jax.data import Dataset, augment
+from cnn_jax.data.dataset import batch_indices
 from cnn_jax.training import compiler, sharding
 from cnn_jax.training.build import Setup, build
 
@@ -97,8 +97,8 @@ def _data_path(setup: Setup, config: ConfigDict, count: int):
 
 def make_checksum(config: ConfigDict) -> Callable[[Any, jax.Array], jax.Array]:
     """(data in memory, indices [K, B]) -> the sum of the images and labels of K batches."""
-    view = configs.call(augment.create, "augmentation", config.augmentation)
-    color_jitter = configs.call(color.create, "color", config.color)
+    view = configs.call(augment.crop_and_flip, "augmentation", config.augmentation)
+    color_jitter = configs.call(augment.color_jitter, "color", config.color)
 
     def checksum(data, indices):
         def add(total, index):

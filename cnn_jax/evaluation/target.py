@@ -14,8 +14,8 @@ from PIL import Image
 from cnn_jax import config as configs
 from cnn_jax import data, errors, models
 from cnn_jax.cluster.join import Alone
-from cnn_jax.data import augment, color
-from cnn_jax.data.batches import batch_indices
+from cnn_jax.data import augment
+from cnn_jax.data.dataset import batch_indices
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.data.stream import reader, sources, views
 from cnn_jax.data.stream.streamed import StreamedDataset
@@ -78,8 +78,8 @@ class EvalTarget(NamedTuple):
 
     def training_batches(self, count: int) -> Iterator[tuple[jax.Array, jax.Array]]:
         """The first batches of training, as the network sees them, and keys for dropout."""
-        color_jitter = configs.call(color.create, "color", self.config.color)
-        change = configs.call(augment.create, "augmentation", self.config.augmentation)
+        color_jitter = configs.call(augment.color_jitter, "color", self.config.color)
+        change = configs.call(augment.crop_and_flip, "augmentation", self.config.augmentation)
 
         @jax.jit
         def prepare(stored, key):

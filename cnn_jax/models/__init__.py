@@ -3,11 +3,12 @@
 import dataclasses
 import importlib
 import typing
-from typing import Any
-
-import flax.linen as nn
+from typing import TYPE_CHECKING, Any
 
 from cnn_jax import errors
+
+if TYPE_CHECKING:
+    import flax.linen as nn
 
 # The class of each family, in the module of the family's name.
 FAMILIES = {
@@ -29,7 +30,7 @@ def names() -> list[str]:
     return sorted(FAMILIES)
 
 
-def family(name: str) -> type[nn.Module]:
+def family(name: str) -> "type[nn.Module]":
     """The class of a family; raises `UserError` for an unknown one, with the list of all."""
     if name not in FAMILIES:
         raise errors.unknown("network", name, names())
@@ -50,7 +51,7 @@ def option_types(name: str) -> dict[str, type]:
     return {option: kind[0] for option, kind in kinds.items()}
 
 
-def create(name: str, *, num_classes: int, **settings: Any) -> nn.Module:
+def create(name: str, *, num_classes: int, **settings: Any) -> "nn.Module":
     """A network: `model.apply(variables, images, train=False)`, [B, H, W, C] -> [B, classes].
 
     Raises `UserError` for a family or an option that does not exist, with the list of right ones,

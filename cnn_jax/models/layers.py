@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from cnn_jax import errors
-from cnn_jax.models.cpu import convolution, reductions
+from cnn_jax.models.cpu import xla
 
 Array = jax.Array
 
@@ -29,7 +29,7 @@ def conv_general_dilated(
 ) -> Array:
     """`lax.conv_general_dilated`, in the form that the devices run fast.
 
-    Only CPUs need another than `lax` has, see `models.cpu.convolution`; they, too, run grouped and
+    Only CPUs need another than `lax` has, see `models.cpu.xla`; they, too, run grouped and
     dilated convolutions as `lax` has them.
     """
     dilated = any(d != 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
@@ -67,7 +67,7 @@ def _convolve(images, kernel, *how):
     return lax.platform_dependent(
         images,
         kernel,
-        cpu=lambda x, k: convolution.convolve(x, k, *how),
+        cpu=lambda x, k: xla.convolve(x, k, *how),
         default=lambda x, k: _plain(x, k, *how),
     )
 
@@ -81,7 +81,7 @@ def _convolve_backward(*how_residuals_dy):
     return lax.platform_dependent(
         *residuals,
         dy,
-        cpu=lambda x, k, dy: convolution.gradients(x, k, dy, *how),
+        cpu=lambda x, k, dy: xla.gradients(x, k, dy, *how),
         default=lambda x, k, dy: jax.vjp(lambda x, k: _plain(x, k, *how), x, k)[1](dy),
     )
 
@@ -95,7 +95,7 @@ Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)
 
 def _sum(x: Array) -> Array:
     """Over the rows, [groups, rows, channels] -> [groups, channels]."""
-    return lax.platform_dependent(x, cpu=reductions.sum_rows, default=lambda x: x.sum(1))
+    return lax.platform_dependent(x, cpu=xla.sum_rows, default=lambda x: x.sum(1))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -120,7 +120,7 @@ def _normalize_backward(epsilon, residuals, cotangents):
     del epsilon
     x, scale, mean, inverse = residuals
     dy = cotangents[0].astype(jnp.float32)  # mean and variance feed the running averages only
-    dy = lax.platform_dependent(dy, cpu=reductions.barrier, default=lambda dy: dy)
+    dy = lax.platform_dependent(dy, cpu=xla.barrier, default=lambda dy: dy)
     centered = x.astype(jnp.float32) - mean[:, None]
     dbias, dscale = _sum(dy), _sum(dy * centered) * inverse
     rows = x.shape[1]

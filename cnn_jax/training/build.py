@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from cnn_jax import config as configs
 from cnn_jax import data, errors, models
 from cnn_jax.cluster.join import Alone
-from cnn_jax.data import augment, color
+from cnn_jax.data import augment
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.optim import ema, optimizers, schedules
 from cnn_jax.optim.schedules import LearningRate
@@ -149,8 +149,8 @@ def create_parts(
         optimizer=optimizer,
         begin=begin,
         loss=make(losses.create, "loss"),
-        augment=make(augment.create, "augmentation"),
-        color_jitter=make(color.create, "color"),
+        augment=make(augment.crop_and_flip, "augmentation"),
+        color_jitter=make(augment.color_jitter, "color"),
         average=make(ema.create, "ema") if config.ema.decay else None,
         measure=compress.measure if is_compressed else lambda params: {},
         parallel=make(seeds.parallel, "parallel"),

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from cnn_jax import data, errors
 from cnn_jax.cluster.join import Alone
 from cnn_jax.data import preprocess
-from cnn_jax.data.batches import batch_indices, evaluation_batches
+from cnn_jax.data.dataset import batch_indices, evaluation_batches
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.training import compiler, sharding, steps
 from cnn_jax.training.plan import Plan

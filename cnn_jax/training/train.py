@@ -19,7 +19,7 @@ from cnn_jax.runs import curves, metrics
 from cnn_jax.runs.checkpoints import Checkpoints
 from cnn_jax.runs.directory import RunDirectory
 from cnn_jax.training.build import Setup, build
-from cnn_jax.training.guards import Guards
+from cnn_jax.training.compiler import Guards
 from cnn_jax.training.progress import TrainingProgress, summary_table
 from cnn_jax.training.run_writer import RunWriter, note_failure
 from cnn_jax.training.steps import TrainState

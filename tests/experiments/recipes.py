@@ -110,7 +110,7 @@ def _trace(recipe: Recipe) -> tuple[Any, Any, Any]:
         recipe.optimizer,
         recipe.learning_rate,
         configs.call(losses.create, "loss", config.loss),
-        configs.call(augment.create, "augmentation", config.augmentation),
+        configs.call(augment.crop_and_flip, "augmentation", config.augmentation),
         average=average,
         microbatches=recipe.plan.microbatches,
     )

@@ -23,7 +23,7 @@ from cnn_jax.cluster import preemption
 from cnn_jax.errors import UserError
 from cnn_jax.runs.directory import RunDirectory
 from cnn_jax.training import compiler
-from cnn_jax.training.guards import Guards
+from cnn_jax.training.compiler import Guards
 from cnn_jax.training.train import train
 from tests.conftest import ROOT, TINY
 

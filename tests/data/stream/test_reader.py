@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn_jax.data.batches import batch_indices
+from cnn_jax.data.dataset import batch_indices
 from cnn_jax.data.stream import reader, sources, views
 from cnn_jax.errors import UserError
 
