@@ -5,11 +5,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cnn_jax import config as configs
+from cnn_jax import files
 from cnn_jax.analysis import comparison, markdown, run_records
 from cnn_jax.analysis.comparison import Line
 from cnn_jax.analysis.run_records import Record
 from cnn_jax.errors import UserError
-from cnn_jax.runs.directory import file_name, write_json
+from cnn_jax.runs.directory import file_name
 
 FOLDER = "experiments/results"
 BEGIN = "<!-- made of experiments/results by `launch.py report --record` -->"
@@ -39,7 +40,7 @@ def record(found: Iterable[Record], home: Path) -> list[Path]:
         chosen[file] = one
     for file, one in chosen.items():
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, one)
+        files.write_json(file, one)
     return list(chosen)
 
 
@@ -51,7 +52,7 @@ def renew(home: Path) -> None:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise UserError(f"{readme} lacks the lines {BEGIN} and {END}, between which results stand")
-    readme.write_text(before + block(home) + after)
+    files.write_text(readme, before + block(home) + after)
 
 
 def block(home: Path) -> str:

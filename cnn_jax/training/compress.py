@@ -20,7 +20,7 @@ from cnn_jax.cluster.join import Alone
 from cnn_jax.compression import prune as pruning
 from cnn_jax.compression import share as sharing
 from cnn_jax.errors import UserError, unknown
-from cnn_jax.optim.durations import to_steps
+from cnn_jax.optim.schedules import to_steps
 from cnn_jax.runs import load_run
 from cnn_jax.training.steps import TrainState
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ml_collections import ConfigDict
 
 from cnn_jax.errors import UserError
-from cnn_jax.optim.durations import to_steps
+from cnn_jax.optim.schedules import to_steps
 
 
 @dataclass(frozen=True)
