@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cnn_jax import config as configs
+from cnn_jax import files
 from cnn_jax.analysis import comparison, markdown, run_records
 from cnn_jax.analysis.comparison import Line
 from cnn_jax.analysis.run_records import Record
 from cnn_jax.errors import UserError
-from cnn_jax.runs.directory import file_name, write_json
+from cnn_jax.runs.directory import file_name
 
 FOLDER = "experiments/results"
 README, PAGE = "README.md", "docs/results.md"
@@ -45,19 +46,19 @@ def record(found: Iterable[Record], home: Path) -> list[Path]:
         chosen[file] = one
     for file, one in chosen.items():
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, one)
+        files.write_json(file, one)
     return list(chosen)
 
 
 def renew(home: Path) -> None:
     """Makes the tables anew; raises `UserError` where a file has no place for its own."""
-    for file, made in ((home / PAGE, block(home)), (home / README, overview(home))):
-        text = file.read_text()
+    for page, made in ((home / PAGE, block(home)), (home / README, overview(home))):
+        text = page.read_text()
         before, begin, rest = text.partition(BEGIN)
         _, end, after = rest.partition(END)
         if not begin or not end:
-            raise UserError(f"{file} lacks the lines {BEGIN} and {END}, between which results stand")
-        file.write_text(before + made + after)
+            raise UserError(f"{page} lacks the lines {BEGIN} and {END}: results stand between them")
+        files.write_text(page, before + made + after)
 
 
 def block(home: Path) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-import cnn_jax
+from cnn_jax import config
 
 QUICKSTART = "experiments/quickstart.py"
 
@@ -24,7 +24,7 @@ def add_run(add) -> None:
 
 def load_config(arguments: argparse.Namespace) -> ConfigDict:
     """The config that the arguments name."""
-    return cnn_jax.load_config(experiment(arguments), arguments.overrides)
+    return config.load_config(experiment(arguments), arguments.overrides)
 
 
 def experiment(arguments: argparse.Namespace) -> str:

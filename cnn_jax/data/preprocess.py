@@ -6,7 +6,6 @@ the tables 2-4 of Wide ResNet are on ZCA-whitened images. For ImageNet there are
 those of fb.resnet.torch, of Caffe's networks, of Inception.
 """
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cnn_jax import errors
+from cnn_jax import errors, files
 from cnn_jax.data.dataset import Split
 from cnn_jax.data.stream.reader import Batch
 
@@ -174,12 +173,7 @@ def fit_zca(images: np.ndarray) -> Preprocessing:
 
 def save(preprocessing: Preprocessing, path: Path) -> None:
     """Writes the arrays as one `.npz` file."""
-    temporary = path.with_suffix(".tmp.npz")
-    with temporary.open("wb") as file:
-        np.savez(file, **to_arrays(preprocessing))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    files.write_arrays(path, to_arrays(preprocessing))
 
 
 def load(path: Path) -> Preprocessing:

@@ -25,7 +25,7 @@ from ml_collections import ConfigDict
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table
-from experiments import groups, smoke
+from experiments import groups
 from experiments.inception_v3 import published
 
 VARIANTS = {
@@ -81,7 +81,7 @@ def get_config(variant: str = "") -> ConfigDict:
         config.optimizer.clip_norm = None  # the released trainer has no clipping
     if chosen["recipe"] == "smoke":
         config.model.auxiliary = "none"  # which wants large images
-        smoke.on_noise(config, size=80)
+        groups.smoke_on_noise(config, size=80)
     return config
 
 

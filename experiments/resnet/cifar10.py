@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table
-from experiments import groups, smoke
+from experiments import groups
 from experiments.resnet import published
 
 VARIANTS = {
@@ -74,7 +74,7 @@ def get_config(variant: str = "") -> ConfigDict:
     if chosen["recipe"] == "fast":
         shorten(config)
     if chosen["recipe"] == "smoke":
-        smoke.on_digits(config)
+        groups.smoke_on_digits(config)
     return config
 
 

@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, errors
-from experiments import groups, smoke
+from experiments import groups
 from experiments.resnet import published
 
 VARIANTS = {
@@ -75,7 +75,7 @@ def get_config(variant: str = "") -> ConfigDict:
     if chosen["recipe"] == "fb.resnet.torch":
         follow_fb_resnet_torch(config)
     if chosen["recipe"] == "smoke":
-        smoke.on_noise(config, size=64)
+        groups.smoke_on_noise(config, size=64)
     return config
 
 

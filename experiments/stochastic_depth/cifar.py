@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table
-from experiments import groups, smoke
+from experiments import groups
 from experiments.stochastic_depth import published
 
 VARIANTS = {
@@ -84,7 +84,7 @@ def get_config(variant: str = "") -> ConfigDict:
         }
     )
     if chosen["recipe"] == "smoke":
-        smoke.on_digits(config)
+        groups.smoke_on_digits(config)
     return config
 
 
