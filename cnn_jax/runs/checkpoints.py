@@ -114,7 +114,7 @@ class Checkpoints:
             ) from error
 
     def restore_latest(self, template: Any, limit: int | None = None) -> tuple[Any, dict] | None:
-        """The newest undamaged state and what was saved about it; None where nothing was saved.
+        """The newest undamaged state, and what was saved about it; None without a checkpoint.
 
         A damaged checkpoint is moved to `damaged/` with a warning, and the one before it is taken.
 

@@ -73,6 +73,11 @@ def read(directory: Path) -> list[dict]:
         raise UserError(f"{path} is damaged: {first_line(error)}") from None
 
 
+def summary(directory: Path) -> dict[str, dict]:
+    """The last line of each split."""
+    return {line.pop("split"): line for line in read(directory)}
+
+
 def tail(directory: Path, size: int = 2**16) -> list[dict]:
     """The lines that begin in the last `size` bytes: of a long run, what is new."""
     path = directory / "metrics.jsonl"

@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from cnn_jax.cluster.preemption import SIGNALS, STOPPED
-from cnn_jax.errors import UserError
+from cnn_jax.cluster.preemption import SIGNALS
+from cnn_jax.errors import DIVERGED, STOPPED, UserError
 from cnn_jax.runs.directory import is_open, read_status
 from cnn_jax.sweeps import die_with_parent
 from cnn_jax.sweeps.sweep import SweepRun
-from cnn_jax.training.recorder import DIVERGED
 
 POLL_SECONDS = 0.2
 FINISHED = ("done", "diverged")  # what is not started again
@@ -25,7 +24,7 @@ class Children:
     """The processes that train: each ends by itself, when it is told to, or with this process."""
 
     def __init__(self, runs: Sequence[SweepRun], launch: Path):
-        """`launch` is launch.py."""
+        """`launch` is `cnn_jax/__main__.py`."""
         # What each run does, in a word: "waiting", "running", "stopped", "failed" or finished.
         self.states = {run: state(read_status(run.path)["status"]) for run in runs}
         self.messages: dict[SweepRun, str] = {}  # of those that ended badly

@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnn_jax.cluster.preemption import STOPPED
-from cnn_jax.errors import UserError, first_line
+from cnn_jax.errors import STOPPED, UserError, first_line
 from cnn_jax.files import write_json
 from cnn_jax.runs.directory import is_open, read_json, read_status
 from cnn_jax.sweeps.local import state
@@ -38,7 +37,7 @@ class Jobs:
     """The runs as jobs: SLURM trains them, whether this process lives or not."""
 
     def __init__(self, sweep: Sweep, launch: Path):
-        """Finds those that an earlier call has submitted; `launch` is launch.py."""
+        """Finds those that an earlier call has submitted; `launch` is `cnn_jax/__main__.py`."""
         if not shutil.which("sbatch"):
             raise UserError("--cluster=slurm: there is no sbatch here; start it on a login node")
         self._folder = sweep.workdir.absolute() / FOLDER
@@ -61,7 +60,9 @@ class Jobs:
         if waiting:
             executor = make_executor(self._folder, resources)
             # Jobs import this package, wherever they start.
-            os.environ["PYTHONPATH"] = f"{self._launch.parent}:{os.environ.get('PYTHONPATH', '')}"
+            os.environ["PYTHONPATH"] = (
+                f"{self._launch.parents[1]}:{os.environ.get('PYTHONPATH', '')}"
+            )
             jobs = [Job((str(self._launch), *run.arguments)) for run in waiting.values()]
             try:
                 submitted = executor.map_array(Job.__call__, jobs)

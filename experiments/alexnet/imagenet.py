@@ -20,9 +20,10 @@ from ml_collections import ConfigDict
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, errors
-from experiments import groups, smoke
-from experiments.alexnet import published
-from experiments.resnet import imagenet as resnet
+
+from .. import groups
+from ..resnet import imagenet as resnet
+from . import published
 
 VARIANTS = {"recipe": ("paper", "caffe", "one_tower", "smoke")}
 
@@ -63,7 +64,7 @@ def get_config(variant: str = "") -> ConfigDict:
         follow_torchvision(config)
     if chosen["recipe"] == "smoke":
         config.model.fc_width = 64
-        smoke.on_noise(config, size=67)
+        groups.smoke_on_noise(config, size=67)
     return config
 
 

@@ -21,8 +21,9 @@ from ml_collections import ConfigDict
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, errors
-from experiments import groups, smoke
-from experiments.googlenet import published
+
+from .. import groups
+from . import published
 
 VARIANTS = {"recipe": ("paper", "caffe", "bn", "smoke")}
 
@@ -63,7 +64,7 @@ def get_config(variant: str = "") -> ConfigDict:
         follow_caffe(config)
     if chosen["recipe"] == "smoke":
         config.model.auxiliary = False  # which wants large images
-        smoke.on_noise(config, size=64)
+        groups.smoke_on_noise(config, size=64)
     return config
 
 

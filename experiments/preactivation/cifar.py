@@ -22,8 +22,9 @@ from ml_collections import ConfigDict
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, top1
-from experiments import groups, smoke
-from experiments.preactivation import published
+
+from .. import groups
+from . import published
 
 VARIANTS = {
     "network": ("164", "110", "1001", "110-single"),
@@ -79,7 +80,7 @@ def get_config(variant: str = "") -> ConfigDict:
         config.learning_rate.update(drops=["80 epochs", "121 epochs"], warmup="0 epochs")
         config.training.update(duration="200 epochs", batch_size=64)
     if chosen["recipe"] == "smoke":
-        smoke.on_digits(config)
+        groups.smoke_on_digits(config)
     return config
 
 

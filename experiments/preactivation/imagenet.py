@@ -19,9 +19,10 @@ from ml_collections import ConfigDict
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, errors
-from experiments import groups, smoke
-from experiments.preactivation import published
-from experiments.resnet import imagenet as resnet
+
+from .. import groups
+from ..resnet import imagenet as resnet
+from . import published
 
 VARIANTS = {
     "depth": ("200", "152"),
@@ -41,7 +42,7 @@ def get_config(variant: str = "") -> ConfigDict:
     if chosen["augmentation"] == "aspect":
         config.view.train = groups.area_aspect(224, 0.08)
     if chosen["recipe"] == "smoke":
-        smoke.on_noise(config, size=64)
+        groups.smoke_on_noise(config, size=64)
     return config
 
 

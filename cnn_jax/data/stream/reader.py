@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cnn_jax import errors
-from cnn_jax.data.batches import batch_indices, evaluation_batches
+from cnn_jax.data.dataset import batch_indices, evaluation_batches
 from cnn_jax.data.decode import BadImage
 from cnn_jax.data.stream.sources import Source
 from cnn_jax.data.stream.views import View

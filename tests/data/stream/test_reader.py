@@ -9,7 +9,7 @@ import pytest
 from absl import flags
 from PIL import Image
 
-from cnn_jax.data.batches import batch_indices
+from cnn_jax.data.dataset import batch_indices
 from cnn_jax.data.stream import reader, sources, views
 from cnn_jax.errors import UserError
 
