@@ -34,17 +34,17 @@ SMALL = [
 ]
 SHORT_BENCH = ["--steps=1", "--rounds=1", "--seconds=0"]
 # The root of a checkout for the blocks that run; what they may change is a copy.
-LINKED = ("cnn_jax", "tests", "launch.py", "requirements.txt", "pyproject.toml")
+LINKED = ("launch.py", "requirements.txt", "tests")
 COPIED = ("experiments", "docs", "README.md")
 pages = pytest.mark.parametrize(
     "page", [read(path) for path in PAGES], ids=[str(path.relative_to(ROOT)) for path in PAGES]
 )
 
 
-def test_the_readme_is_at_most_150_lines_long_and_no_page_of_docs_is_longer_than_165():
+def test_the_readme_is_at_most_150_lines_long_and_no_page_of_docs_is_longer_than_180():
     lines = {page: len(page.read_text().splitlines()) for page in PAGES}
     assert lines.pop(ROOT / "README.md") <= 150
-    assert {page.name: count for page, count in lines.items() if count > 165} == {}
+    assert {page.name: count for page, count in lines.items() if count > 180} == {}
 
 
 def test_the_readme_names_every_room_family_and_page():
@@ -220,7 +220,7 @@ def test_python_that_is_not_run_compiles_and_imports_what_exists(page):
 
 @pytest.fixture
 def checkout(tiny_run, tmp_path, monkeypatch):
-    """A folder like a checkout in which the quickstart has been run, as the current one."""
+    """The current folder, like a checkout in which the quickstart was run; it takes new files."""
     for name in LINKED:
         (tmp_path / name).symlink_to(ROOT / name)
     for name in COPIED:
@@ -229,10 +229,15 @@ def checkout(tiny_run, tmp_path, monkeypatch):
     shutil.copytree(tiny_run, tmp_path / "runs/quickstart")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(launch, "__file__", str(tmp_path / "launch.py"))
-    # Pages may register their own.
     monkeypatch.setattr(models, "FAMILIES", dict(models.FAMILIES))
     monkeypatch.setattr(data, "SOURCES", dict(data.SOURCES))
-    return tmp_path
+    for room in (models, data):
+        folder = tmp_path / room.__name__.replace(".", "/")
+        monkeypatch.setattr(room, "__path__", [*room.__path__, str(folder)])
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if str(tmp_path) in (getattr(module, "__file__", None) or ""):
+            del sys.modules[name]
 
 
 @pages
