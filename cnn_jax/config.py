@@ -9,8 +9,11 @@ import ast
 import importlib.util
 import inspect
 import json
+import sys
 import traceback
+import zlib
 from collections.abc import Callable, Iterable, Mapping
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,8 +21,20 @@ from typing import Any
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from cnn_jax import errors, models
+from cnn_jax import errors
 from cnn_jax.errors import UserError
+
+PACKAGE = Path(__file__).parent
+# The folder that has experiments/: the package itself where it is installed, else the checkout.
+HOME = PACKAGE if (PACKAGE / "experiments").is_dir() else PACKAGE.parent
+EXPERIMENTS = "cnn_jax.experiments"  # what its files are called as modules, in both cases
+# Fields, or whole groups, that had another name in version 0.1.
+RENAMED = {
+    "colour": "color",
+    "compression.initialisation": "compression.initialization",
+    "model.factorised_stem": "model.factorized_stem",
+    "preprocessing.deviation": "preprocessing.std",
+}
 
 
 def load_config(file_and_variant: str, overrides: Iterable[str] = ()) -> ConfigDict:
@@ -27,15 +42,18 @@ def load_config(file_and_variant: str, overrides: Iterable[str] = ()) -> ConfigD
 
     Args:
       file_and_variant: `experiments/resnet/cifar10.py` or, with a variant, `...cifar10.py:56,fast`.
+        The experiments that come with cnn_jax are found from any working directory.
       overrides: `field=value` each, such as `model.depth=32` or `data.path=cifar10`. Another
         `model.name` takes the options of the model from that family's defaults.
 
     Raises:
       UserError: no such file, variant or field, or a value of the wrong type.
     """
-    file, _, variant = file_and_variant.partition(".py:")
-    path = Path(file if file.endswith(".py") else f"{file}.py")
+    path, variant = find_experiment(file_and_variant)
     config = load_experiment(path).get_config(variant)
+    for field in field_names(config):
+        if new := new_name(field):
+            raise UserError(f"{path}: the config field {field} is called {new} now", 2)
     pairs = [split_override(override) for override in overrides]
     for field, text in pairs:
         if field == "model.name" and text != config.model.name:
@@ -51,6 +69,8 @@ def load_config(file_and_variant: str, overrides: Iterable[str] = ()) -> ConfigD
 
 def model_options(name: str) -> dict[str, Any]:
     """The options of a network; one that is None keeps the type that it may have."""
+    from cnn_jax import models  # imports Flax, which `--help` and reports do without
+
     types = models.option_types(name)
     return {
         option: placeholder(types[option]) if default is None else default
@@ -58,8 +78,16 @@ def model_options(name: str) -> dict[str, Any]:
     }
 
 
+def find_experiment(file_and_variant: str) -> tuple[Path, str]:
+    """The file of `FILE[:variant]`, from here or below `HOME`, and the variant."""
+    file, _, variant = file_and_variant.partition(".py:")
+    path = Path(file if file.endswith(".py") else f"{file}.py")
+    is_ours = not path.is_file() and (HOME / path).is_file()
+    return HOME / path if is_ours else path, variant
+
+
 def load_experiment(path: Path) -> ModuleType:
-    """Imports an experiment file: `get_config(variant)`, and `VARIANTS` for the list of them."""
+    """Runs an experiment file: `get_config(variant)`, and `VARIANTS` for the list of them."""
     module = load_module(path)
     if not hasattr(module, "get_config"):
         raise UserError(f"{path} is no experiment: it has no function get_config(variant)", 2)
@@ -67,20 +95,57 @@ def load_experiment(path: Path) -> ModuleType:
 
 
 def load_module(path: Path) -> ModuleType:
-    """Imports a file below `experiments/`, which no module of `cnn_jax` knows by name."""
+    """Runs a Python file, anew at each call; it may import its neighbors: `from . import groups`.
+
+    Ours are modules of the package `cnn_jax.experiments`, which any other experiment can import
+    from too. Neither `sys.path` nor a package `experiments` of the caller's matters or changes.
+    """
     if not path.is_file():
         raise UserError(f"no experiment file {path}; `python launch.py list` shows them", 2)
-    spec = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(module_name(path.resolve()), path)
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except UserError:
         raise
     except Exception as error:
-        line = traceback.extract_tb(error.__traceback__)[-1].lineno
-        line = error.lineno if isinstance(error, SyntaxError) else line
-        raise UserError(f"{path}, line {line}: {type(error).__name__}: {error}") from error
+        text = f"{where(error, path)}: {type(error).__name__}: {error}"
+        if isinstance(error, ImportError):
+            text += "; ours are found by `from cnn_jax.experiments import NAME`"
+        raise UserError(text) from error
     return module
+
+
+def module_name(path: Path) -> str:
+    """The name of a file as a module, of a package that can then be imported from.
+
+    The package is the folder `experiments` around the file, or else the folder of the file.
+    """
+    ours = (HOME / "experiments").resolve()
+    add_package(EXPERIMENTS, ours)
+    root = next((folder for folder in path.parents if folder.name == "experiments"), path.parent)
+    package = EXPERIMENTS
+    if root != ours:
+        package = f"cnn_jax_experiments_{zlib.crc32(bytes(root)):08x}"
+        add_package(package, root)
+    return ".".join((package, *path.relative_to(root).with_suffix("").parts))
+
+
+def add_package(name: str, folder: Path) -> None:
+    """Makes the files of a folder importable as modules of a package of this name."""
+    if name not in sys.modules:
+        spec = ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = [str(folder)]
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+
+
+def where(error: Exception, path: Path) -> str:
+    """The line of an experiment file that an error comes from."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename or path}, line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    return f"{path}, line {lines[-1]}" if lines else str(path)
 
 
 def choose(variant: str, choices: Mapping[str, Iterable[str]]) -> dict[str, str]:
@@ -114,10 +179,10 @@ def override_field(config: ConfigDict, field: str, text: str) -> None:
     group = config
     for part in groups:
         if part not in group or not isinstance(group[part], ConfigDict):
-            raise errors.unknown("config field", field, field_names(config))
+            raise unknown_field(field, config)
         group = group[part]
     if name not in group or isinstance(group[name], ConfigDict):
-        raise errors.unknown("config field", field, field_names(config))
+        raise unknown_field(field, config)
     kind = group.get_type(name)
     try:
         value = text if kind is str and text != "None" else literal(text)
@@ -127,6 +192,21 @@ def override_field(config: ConfigDict, field: str, text: str) -> None:
     except (TypeError, ValueError) as error:
         reason = f"config field {field} takes {kind.__name__}, not {text!r} ({error})"
         raise UserError(reason, 2) from None
+
+
+def unknown_field(field: str, config: ConfigDict) -> UserError:
+    """The error for a field that is not there: what it is called now, or the closest one."""
+    if new := new_name(field):
+        return UserError(f"unknown config field {field!r} (did you mean {new!r}?): renamed", 2)
+    return errors.unknown("config field", field, field_names(config))
+
+
+def new_name(field: str) -> str | None:
+    """What a field is called now; None where its name is not one of before."""
+    for old, new in RENAMED.items():
+        if field == old or field.startswith(f"{old}."):
+            return field.replace(old, new, 1)
+    return None
 
 
 def literal(text: str) -> Any:

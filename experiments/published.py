@@ -5,14 +5,15 @@ from typing import Any, NamedTuple
 
 from cnn_jax import models
 from cnn_jax.interop import torchvision
-from experiments.alexnet import published as alexnet
-from experiments.deep_compression import published as deep_compression
-from experiments.googlenet import published as googlenet
-from experiments.inception_v3 import published as inception_v3
-from experiments.resnet import published as resnet
-from experiments.squeezenet import published as squeezenet
-from experiments.vgg import published as vgg
-from experiments.wide_resnet import published as wide_resnet
+
+from .alexnet import published as alexnet
+from .deep_compression import published as deep_compression
+from .googlenet import published as googlenet
+from .inception_v3 import published as inception_v3
+from .resnet import published as resnet
+from .squeezenet import published as squeezenet
+from .vgg import published as vgg
+from .wide_resnet import published as wide_resnet
 
 # Options that change neither parameters nor multiply-adds.
 NEUTRAL = {

@@ -9,7 +9,8 @@ Expected   98.9 % test accuracy; 98.5 % or better counts as right
 from ml_collections import ConfigDict
 
 from cnn_jax.config import choose
-from experiments import groups
+
+from . import groups
 
 VARIANTS = {"recipe": ("quickstart",)}
 

@@ -48,6 +48,8 @@ def test_an_override_sets_a_field_in_its_own_type(override, field, value):
         ("model.width=None", "model.width takes int, not 'None' .it cannot be None"),
         ("data.image_size=big", "data.image_size takes int, not 'big'"),
         ("model.bn_group_size=x", "model.bn_group_size takes int, not 'x'"),
+        ("colour.brightness=0.4", "'colour.brightness' .did you mean 'color.brightness'"),
+        ("preprocessing.deviation=none", "did you mean 'preprocessing.std'.*renamed"),
         ("model.name=resnext", "unknown network 'resnext'.*choose from: .*wide_resnet"),
     ],
 )
@@ -105,6 +107,27 @@ def test_a_mistake_in_an_experiment_file_is_told_with_its_line(tmp_path):
     (tmp_path / "x.py").write_text("a = 1\nb = a.c\n")
     with pytest.raises(UserError, match="x.py, line 2: AttributeError"):
         cnn_jax.load_config(str(tmp_path / "x.py"))
+
+
+def test_a_mistake_in_a_file_that_an_experiment_imports_is_told_with_a_line(
+    tmp_path,
+):
+    (tmp_path / "x.py").write_text("a = 1\n\nfrom . import y\n")
+    (tmp_path / "y.py").write_text("b = a.c\n")
+    with pytest.raises(UserError, match="x.py, line 3: NameError"):
+        cnn_jax.load_config(str(tmp_path / "x.py"))
+    (tmp_path / "y.py").write_text("\nb = (\n")
+    with pytest.raises(UserError, match="y.py, line 2: SyntaxError"):
+        cnn_jax.load_config(str(tmp_path / "x.py"))
+
+
+def test_an_experiment_of_version_0_1_is_told_the_new_name_of_a_field(tmp_path):
+    text = "from cnn_jax.experiments import quickstart\nVARIANTS = {}\n"
+    text += "def get_config(variant):\n    config = quickstart.get_config()\n"
+    text += "    config.colour = {'hue': 0.1}\n    return config\n"
+    (tmp_path / "old.py").write_text(text)
+    with pytest.raises(UserError, match="old.py: the config field colour.hue is called color.hue"):
+        cnn_jax.load_config(str(tmp_path / "old.py"))
 
 
 def test_a_field_too_many_or_too_few_in_a_group_is_told():

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import launch
+from cnn_jax.commands.command_line import COMMANDS
 from tests.conftest import ROOT
 
 
@@ -27,11 +28,11 @@ def run(capsys, *arguments):
 def test_help_names_every_command(capsys):
     code, out, _ = run(capsys, "--help")
     assert code == 0
-    for command in launch.COMMANDS:
+    for command in COMMANDS:
         assert re.search(rf"^  {command} ", out, re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", launch.COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_a_help_of_its_own(command, capsys):
     with pytest.raises(SystemExit) as caught:
         launch.main([command, "--help"])

@@ -15,7 +15,7 @@ import cnn_jax
 from cnn_jax.errors import UserError
 from cnn_jax.runs import checkpoints, metrics
 
-LAUNCH = Path(cnn_jax.__file__).parent.parent / "launch.py"
+LAUNCH = Path(cnn_jax.__file__).with_name("__main__.py")
 # WRN-10-1 on the digits, with a checkpoint at every second program.
 RECIPE = (
     "model.width=1",

@@ -1,4 +1,4 @@
-"""What `launch.py` does: a module for each command, `add_arguments(add)` and `run(arguments)`.
+"""The commands: a module for each, with `add_arguments(add)` and `run(arguments, console)`.
 
 The first line of a module says what its command does; `python launch.py COMMAND --help` shows it.
 """

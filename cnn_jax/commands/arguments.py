@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from cnn_jax import config
+from cnn_jax import config as configs
 
 QUICKSTART = "experiments/quickstart.py"
 
@@ -24,27 +24,22 @@ def add_run(add) -> None:
 
 def load_config(arguments: argparse.Namespace) -> ConfigDict:
     """The config that the arguments name."""
-    return config.load_config(experiment(arguments), arguments.overrides)
-
-
-def experiment(arguments: argparse.Namespace) -> str:
-    """`FILE[:variant]` of the arguments; experiments are found from anywhere."""
-    file, _, _ = arguments.config.partition(":")
-    elsewhere = not Path(file).exists() and (arguments.home / file).exists()
-    return f"{arguments.home}/{arguments.config}" if elsewhere else arguments.config
+    return configs.load_config(arguments.config, arguments.overrides)
 
 
 def experiment_anywhere(arguments: argparse.Namespace) -> str:
-    """It as one calls it on any machine: `experiments/resnet/cifar10.py:20`."""
-    file, colon, variant = arguments.config.partition(":")
-    found = Path(experiment(arguments).partition(":")[0]).resolve()
+    """The experiment as it is called on any machine: `experiments/resnet/cifar10.py:20`."""
+    path, variant = configs.find_experiment(arguments.config)
     home = arguments.home.resolve()
-    own = found.relative_to(home).as_posix() if found.is_relative_to(home) else None
-    return f"{own or (found.name if Path(file).is_absolute() else file)}{colon}{variant}"
+    if path.resolve().is_relative_to(home):
+        name = path.resolve().relative_to(home).as_posix()
+    else:
+        name = path.name if path.is_absolute() else path.as_posix()
+    return f"{name}:{variant}" if variant else name
 
 
 def experiment_name(arguments: argparse.Namespace) -> str:
-    """It as the name of a folder, by default below runs/."""
+    """The experiment as the name of a folder, by default below runs/."""
     name = experiment_anywhere(arguments).removeprefix("experiments/").replace(".py", "")
     return "".join(c if c.isalnum() else "-" for c in name)
 

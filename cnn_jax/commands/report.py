@@ -28,6 +28,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     """Prints the tables and writes the files."""
     from cnn_jax.analysis import comparison, figure, markdown, page, registry, run_records
 
+    if arguments.record and not (arguments.home / "README.md").exists():
+        raise UserError("--record keeps results in a checkout of cnn_jax; this one is installed", 2)
     found = [record for path in arguments.paths for record in run_records.find(path)]
     first = arguments.paths[0]
     out = arguments.out or (first if first.is_dir() else first.parent) / "report"

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+import cnn_jax
 from cnn_jax import config as configs
 from cnn_jax import errors
 from cnn_jax.commands.arguments import (
     add_config,
-    experiment,
     experiment_anywhere,
     experiment_name,
     positive,
@@ -23,6 +23,8 @@ from cnn_jax.commands.arguments import (
 from cnn_jax.errors import UserError
 from cnn_jax.sweeps.sweep import Sweep, expand, only
 from cnn_jax.sweeps.tables import Table
+
+LAUNCH = Path(cnn_jax.__file__).with_name("__main__.py")  # what starts a run
 
 
 def add_arguments(add) -> None:
@@ -68,11 +70,11 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     with local.alone_in(sweep.workdir):
         write(sweep)
         if arguments.commands:
-            print("\n".join(shlex.join(["python", "launch.py", *r.arguments]) for r in sweep.runs))
+            print("\n".join(f"{arguments.program} {shlex.join(r.arguments)}" for r in sweep.runs))
             return
         train = on_slurm if arguments.cluster else here
         runs = train(sweep, arguments, console)
-    report(sweep, runs, console)
+    report(sweep, runs, arguments.program, console)
 
 
 def here(sweep: Sweep, arguments: argparse.Namespace, console: Console):
@@ -81,7 +83,7 @@ def here(sweep: Sweep, arguments: argparse.Namespace, console: Console):
     from cnn_jax.sweeps.status_table import LiveTable
 
     places = devices.places(arguments.parallel)
-    children = local.Children(sweep.runs, arguments.home / "launch.py")
+    children = local.Children(sweep.runs, LAUNCH)
     with LiveTable(children, console) as live:
         local.train(children, places, live.show)
     return children
@@ -100,7 +102,7 @@ def on_slurm(sweep: Sweep, arguments: argparse.Namespace, console: Console):
         at_once=arguments.parallel,
         more=dict(configs.split_override(pair) for pair in arguments.slurm),
     )
-    jobs = slurm.Jobs(sweep, arguments.home / "launch.py")
+    jobs = slurm.Jobs(sweep, LAUNCH)
     count = jobs.submit(resources)
     console.print(f"submitted {count} runs; Ctrl-C ends this, not the jobs", highlight=False)
     with LiveTable(jobs, console) as live:
@@ -113,8 +115,7 @@ def find(arguments: argparse.Namespace) -> Sweep:
 
     Raises `UserError` where they ask for none, or for what the experiment does not have.
     """
-    file, _, variant = experiment(arguments).partition(".py:")
-    file = file if file.endswith(".py") else f"{file}.py"
+    file, variant = configs.find_experiment(arguments.config)
     if bool(arguments.table) == bool(arguments.grid):
         raise UserError("name --table=NAME, or --grid FIELD=A,B; `launch.py list` shows tables", 2)
     if arguments.grid:
@@ -123,10 +124,10 @@ def find(arguments: argparse.Namespace) -> Sweep:
         title = experiment_anywhere(arguments)
         table, name, added = grid.table(arguments.grid, title, variant), "grid", ""
     else:
-        table, name, added = find_table(Path(file), arguments.table), arguments.table, variant
+        table, name, added = find_table(file, arguments.table), arguments.table, variant
     name = f"{experiment_name(arguments)}-{name}"
     sweep = expand(
-        file,
+        str(file),
         table,
         arguments.workdir or Path("runs") / name,
         arguments.seeds,
@@ -194,11 +195,10 @@ def dry_run(sweep: Sweep, parallel: int, measure: bool, console: Console) -> Non
         console.print(f"{text}, from a few steps of each network on this machine", highlight=False)
 
 
-def report(sweep: Sweep, children, console: Console) -> None:
+def report(sweep: Sweep, children, program: str, console: Console) -> None:
     """What to do next; raises `UserError` where runs failed or diverged."""
     console.print(
-        f"the runs are in {sweep.workdir}; beside the paper:\n"
-        f"  python launch.py report {sweep.workdir}",
+        f"the runs are in {sweep.workdir}; beside the paper:\n  {program} report {sweep.workdir}",
         highlight=False,
         soft_wrap=True,
     )

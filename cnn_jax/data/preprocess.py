@@ -8,6 +8,7 @@ those of fb.resnet.torch, of Caffe's networks, of Inception.
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import flax.struct
 import jax
@@ -16,7 +17,10 @@ import numpy as np
 
 from cnn_jax import errors, files
 from cnn_jax.data.dataset import Split
-from cnn_jax.data.stream.reader import Batch
+
+if TYPE_CHECKING:
+    from cnn_jax.data.stream.reader import Batch
+
 
 # Of each channel, in units of 0-255 and in the order RGB.
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)  # fb.resnet.torch, datasets/imagenet.lua
@@ -82,7 +86,7 @@ def fit(train: Split, *, mean: str, std: str, whitening: str) -> Preprocessing:
 
 
 def fit_stream(
-    batches: Iterable[Batch], channels: int, *, mean: str, std: str, whitening: str
+    batches: Iterable["Batch"], channels: int, *, mean: str, std: str, whitening: str
 ) -> Preprocessing:
     """`fit` of images that come in batches, as by `streaming.evaluation`; ZCA is not to be had.
 

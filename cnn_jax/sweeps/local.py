@@ -24,7 +24,7 @@ class Children:
     """The processes that train: each ends by itself, when it is told to, or with this process."""
 
     def __init__(self, runs: Sequence[SweepRun], launch: Path):
-        """`launch` is launch.py."""
+        """`launch` is `cnn_jax/__main__.py`."""
         # What each run does, in a word: "waiting", "running", "stopped", "failed" or finished.
         self.states = {run: state(read_status(run.path)["status"]) for run in runs}
         self.messages: dict[SweepRun, str] = {}  # of those that ended badly

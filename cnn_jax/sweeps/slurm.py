@@ -37,7 +37,7 @@ class Jobs:
     """The runs as jobs: SLURM trains them, whether this process lives or not."""
 
     def __init__(self, sweep: Sweep, launch: Path):
-        """Finds those that an earlier call has submitted; `launch` is launch.py."""
+        """Finds those that an earlier call has submitted; `launch` is `cnn_jax/__main__.py`."""
         if not shutil.which("sbatch"):
             raise UserError("--cluster=slurm: there is no sbatch here; start it on a login node")
         self._folder = sweep.workdir.absolute() / FOLDER
@@ -60,7 +60,9 @@ class Jobs:
         if waiting:
             executor = make_executor(self._folder, resources)
             # Jobs import this package, wherever they start.
-            os.environ["PYTHONPATH"] = f"{self._launch.parent}:{os.environ.get('PYTHONPATH', '')}"
+            os.environ["PYTHONPATH"] = (
+                f"{self._launch.parents[1]}:{os.environ.get('PYTHONPATH', '')}"
+            )
             jobs = [Job((str(self._launch), *run.arguments)) for run in waiting.values()]
             try:
                 submitted = executor.map_array(Job.__call__, jobs)

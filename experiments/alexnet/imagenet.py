@@ -20,9 +20,10 @@ from ml_collections import ConfigDict
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, errors
-from experiments import groups
-from experiments.alexnet import published
-from experiments.resnet import imagenet as resnet
+
+from .. import groups
+from ..resnet import imagenet as resnet
+from . import published
 
 VARIANTS = {"recipe": ("paper", "caffe", "one_tower", "smoke")}
 

@@ -18,7 +18,8 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
-from experiments.resnet import cifar10
+
+from ..resnet import cifar10
 
 VARIANTS = {"stage": ("prune", "share")}
 STAGES = {

@@ -15,8 +15,9 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
-from experiments import quickstart
-from experiments.deep_compression import published
+
+from .. import quickstart
+from . import published
 
 VARIANTS = {
     "network": ("5", "300-100"),

@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import jax
 
 import cnn_jax
-import launch
+from cnn_jax import config as configs
+from cnn_jax.commands.command_line import main as launch
 from cnn_jax.compression import archive, report
-from experiments.deep_compression import lenet
 
 RECIPES = Path(__file__).parent
 INDEX_BITS = 5  # of the paper's LeNets
@@ -49,15 +49,16 @@ def main() -> int:
         runs[stage] = arguments.workdir / stage
         config = f"{RECIPES / file}.py:{','.join([*words, stage])}"
         where = [f"--config.data.path={arguments.data}", f"--workdir={runs[stage]}"]
-        if code := launch.main(["train", f"--config={config}", *where, *start]):
+        if code := launch(["train", f"--config={config}", *where, *start]):
             return code
     packed = arguments.workdir / "compressed.cnn"
     how = ["--lossless"]
     if arguments.quality:
         how = [f"--quality={arguments.quality}", f"--images={arguments.images}", "--count=500"]
-    if code := launch.main(["compress", str(runs[stage]), f"--out={packed}", *how]):
+    if code := launch(["compress", str(runs[stage]), f"--out={packed}", *how]):
         return code
     found = summary(runs, packed, arguments.data)
+    lenet = configs.load_experiment(RECIPES / "lenet.py")
     table = lenet.PRINTED.get(words[0] if words else "5") if file == "lenet" else None
     (arguments.workdir / "report.json").write_text(json.dumps(found, indent=1) + "\n")
     (arguments.workdir / "report.md").write_text(markdown(found, table))

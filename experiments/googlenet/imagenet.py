@@ -21,8 +21,9 @@ from ml_collections import ConfigDict
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, errors
-from experiments import groups
-from experiments.googlenet import published
+
+from .. import groups
+from . import published
 
 VARIANTS = {"recipe": ("paper", "caffe", "bn", "smoke")}
 

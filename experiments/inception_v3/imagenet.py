@@ -25,8 +25,9 @@ from ml_collections import ConfigDict
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table
-from experiments import groups
-from experiments.inception_v3 import published
+
+from .. import groups
+from . import published
 
 VARIANTS = {
     "row": ("v3", "v2", "rmsprop", "smoothing", "factorized"),

@@ -22,8 +22,9 @@ from ml_collections import ConfigDict
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, top1
-from experiments import groups
-from experiments.preactivation import published
+
+from .. import groups
+from . import published
 
 VARIANTS = {
     "network": ("164", "110", "1001", "110-single"),

@@ -19,9 +19,10 @@ from ml_collections import ConfigDict
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, errors
-from experiments import groups
-from experiments.preactivation import published
-from experiments.resnet import imagenet as resnet
+
+from .. import groups
+from ..resnet import imagenet as resnet
+from . import published
 
 VARIANTS = {
     "depth": ("200", "152"),

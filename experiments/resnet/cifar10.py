@@ -23,8 +23,9 @@ from ml_collections import ConfigDict
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table
-from experiments import groups
-from experiments.resnet import published
+
+from .. import groups
+from . import published
 
 VARIANTS = {
     "depth": ("20", "32", "44", "56", "110", "1202"),

@@ -11,7 +11,8 @@ Hardware   28 minutes of CPU time, on two cores of an AMD EPYC
 from ml_collections import ConfigDict
 
 from cnn_jax.config import choose
-from experiments import groups
+
+from .. import groups
 
 VARIANTS = {"recipe": ("folder",)}
 

@@ -24,7 +24,8 @@ from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table
-from experiments import groups
+
+from .. import groups
 
 VARIANTS = {"bypass": ("none", "simple", "complex"), "recipe": ("short", "smoke")}
 

@@ -24,8 +24,9 @@ from ml_collections import ConfigDict
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, errors
-from experiments import groups
-from experiments.squeezenet import published
+
+from .. import groups
+from . import published
 
 VARIANTS = {
     "version": ("1.0", "1.1"),

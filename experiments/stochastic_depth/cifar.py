@@ -22,8 +22,9 @@ from ml_collections import ConfigDict
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table
-from experiments import groups
-from experiments.stochastic_depth import published
+
+from .. import groups
+from . import published
 
 VARIANTS = {
     "network": ("110", "1202"),

@@ -19,8 +19,9 @@ from ml_collections import ConfigDict
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table
-from experiments import groups
-from experiments.stochastic_depth import published
+
+from .. import groups
+from . import published
 
 VARIANTS = {
     "depth": ("stochastic", "constant"),

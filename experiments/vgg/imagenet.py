@@ -25,9 +25,10 @@ from ml_collections.config_dict import placeholder
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, errors
-from experiments import groups
-from experiments.resnet import imagenet as resnet
-from experiments.vgg import published
+
+from .. import groups
+from ..resnet import imagenet as resnet
+from . import published
 
 VARIANTS = {
     "configuration": ("D", "A", "A-LRN", "B", "C", "E"),

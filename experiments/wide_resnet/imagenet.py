@@ -18,9 +18,10 @@ from ml_collections import ConfigDict
 
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, errors
-from experiments import groups
-from experiments.resnet import imagenet as resnet
-from experiments.wide_resnet import published
+
+from .. import groups
+from ..resnet import imagenet as resnet
+from . import published
 
 VARIANTS = {
     "network": ("50-2", "18-1", "18-1.5", "18-2", "18-3", "34-1", "34-1.5", "34-2"),
