@@ -230,7 +230,7 @@ def field_names(config: Mapping, prefix: str = "") -> list[str]:
     return names
 
 
-def call(function: Callable, group_name: str, group: ConfigDict, **others: Any) -> Any:
+def call(function: Callable, group_name: str, group: ConfigDict, /, **others: Any) -> Any:
     """`function(**others, **group)`; a field too many or too few is an error that names it."""
     arguments = group.to_dict()
     parameters = inspect.signature(function).parameters

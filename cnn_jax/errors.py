@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+# Exit codes of launch.py, besides 0 (done), 1 (failed) and 2 (wrong arguments).
+DIVERGED, STOPPED = 3, 75
+
 
 class UserError(ValueError):
     """`launch.py` prints it as `error: ...` and leaves with `exit_code`."""

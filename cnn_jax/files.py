@@ -1,9 +1,84 @@
-"""Where things are kept that can be made again: `$CNN_JAX_CACHE`, else `~/.cache/cnn_jax`."""
+"""Files: where things are kept that can be made again, and how a file is written whole."""
 
+import contextlib
+import json
 import os
+import uuid
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TEMPORARY = ".tmp"  # how the names of files that are being written end
 
 
 def cache_folder(name: str) -> Path:
-    """The folder of one kind of thing; it need not exist."""
+    """The folder of one kind of thing below `$CNN_JAX_CACHE`, else `~/.cache/cnn_jax`.
+
+    It need not exist.
+    """
     return Path(os.environ.get("CNN_JAX_CACHE") or Path.home() / ".cache" / "cnn_jax") / name
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Gives a name to write a file under, and then puts that file in the place of `path`.
+
+    After a kill or a power failure `path` is the old file or the new one, never a part of one; a
+    part may be left under the temporary name, see `remove_leftovers`. Where the block raises,
+    `path` stays as it was. Several processes may write the same path: each has a name of its own.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{TEMPORARY}")
+    try:
+        yield temporary
+        sync(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Returns once a file, or the list of the files in a folder, is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: str | os.PathLike, data: bytes) -> None:
+    """Writes a file, see `replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a file in UTF-8, see `replacing`."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Writes a JSON value, see `replacing`."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays by name as NumPy's `.npz`, see `replacing`."""
+    # A file, as `savez` appends ".npz" to names that end otherwise.
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name was being written by `replacing`."""
+    return name.endswith(TEMPORARY)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what killed processes left half written; only where no other process may write."""
+    for file in folder.glob(f".*{TEMPORARY}"):
+        file.unlink()

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnn_jax import config as configs
-from cnn_jax.optim import durations
+from cnn_jax.optim import schedules
 
 # What changes no result beyond rounding: where things lie, and when they are looked at.
 NEUTRAL = re.compile(
@@ -46,8 +46,8 @@ def departures(
 
 def length_of(paper: str, planned: str, last: Mapping[str, float] | None, is_done: bool) -> str:
     """ "shortened: 10 of 200 epochs", or "longer: ..."; empty where it was as long as `paper`."""
-    due, unit = durations.parse(paper)
-    number, own_unit = durations.parse(planned)
+    due, unit = schedules.parse_duration(paper)
+    number, own_unit = schedules.parse_duration(planned)
     if is_done:
         done = last[unit]
     elif last:

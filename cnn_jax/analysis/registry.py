@@ -1,20 +1,27 @@
-"""The registry of results: a JSON file for each finished run, and the README's table made of it."""
+"""The registry of results: a JSON file for each finished run, and the tables made of them.
+
+`docs/results.md` has every row, the README a line for each table.
+"""
 
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cnn_jax import config as configs
+from cnn_jax import files
 from cnn_jax.analysis import comparison, markdown, run_records
 from cnn_jax.analysis.comparison import Line
 from cnn_jax.analysis.run_records import Record
 from cnn_jax.errors import UserError
-from cnn_jax.runs.directory import file_name, write_json
+from cnn_jax.runs.directory import file_name
 
 FOLDER = "experiments/results"
+README, PAGE = "README.md", "docs/results.md"
 BEGIN = "<!-- made of experiments/results by `launch.py report --record` -->"
 END = "<!-- end of what is made -->"
 COLUMNS = ("row", "metric", "ours", "paper", "verdict", "epochs", "recipe", "a run took", "commit")
+SHORT = ("table", "metric", "ours", "paper", "verdict")
+SHOWN = 6  # rows of a table that stand in the README
 
 
 def record(found: Iterable[Record], home: Path) -> list[Path]:
@@ -39,23 +46,23 @@ def record(found: Iterable[Record], home: Path) -> list[Path]:
         chosen[file] = one
     for file, one in chosen.items():
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, one)
+        files.write_json(file, one)
     return list(chosen)
 
 
 def renew(home: Path) -> None:
-    """Makes the README's table anew; raises `UserError` where the README has no place for it."""
-    readme = home / "README.md"
-    text = readme.read_text()
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UserError(f"{readme} lacks the lines {BEGIN} and {END}, between which results stand")
-    readme.write_text(before + block(home) + after)
+    """Makes the tables anew; raises `UserError` where a file has no place for its own."""
+    for page, made in ((home / PAGE, block(home)), (home / README, overview(home))):
+        text = page.read_text()
+        before, begin, rest = text.partition(BEGIN)
+        _, end, after = rest.partition(END)
+        if not begin or not end:
+            raise UserError(f"{page} lacks the lines {BEGIN} and {END}: results stand between them")
+        files.write_text(page, before + made + after)
 
 
 def block(home: Path) -> str:
-    """The part of the README between its marks, and the marks."""
+    """The part of `docs/results.md` between its marks, and the marks."""
     parts = [BEGIN]
     for facts, own in comparison.tables(run_records.find(home / FOLDER)):
         rows = [COLUMNS]
@@ -63,6 +70,21 @@ def block(home: Path) -> str:
         commands = (f"`{command}`" for command in facts["commands"])
         parts += [f"**{facts['title']}**", markdown.protocol(facts), *commands, markdown.grid(rows)]
     return "\n\n".join([*parts, END])
+
+
+def overview(home: Path) -> str:
+    """The part of the README between its marks, and the marks: the first metric of each table."""
+    rows = [SHORT]
+    for facts, own in comparison.tables(run_records.find(home / FOLDER)):
+        lines = comparison.lines(own)
+        lines = [line for line in lines if line.metric == lines[0].metric and line.values]
+        more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+        ours = [f"{line.row} {line.ours:.2f}" for line in lines[:SHOWN]]
+        paper = [f"{line.paper:g}" for line in lines[:SHOWN] if line.paper is not None]
+        verdicts = dict.fromkeys("; ".join([line.verdict, *line.departures[:1]]) for line in lines)
+        texts = (", ".join(part) for part in (ours + more, paper, verdicts))
+        rows.append((facts["title"], lines[0].metric if lines else "", *texts))
+    return "\n\n".join([BEGIN, markdown.grid(rows), END])
 
 
 def is_of(line: Line, run: Record) -> bool:

@@ -38,7 +38,7 @@ def run(config: ConfigDict, options: Options) -> dict[str, Any]:
         dataset = fake.dataset(shape, classes, config.training.batch_size)
     else:
         dataset = configs.call(data.open, "data", config.data)
-        if isinstance(dataset, data.StreamedDataset):
+        if not isinstance(dataset, data.Dataset):
             raise UserError("bench measures data on the device: --fake, or data.storage 'device'")
         shape, classes = dataset.image_shape, len(dataset.class_names)
     model = configs.call(models.create, "model", config.model, num_classes=classes)

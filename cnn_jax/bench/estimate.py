@@ -13,11 +13,11 @@ from cnn_jax import config as configs
 from cnn_jax import data, models
 from cnn_jax.analysis import summary
 from cnn_jax.bench import fake
-from cnn_jax.data import Dataset, StreamedDataset
+from cnn_jax.data import Dataset
 from cnn_jax.data.prepare.archives import COUNTS
+from cnn_jax.data.stream.streamed import StreamedDataset
 from cnn_jax.errors import UserError
-from cnn_jax.training import build
-from cnn_jax.training.plan import Plan
+from cnn_jax.training import build, plan
 
 # Steps are timed one by one where a whole program of them would take longer.
 PROGRAM_SECONDS = 5.0
@@ -49,7 +49,7 @@ class Estimates:
     """Reads each data set and measures each network once, however many runs have it."""
 
     def __init__(self):
-        self._datasets: dict[str, tuple[data.Dataset | data.StreamedDataset, dict[str, int]]] = {}
+        self._datasets: dict[str, tuple[Dataset | StreamedDataset, dict[str, int]]] = {}
         self._speeds: dict[str, tuple[float, float]] = {}
 
     def size(self, config: ConfigDict) -> Size:
@@ -59,14 +59,20 @@ class Estimates:
             models.create, "model", config.model, num_classes=len(dataset.class_names)
         )
         layers = summary.layers_of(model, data.image_shape(dataset, config.view.train.to_dict()))
-        plan = Plan.create(config, counts["train"])
-        evaluations = math.ceil(plan.total_steps / plan.evaluate_every)
-        images = evaluations * sum(counts.get(split, 0) for split in plan.splits)
+        when = configs.call(
+            plan.create,
+            "training",
+            config.training,
+            evaluation=config.evaluation,
+            train_size=counts["train"],
+        )
+        evaluations = math.ceil(when.total_steps / when.evaluate_every)
+        images = evaluations * sum(counts.get(split, 0) for split in when.splits)
         return Size(
             parameters=sum(layer.parameters for layer in layers),
             multiply_adds=sum(layer.multiply_adds for layer in layers),
-            steps=plan.total_steps,
-            evaluated=images if "test" in plan.splits else images + counts.get("test", 0),
+            steps=when.total_steps,
+            evaluated=images if "test" in when.splits else images + counts.get("test", 0),
         )
 
     def seconds(self, config: ConfigDict) -> float:

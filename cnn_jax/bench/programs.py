@@ -14,10 +14,10 @@ from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax.bench.measure import Way
-from cnn_jax.data import Dataset, augment, color
-from cnn_jax.data.batches import batch_indices
+from cnn_jax.data import Dataset, augment
+from cnn_jax.data.dataset import batch_indices
 from cnn_jax.training import compiler, sharding
-from cnn_jax.training.build import Program, build
+from cnn_jax.training.build import Setup, build
 
 
 class Programs(NamedTuple):
@@ -36,28 +36,28 @@ def training(config: ConfigDict, dataset: Dataset | None, count: int) -> Program
       dataset: takes the place of the config's data.
       count: steps that one start of a way takes.
     """
-    program = build(config, dataset)
-    batch_size, size = program.plan.batch_size, program.inputs.train_size
+    setup = build(config, dataset)
+    batch_size, size = setup.plan.batch_size, setup.plan.train_size
     by_batch = sharding.by_batch(sharding.data_mesh())
     indices = jax.device_put(batch_indices(config.seed, 0, count, batch_size, size), by_batch)
-    arguments = (program.state_template, program.inputs.data, indices)
-    seconds, memory = compile_ahead(program.train_steps, *arguments)
+    arguments = (setup.seeds.template, setup.inputs.data, indices)
+    seconds, memory = compile_ahead(setup.seeds.train_steps, *arguments)
     images = count * batch_size
     ways = {
-        "step": _bare_step(program, indices[0], count),
-        "loop": _loop(program, count),
-        "data": _data_path(program, config, count),
+        "step": _bare_step(setup, indices[0], count),
+        "loop": _loop(setup, count),
+        "data": _data_path(setup, config, count),
     }
     ways = {name: Way(*way, images) for name, way in ways.items()}
     return Programs(ways, seconds, memory)
 
 
-def _bare_step(program: Program, index: jax.Array, count: int):
+def _bare_step(setup: Setup, index: jax.Array, count: int):
     """`count` calls of the jitted step, on a batch that lies on the device."""
     split = NamedSharding(sharding.data_mesh(), PartitionSpec("data"))
-    batch = jax.jit(program.inputs.data.batch, out_shardings=split)(index)
-    step = compiler.jit(program.train_step, donate_argnums=0)
-    state = program.create_state()
+    batch = jax.jit(setup.inputs.data.batch, out_shardings=split)(index)
+    step = compiler.jit(setup.train_step, donate_argnums=0)
+    state = setup.create_state()
 
     def start():
         nonlocal state
@@ -67,38 +67,38 @@ def _bare_step(program: Program, index: jax.Array, count: int):
     return start, lambda: jax.block_until_ready(state)
 
 
-def _loop(program: Program, count: int):
+def _loop(setup: Setup, count: int):
     """What training does: order of the data, transfer of the indices, one program."""
-    state, first = program.create_state(), 0
+    state, first = setup.create_state(), 0
 
     def start():
         nonlocal state, first
-        state, _ = program.run_steps(state, first, count)
+        state, _ = setup.run_steps(state, first, count)
         first += count
 
     return start, lambda: jax.block_until_ready(state)
 
 
-def _data_path(program: Program, config: ConfigDict, count: int):
+def _data_path(setup: Setup, config: ConfigDict, count: int):
     """The loop without the network: a sum of its images, so that nothing is optimized away."""
     by_batch = sharding.by_batch(sharding.data_mesh())
-    size = program.inputs.train_size
+    size = setup.plan.train_size
     checksum = compiler.jit(make_checksum(config))
     total, first = jnp.float32(0), 0
 
     def start():
         nonlocal total, first
-        indices = batch_indices(config.seed, first, count, program.plan.batch_size, size)
-        total = checksum(program.inputs.data, jax.device_put(indices, by_batch))
+        indices = batch_indices(config.seed, first, count, setup.plan.batch_size, size)
+        total = checksum(setup.inputs.data, jax.device_put(indices, by_batch))
         first += count
 
     return start, lambda: jax.block_until_ready(total)
 
 
 def make_checksum(config: ConfigDict) -> Callable[[Any, jax.Array], jax.Array]:
-    """(resident data, indices [K, B]) -> the sum of the images and labels of K batches."""
-    view = configs.call(augment.create, "augmentation", config.augmentation)
-    color_jitter = configs.call(color.create, "color", config.color)
+    """(data in memory, indices [K, B]) -> the sum of the images and labels of K batches."""
+    view = configs.call(augment.crop_and_flip, "augmentation", config.augmentation)
+    color_jitter = configs.call(augment.color_jitter, "color", config.color)
 
     def checksum(data, indices):
         def add(total, index):

@@ -15,7 +15,7 @@ NEWS_SECONDS = BEAT_SECONDS + GRACE_SECONDS + 1  # until the others know that a 
 FOLDER = "cnn_jax/process/"
 
 
-class Watch:
+class Heartbeat:
     """A thread that ends this process when another one is lost, has ended, or hangs.
 
     JAX alone lets the others wait: a collective for ever, the end of the program for minutes.

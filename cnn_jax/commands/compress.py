@@ -184,11 +184,10 @@ def layer_table(rows: list[report.Row]) -> Table:
 
 def errors_of(name: str, path: Path, step: str, arguments: argparse.Namespace) -> list[str]:
     """A row of the table of errors; of a file as it is read back. Empty without --split."""
-    from cnn_jax.evaluation.evaluate import evaluate_run
-
     if not arguments.split:
         return []
-    opened = cnn_jax.load_run(path)
-    found = evaluate_run(opened, opened.find_step(step), arguments.split, arguments.data)
+    found = cnn_jax.evaluate(path, split=arguments.split, step=step, data=arguments.data)
+    for line in found["skipped"]:
+        print(f"skipped: {line}")
     errors = [f"{found[k]:.2%}" if k in found else "" for k in ("top1_error", "top5_error")]
     return [f"{name}, {os.fspath(path)}", f"{found['loss']:.4f}", *errors]

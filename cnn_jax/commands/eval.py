@@ -53,7 +53,7 @@ def numbers(text: str) -> tuple[int, ...]:
 class Opened(NamedTuple):
     """What there is to evaluate."""
 
-    target: Any  # of training.subjects
+    target: Any  # an `EvalTarget`
     variables: Callable[[str], Any]  # of "raw" or "ema"; None where there are none
     default: str  # which of them, where --weights_of does not say
     title: str

@@ -5,7 +5,6 @@ Several processes train as one where SLURM or a TPU pod starts them, or with --c
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -28,26 +27,26 @@ def add_arguments(add) -> None:
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Trains, and says what to do with the run."""
-    from cnn_jax.cluster import processes, supervisor
-    from cnn_jax.cluster.preemption import Interruption
+    from cnn_jax.cluster import preemption
+    from cnn_jax.cluster.join import Exit, find_address, join
     from cnn_jax.training import compiler
     from cnn_jax.training.train import train
 
-    # Where a checkpoint cannot be written, Orbax's threads complain once more of each other.
-    sys.unraisablehook = lambda _: None
     config = load_config(arguments)
     workdir = arguments.workdir or Path("runs") / experiment_name(arguments)
     given = (arguments.coordinator, arguments.process_id, arguments.num_processes)
-    where = processes.address(*given)
-    if where:
+    if address := find_address(*given):
+        from cnn_jax.cluster import supervisor
+
         supervisor.fork()
+    end = Exit()
     with (
-        Interruption(processes.end) as interruption,
-        processes.joined(where, arguments.hang_minutes),
+        preemption.listening(end) as stop,
+        join(address, arguments.hang_minutes, end) as group,
     ):
-        console.quiet = not processes.is_first()
+        console.quiet = group.index > 0
         compiler.enable_cache()
-        train(config, workdir, console, interruption, arguments.seeds)
+        train(config, workdir, console, stop, arguments.seeds, group)
     console.print(
         f"the run is in {workdir}, its curves in {workdir}/curves.png; go on with\n"
         f"  python launch.py eval {workdir}\n"

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cnn_jax import files
 from cnn_jax.compression import coder
 from cnn_jax.errors import UserError, first_line
 
@@ -96,9 +97,7 @@ def write(path: str | os.PathLike, arrays: Mapping[str, Any], about: Mapping[str
     packed = zlib.compress(header.encode(), 9)
     body = struct.pack("<I", len(packed)) + packed + _planes(floats) + coder.encode(kernels)
     data = MAGIC + _checksum(body) + body
-    temporary = Path(path).with_name(Path(path).name + ".tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    files.write_bytes(path, data)
     return len(data)
 
 

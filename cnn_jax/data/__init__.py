@@ -1,37 +1,31 @@
 """Data sets: `load` gives the splits as uint8 images in memory, `open` these or a stream.
 
 To add one: a function `load(path, image_size) -> Dataset` in a file of its own, and a line in
-`SOURCES`.
+`SOURCES`. A reader is imported where it is used.
 """
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnn_jax import errors
-from cnn_jax.data import cifar, digits, folder, idx, tfds_source
 from cnn_jax.data.dataset import Dataset, Split, hold_out
-from cnn_jax.data.stream import streamed
-from cnn_jax.data.stream.streamed import StreamedDataset
 
-__all__ = [
-    "SOURCES",
-    "Dataset",
-    "Split",
-    "StreamedDataset",
-    "image_shape",
-    "load",
-    "names",
-    "open",
-]
+if TYPE_CHECKING:
+    from cnn_jax.data.stream.sources import Source
+    from cnn_jax.data.stream.streamed import StreamedDataset
 
+__all__ = ["SOURCES", "Dataset", "Split", "image_shape", "load", "names", "open", "size"]
+
+# The module here, and its function `(path, image_size) -> Dataset`.
 SOURCES = {
-    "cifar10": cifar.load_cifar10,
-    "cifar100": cifar.load_cifar100,
-    "digits": digits.load,
-    "fashion_mnist": idx.load_fashion_mnist,
-    "folder": folder.load,
-    "mnist": idx.load_mnist,
+    "cifar10": ("cifar", "load_cifar10"),
+    "cifar100": ("cifar", "load_cifar100"),
+    "digits": ("digits", "load"),
+    "fashion_mnist": ("idx", "load_fashion_mnist"),
+    "folder": ("folder", "load"),
+    "mnist": ("idx", "load_mnist"),
 }
 STORAGES = ("device", "stream")
 
@@ -55,7 +49,7 @@ def open(
     threads: int,
     workers: int,
     prefetch: int,
-) -> Dataset | StreamedDataset:
+) -> "Dataset | StreamedDataset":
     """The data set that the group `data` of a config describes.
 
     Args:
@@ -88,6 +82,8 @@ def open(
             )
         return load(name, path=path, image_size=image_size, **taken)
     check_fields(name, path, image_size, split_seed)
+    from cnn_jax.data.stream import streamed
+
     return streamed.load(
         name,
         path and Path(path).expanduser(),
@@ -102,7 +98,7 @@ def open(
     )
 
 
-def image_shape(dataset: Dataset | StreamedDataset, view: Mapping[str, Any]) -> tuple[int, ...]:
+def image_shape(dataset: "Dataset | StreamedDataset", view: Mapping[str, Any]) -> tuple[int, ...]:
     """Height, width and channels of the images that the network is trained on.
 
     `view`: the fields of `view.train`, by which a stream is seen.
@@ -110,6 +106,11 @@ def image_shape(dataset: Dataset | StreamedDataset, view: Mapping[str, Any]) -> 
     if isinstance(dataset, Dataset):
         return dataset.image_shape
     return dataset.images("train", "view.train", view).shape
+
+
+def size(split: "Split | Source") -> int:
+    """The number of examples of a split, in memory or of a stream."""
+    return len(split.labels) if isinstance(split, Split) else len(split)
 
 
 def load(
@@ -133,9 +134,13 @@ def load(
     check_fields(name, path, image_size, split_seed)
     where = Path(path).expanduser() if path else None
     if name.startswith("tfds:"):
+        from cnn_jax.data import tfds_source
+
         dataset = tfds_source.load(name.removeprefix("tfds:"), where, image_size)
     else:
-        dataset = SOURCES[name](where, image_size)
+        module, function = SOURCES[name]
+        reader = getattr(importlib.import_module(f"cnn_jax.data.{module}"), function)
+        dataset = reader(where, image_size)
     return hold_out(name, dataset, validation_size, split_seed) if validation_size else dataset
 
 

@@ -1,19 +1,21 @@
-"""Augmentation on the device, keyed by (seed, step, example): pad and crop, and flip.
+"""Augmentation on the device, keyed by (seed, step, example): colors, pad and crop, and flip.
 
-It acts on preprocessed images, so that a zero margin has the mean color, as in fb.resnet.torch.
+Colors are changed before the mean is subtracted. Crops and flips act on preprocessed images, so
+that a zero margin has the mean color, as in fb.resnet.torch.
 """
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from cnn_jax import errors
 
 FILLS = ("zero", "reflect")
 
 
-def create(*, crop_padding: int, crop_fill: str, flip: bool) -> Callable:
+def crop_and_flip(*, crop_padding: int, crop_fill: str, flip: bool) -> Callable:
     """The training view: `augment(key, images, index) -> images`.
 
     Args:
@@ -66,3 +68,138 @@ def take(images: jax.Array, where: jax.Array, axis: int, fill: str) -> jax.Array
     shape = (len(images), -1, 1, 1) if axis == 1 else (len(images), 1, -1, 1)
     taken = jnp.take_along_axis(images, nearest.reshape(shape), axis)
     return taken if fill == "reflect" else taken * inside.reshape(shape).astype(images.dtype)
+
+
+OPERATIONS = ("brightness", "contrast", "saturation", "hue")
+GRAY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, Pillow's "L"
+
+# Of RGB values 0-1 of ImageNet's training images, from fb.resnet.torch (datasets/imagenet.lua);
+# a column of EIGENVECTORS belongs to a value.
+EIGENVALUES = np.array([0.2175, 0.0188, 0.0045], np.float32)
+EIGENVECTORS = np.array(
+    [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]],
+    np.float32,
+)
+
+
+def color_jitter(
+    *,
+    brightness: float,
+    contrast: float,
+    saturation: float,
+    hue: float,
+    lighting: float,
+    clip: bool,
+) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
+    """`jitter(key, images, index) -> images` [B, H, W, 3] of values 0-255, to float32.
+
+    Brightness, contrast and saturation are those of fb.resnet.torch (datasets/transforms.lua), the
+    image blended with black, with its mean gray and with its own gray, in an order drawn for each
+    image; hue turns the circle of HSV, as Inception's code does. Then PCA lighting (Krizhevsky et
+    al., 2012, 4.1): the principal components of ImageNet's colors, each by a normal random multiple
+    of its eigenvalue, the same for all pixels of an image.
+
+    Args:
+      brightness, contrast, saturation: s, for a factor drawn from [1 - s, 1 + s]; 0 does nothing,
+        fb.resnet.torch has 0.4 for each.
+      hue: h, for a shift drawn from [-h, h]; 1 is the whole circle. Inception's code has 0.2.
+      lighting: standard deviation of the multiples of the eigenvalues; 0 does nothing, AlexNet has
+        0.1.
+      clip: values are brought to 0-255 at the end, as in Inception's code; fb.resnet.torch's not.
+
+    `key` is the key of the step, `index` int32 [B] the number of each example in its split.
+    """
+    strengths = dict(zip(OPERATIONS, (brightness, contrast, saturation, hue), strict=True))
+    for name, strength in strengths.items():
+        if not 0 <= strength <= (0.5 if name == "hue" else 1):
+            raise errors.UserError(
+                f"color.{name} is {strength}: it must be from 0 to {0.5 if name == 'hue' else 1}"
+            )
+    if lighting < 0:
+        raise errors.UserError(f"color.lighting is {lighting}: it cannot be negative")
+    used = {name: strength for name, strength in strengths.items() if strength}
+
+    def jitter(key: jax.Array, images: jax.Array, index: jax.Array) -> jax.Array:
+        if not used and not lighting and not clip:
+            return images
+        if images.shape[-1] != 3:
+            raise errors.UserError(
+                "color: these images are gray; set all of its fields to 0, and clip to False"
+            )
+        images = images.astype(jnp.float32)
+        order, amounts, multiples = jax.vmap(draw_colors, (None, 0, None))(key, index, used)
+        for place in range(len(used)):
+            which = order[:, place]
+            amount = jnp.take_along_axis(amounts, which[:, None], 1)[:, 0]
+            images = apply_colors(images, {name: which == i for i, name in enumerate(used)}, amount)
+        if lighting:
+            images = images + light(multiples * lighting)
+        return jnp.clip(images, 0, 255) if clip else images
+
+    return jitter
+
+
+def draw_colors(
+    key: jax.Array, example: jax.Array, strengths: dict[str, float]
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Of one example the order of the operations, the amount of each, and normal multiples [3]."""
+    # 2: other random numbers than those of augment.py, which folds in the example alone.
+    key = jax.random.fold_in(jax.random.fold_in(key, example), 2)
+    order_key, amount_key, light_key = jax.random.split(key, 3)
+    count = len(strengths)
+    amounts = jax.random.uniform(amount_key, (count,), minval=-1, maxval=1)
+    amounts = amounts * jnp.array([*strengths.values()])
+    return jax.random.permutation(order_key, count), amounts, jax.random.normal(light_key, (3,))
+
+
+def apply_colors(images: jax.Array, chosen: dict[str, jax.Array], amount: jax.Array) -> jax.Array:
+    """To each image the operation for which `chosen`, each bool [B], is true, by `amount` [B]."""
+    # The blends differ in what they blend with only: one of them is computed for each image.
+    gray, other = gray_of(images), jnp.zeros_like(images[..., :1])
+    if "contrast" in chosen:
+        mean = gray.mean((1, 2), keepdims=True)
+        other = jnp.where(of_image(chosen["contrast"]), mean, other)
+    if "saturation" in chosen:
+        other = jnp.where(of_image(chosen["saturation"]), gray, other)
+    result = blend(images, other, amount)
+    if "hue" in chosen:
+        result = jnp.where(of_image(chosen["hue"]), turn_hue(images, amount), result)
+    return result
+
+
+def of_image(values: jax.Array) -> jax.Array:
+    """[B] -> [B, 1, 1, 1]."""
+    return values[:, None, None, None]
+
+
+def gray_of(images: jax.Array) -> jax.Array:
+    """The luminance, [B, H, W, 1]; a sum, as matrix products may round to few bits."""
+    return (images * GRAY).sum(-1, keepdims=True)
+
+
+def blend(images: jax.Array, other: jax.Array, amount: jax.Array) -> jax.Array:
+    """(1 + amount) of the images and -amount of the other, amount [B]."""
+    return images + of_image(amount) * (images - other)
+
+
+def turn_hue(images: jax.Array, shift: jax.Array) -> jax.Array:
+    """The hue of HSV moved by shift [B], 1 being the whole circle; value and saturation stay."""
+    red, green, blue = jnp.moveaxis(images, -1, 0)
+    value, low = images.max(-1), images.min(-1)
+    chroma = value - low
+    safe = jnp.where(chroma > 0, chroma, 1)
+    sector = jnp.where(
+        value == red,
+        (green - blue) / safe,
+        jnp.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
+    )
+    sector = sector + 6 * shift[:, None, None]
+    # Each channel is low, high or on the slope between, as the sector has moved round to it.
+    place = (jnp.array([5.0, 3.0, 1.0]) + sector[..., None]) % 6
+    drop = jnp.clip(jnp.minimum(place, 4 - place), 0, 1)
+    return value[..., None] - chroma[..., None] * drop
+
+
+def light(multiples: jax.Array) -> jax.Array:
+    """What PCA lighting adds to every pixel, [B, 1, 1, 3] of values 0-255, of multiples [B, 3]."""
+    return 255 * (multiples[:, None] * EIGENVALUES * EIGENVECTORS).sum(-1)[:, None, None]

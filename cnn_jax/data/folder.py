@@ -8,7 +8,6 @@ times of all files; a folder that has changed is read anew.
 
 import hashlib
 import os
-import tempfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from cnn_jax.data.dataset import Dataset, Split, check_memory
 from cnn_jax.data.decode import BadImage, full
 from cnn_jax.errors import UserError
-from cnn_jax.files import cache_folder
+from cnn_jax.files import cache_folder, write_arrays
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 SPLITS = ("train", "validation", "test")
@@ -165,11 +164,9 @@ def read_cache(file: Path) -> dict[str, np.ndarray] | None:
 
 
 def write_cache(file: Path, images: dict[str, np.ndarray]) -> None:
-    """Writes the array file in one stroke; a cache that cannot be written is done without."""
+    """Writes the array file; where that fails, says so and goes on without a cache."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=file.parent) as temporary:
-            np.savez(Path(temporary) / "images.npz", **images)
-            os.replace(Path(temporary) / "images.npz", file)
+        write_arrays(file, images)
     except OSError as error:
         print(f"note: the decoded images are not kept for the next time: {error}")

@@ -6,18 +6,21 @@ the tables 2-4 of Wide ResNet are on ZCA-whitened images. For ImageNet there are
 those of fb.resnet.torch, of Caffe's networks, of Inception.
 """
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cnn_jax import errors
+from cnn_jax import errors, files
 from cnn_jax.data.dataset import Split
-from cnn_jax.data.stream.reader import Batch
+
+if TYPE_CHECKING:
+    from cnn_jax.data.stream.reader import Batch
+
 
 # Of each channel, in units of 0-255 and in the order RGB.
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)  # fb.resnet.torch, datasets/imagenet.lua
@@ -83,7 +86,7 @@ def fit(train: Split, *, mean: str, std: str, whitening: str) -> Preprocessing:
 
 
 def fit_stream(
-    batches: Iterable[Batch], channels: int, *, mean: str, std: str, whitening: str
+    batches: Iterable["Batch"], channels: int, *, mean: str, std: str, whitening: str
 ) -> Preprocessing:
     """`fit` of images that come in batches, as by `streaming.evaluation`; ZCA is not to be had.
 
@@ -174,12 +177,7 @@ def fit_zca(images: np.ndarray) -> Preprocessing:
 
 def save(preprocessing: Preprocessing, path: Path) -> None:
     """Writes the arrays as one `.npz` file."""
-    temporary = path.with_suffix(".tmp.npz")
-    with temporary.open("wb") as file:
-        np.savez(file, **to_arrays(preprocessing))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    files.write_arrays(path, to_arrays(preprocessing))
 
 
 def load(path: Path) -> Preprocessing:

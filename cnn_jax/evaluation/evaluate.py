@@ -64,20 +64,35 @@ def numbers(predictions: Predictions) -> dict[str, Any]:
     }
 
 
-def evaluate_run(run: Run, step: int, split: str, path: str | None) -> dict[str, Any]:
-    """The numbers of a checkpoint at `center`, of the weights that the run evaluates.
+def evaluate_run(
+    run: Run,
+    *,
+    split: str | None = None,
+    protocol: str = "center",
+    step: int | str = "last",
+    weights: str | None = None,
+    data: str | None = None,
+    **sizes: Any,
+) -> dict[str, Any]:
+    """The numbers of a checkpoint over a whole split.
 
-    `path` is where the data is now, None where it was. Skipped images are printed.
+    Args:
+      split: by default "test", where there is none "validation", or else "train".
+      protocol: "center", "ten_crop", "crops_144" or "multi_scale"; `sizes`, see `protocols`.
+      step: "last", "best" or a number.
+      weights: "raw" or "ema"; by default those that the run evaluates.
+      data: where the data is now, by default where it was.
+
+    Returns:
+      What `numbers` gives, and `skipped`: how many images could not be read.
     """
-    target = of_run(run, [] if path is None else [f"data.path={path}"])
-    _, examples = target.examples(split)
+    target = of_run(run, [] if data is None else [f"data.path={data}"])
+    name, examples = target.examples(split)
     found, _, bad = evaluate(
         target,
-        {"these": run.variables(step)},
+        {"these": run.variables(step, weights)},
         examples,
-        target.protocol("center", {}),
+        target.protocol(protocol, sizes),
         target.config.evaluation.batch_size,
     )
-    for line in bad.values():
-        print(f"skipped: {line}")
-    return found["these"]
+    return {"split": name, "protocol": protocol, **found["these"], "skipped": list(bad.values())}

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cnn_jax.evaluation.predict import Predictions
+from cnn_jax.files import write_arrays
 from cnn_jax.runs import results
 from cnn_jax.training import losses
 
@@ -61,7 +62,7 @@ def write(
     write_csv(own / "confusion.csv", [["true class", *class_names], *table])
     if with_logits:
         arrays = {**predictions._asdict(), "class_names": np.array(class_names)}
-        np.savez(own / "predictions.npz", **arrays)
+        write_arrays(own / "predictions.npz", arrays)
     results.add(folder, result)
     return own
 

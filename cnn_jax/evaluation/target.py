@@ -13,24 +13,27 @@ from PIL import Image
 
 from cnn_jax import config as configs
 from cnn_jax import data, errors, models
-from cnn_jax.data import augment, color
-from cnn_jax.data.batches import batch_indices
+from cnn_jax.cluster.join import Alone
+from cnn_jax.data import augment
+from cnn_jax.data.dataset import batch_indices
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.data.stream import reader, sources, views
+from cnn_jax.data.stream.streamed import StreamedDataset
 from cnn_jax.evaluation import predict, protocols
 from cnn_jax.evaluation.predict import Examples
 from cnn_jax.evaluation.protocols import Protocol
 from cnn_jax.runs import Run
-from cnn_jax.training import inputs, precision, steps
+from cnn_jax.training import compiler, inputs
+from cnn_jax.training.streams import StreamedData
 
-OTHERS = ("data", "view", "evaluation", "precision")  # groups that a run may be evaluated with
+CHANGEABLE = ("data", "view", "evaluation", "precision")  # groups that a run may be evaluated with
 
 
 class EvalTarget(NamedTuple):
     """The network, and how it sees the data; JPEGs are decoded at full size in every protocol."""
 
     config: ConfigDict
-    dataset: data.Dataset | data.StreamedDataset
+    dataset: data.Dataset | StreamedDataset
     model: nn.Module
     preprocessing: Preprocessing
     image_shape: tuple[int, int, int]  # height, width and channels of the evaluation view
@@ -71,16 +74,16 @@ class EvalTarget(NamedTuple):
 
     def precise(self) -> Callable[[Callable], Callable]:
         """The decorator of programs that `config.precision` says."""
-        return configs.call(precision.create, "precision", self.config.precision)
+        return configs.call(compiler.precision, "precision", self.config.precision)
 
     def training_batches(self, count: int) -> Iterator[tuple[jax.Array, jax.Array]]:
         """The first batches of training, as the network sees them, and keys for dropout."""
-        color_jitter = configs.call(color.create, "color", self.config.color)
-        change = configs.call(augment.create, "augmentation", self.config.augmentation)
+        color_jitter = configs.call(augment.color_jitter, "color", self.config.color)
+        change = configs.call(augment.crop_and_flip, "augmentation", self.config.augmentation)
 
         @jax.jit
         def prepare(stored, key):
-            batch = steps.StreamedData(self.preprocessing).batch(
+            batch = StreamedData(self.preprocessing).batch(
                 stored, functools.partial(color_jitter, key)
             )
             return change(key, batch.images, batch.index)
@@ -94,7 +97,7 @@ class EvalTarget(NamedTuple):
         """Training batches from the first on, without an end."""
         config, dataset = self.config, self.dataset
         size = config.training.batch_size
-        if isinstance(dataset, data.StreamedDataset):
+        if not isinstance(dataset, data.Dataset):
             images = dataset.images("train", "view.train", config.view.train.to_dict())
             stream = reader.TrainingStream(images, config.seed, size, dataset.reading(0, 1))
             yield from stream.from_step(0)
@@ -126,10 +129,10 @@ def of_run(run: Run, overrides: list[str]) -> EvalTarget:
     config = run.config.copy_and_resolve_references()
     for override in overrides:
         field, text = configs.split_override(override)
-        if field.partition(".")[0] not in OTHERS:
+        if field.partition(".")[0] not in CHANGEABLE:
             raise errors.UserError(
                 f"config.{field} of {run.path} stays as it was trained; to be changed for an "
-                f"evaluation are the groups {', '.join(OTHERS)}",
+                f"evaluation are the groups {', '.join(CHANGEABLE)}",
                 2,
             )
         configs.override_field(config, field, text)
@@ -168,11 +171,13 @@ def of_config(config: ConfigDict) -> EvalTarget:
     dataset = configs.call(data.open, "data", config.data)
     view = view_of(config, dataset)
     model = configs.call(models.create, "model", config.model, num_classes=len(dataset.class_names))
-    return EvalTarget(config, dataset, model, inputs.fit(config, dataset), *view)
+    seen = {"dataset": dataset, "view": config.view.evaluation, "group": Alone()}
+    preprocessing = configs.call(inputs.fit, "preprocessing", config.preprocessing, **seen)
+    return EvalTarget(config, dataset, model, preprocessing, *view)
 
 
 def view_of(
-    config: ConfigDict, dataset: data.Dataset | data.StreamedDataset
+    config: ConfigDict, dataset: data.Dataset | StreamedDataset
 ) -> tuple[tuple[int, int, int], int | None, bool, str]:
     """Image shape, resize, square and filter of the evaluation view."""
     inputs.check_view(config.view)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cnn_jax import files
 from cnn_jax.errors import UserError
 from cnn_jax.interop import torchvision, weights
 
@@ -38,12 +39,15 @@ def write_state_dict(target: Path, state: dict[str, np.ndarray]) -> None:
     if target.suffix == ".safetensors":
         from safetensors.numpy import save_file
 
-        save_file(state, target)
+        with files.replacing(target) as temporary:
+            save_file(state, temporary)
     elif target.suffix in (".pth", ".pt"):
         try:
             import torch
         except ImportError:
             raise UserError(f"writing {target} needs PyTorch; write .safetensors") from None
-        torch.save({key: torch.from_numpy(np.array(a)) for key, a in state.items()}, target)
+        tensors = {key: torch.from_numpy(np.array(a)) for key, a in state.items()}
+        with files.replacing(target) as temporary:
+            torch.save(tensors, temporary)
     else:
         raise UserError(f"a state dict is written as .safetensors or .pth, not {target.name}", 2)

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from cnn_jax import models
+from cnn_jax import files, models
 from cnn_jax.errors import UserError
 
 CODEBOOK = 256
@@ -111,7 +111,7 @@ def write(path: str | PathLike, convolutions: Sequence[Shared]) -> None:
         even = np.pad(gaps, (0, len(gaps) % 2)).reshape(-1, 2).astype(np.uint8)
         sections += [codebook.astype("<f4").tobytes(), bias.astype("<f4").tobytes()]
         sections += [codes.astype("u1").tobytes(), (even[:, 0] | even[:, 1] << 4).tobytes()]
-    Path(path).write_bytes(b"".join(sections))
+    files.write_bytes(path, b"".join(sections))
 
 
 def _layers() -> list[_Layer]:

@@ -115,7 +115,7 @@ def name_of(model: nn.Module) -> str:
     """A torchvision name of the family of `model`; raises `UserError` where there is none."""
     for family in FAMILIES:
         for name, settings in family.NETWORKS.items():
-            if isinstance(model, models.FAMILIES[settings["name"]]):
+            if isinstance(model, models.family(settings["name"])):
                 return name
     raise UserError(f"torchvision has no {type(model).__name__}: its weights are Flax variables")
 

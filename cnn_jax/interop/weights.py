@@ -11,6 +11,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from cnn_jax import files
 from cnn_jax.errors import UserError
 
 
@@ -19,7 +20,8 @@ def save(path: str | Path, variables: Mapping[str, Any], about: Mapping[str, Any
     arrays = jax.tree.map(np.asarray, dict(variables))
     flat = flax.traverse_util.flatten_dict(arrays, sep="/")
     contiguous = {key: np.ascontiguousarray(array) for key, array in flat.items()}
-    save_file(contiguous, path, metadata={"about": json.dumps(dict(about))})
+    with files.replacing(path) as temporary:
+        save_file(contiguous, temporary, metadata={"about": json.dumps(dict(about))})
 
 
 def load(path: str | Path) -> dict[str, Any]:

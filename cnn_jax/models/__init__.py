@@ -1,34 +1,27 @@
 """The networks, one file per paper: `create(name, num_classes=..., **options)` makes one."""
 
 import dataclasses
+import importlib
 import typing
-from typing import Any
-
-import flax.linen as nn
+from typing import TYPE_CHECKING, Any
 
 from cnn_jax import errors
-from cnn_jax.models.alexnet import AlexNet
-from cnn_jax.models.bn_inception import BNInception
-from cnn_jax.models.cifar_resnet import CifarResNet
-from cnn_jax.models.googlenet import GoogLeNet
-from cnn_jax.models.inception_v3 import InceptionV3
-from cnn_jax.models.lenet import LeNet
-from cnn_jax.models.resnet import ResNet
-from cnn_jax.models.squeezenet import SqueezeNet
-from cnn_jax.models.vgg import VGG
-from cnn_jax.models.wide_resnet import WideResNet
 
+if TYPE_CHECKING:
+    import flax.linen as nn
+
+# The class of each family, in the module of the family's name.
 FAMILIES = {
-    "alexnet": AlexNet,
-    "bn_inception": BNInception,
-    "cifar_resnet": CifarResNet,
-    "googlenet": GoogLeNet,
-    "inception_v3": InceptionV3,
-    "lenet": LeNet,
-    "resnet": ResNet,
-    "squeezenet": SqueezeNet,
-    "vgg": VGG,
-    "wide_resnet": WideResNet,
+    "alexnet": "AlexNet",
+    "bn_inception": "BNInception",
+    "cifar_resnet": "CifarResNet",
+    "googlenet": "GoogLeNet",
+    "inception_v3": "InceptionV3",
+    "lenet": "LeNet",
+    "resnet": "ResNet",
+    "squeezenet": "SqueezeNet",
+    "vgg": "VGG",
+    "wide_resnet": "WideResNet",
 }
 
 
@@ -37,23 +30,28 @@ def names() -> list[str]:
     return sorted(FAMILIES)
 
 
-def options(name: str) -> dict[str, Any]:
-    """The options of a family with their defaults."""
+def family(name: str) -> "type[nn.Module]":
+    """The class of a family; raises `UserError` for an unknown one, with the list of all."""
     if name not in FAMILIES:
         raise errors.unknown("network", name, names())
+    return getattr(importlib.import_module(f"cnn_jax.models.{name}"), FAMILIES[name])
+
+
+def options(name: str) -> dict[str, Any]:
+    """The options of a family with their defaults."""
     hidden = {"num_classes", "parent", "name"}
-    return {f.name: f.default for f in dataclasses.fields(FAMILIES[name]) if f.name not in hidden}
+    return {f.name: f.default for f in dataclasses.fields(family(name)) if f.name not in hidden}
 
 
 def option_types(name: str) -> dict[str, type]:
     """The type of each option; of one that may be None, the other type."""
     known = options(name)
-    hints = typing.get_type_hints(FAMILIES[name])
+    hints = typing.get_type_hints(family(name))
     kinds = {option: typing.get_args(hints[option]) or (hints[option],) for option in known}
     return {option: kind[0] for option, kind in kinds.items()}
 
 
-def create(name: str, *, num_classes: int, **settings: Any) -> nn.Module:
+def create(name: str, *, num_classes: int, **settings: Any) -> "nn.Module":
     """A network: `model.apply(variables, images, train=False)`, [B, H, W, C] -> [B, classes].
 
     Raises `UserError` for a family or an option that does not exist, with the list of right ones,
@@ -63,4 +61,4 @@ def create(name: str, *, num_classes: int, **settings: Any) -> nn.Module:
     for setting in settings:
         if setting not in known:
             raise errors.unknown(f"option of {name}", setting, known)
-    return FAMILIES[name](num_classes=num_classes, **settings)
+    return family(name)(num_classes=num_classes, **settings)

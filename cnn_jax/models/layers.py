@@ -1,7 +1,6 @@
 """What networks share: the one convolution, the one batch norm, repeated blocks, initializers."""
 
 import functools
-import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -10,11 +9,84 @@ import jax.numpy as jnp
 from jax import lax
 
 from cnn_jax import errors
-from cnn_jax.models.cpu.convolution import conv_general_dilated
+from cnn_jax.models.cpu import xla
 
 Array = jax.Array
 
 # --- convolution -------------------------------------------------------------------------------
+
+
+def conv_general_dilated(
+    images: Array,
+    kernel: Array,
+    window_strides,
+    padding,
+    lhs_dilation=None,
+    rhs_dilation=None,
+    dimension_numbers=None,
+    feature_group_count: int = 1,
+    precision=None,
+) -> Array:
+    """`lax.conv_general_dilated`, in the form that the devices run fast.
+
+    Only CPUs need another than `lax` has, see `models.cpu.xla`; they, too, run grouped and
+    dilated convolutions as `lax` has them.
+    """
+    dilated = any(d != 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
+    if feature_group_count != 1 or dilated or kernel.ndim != 4:
+        return lax.conv_general_dilated(
+            images,
+            kernel,
+            window_strides,
+            padding,
+            lhs_dilation=lhs_dilation,
+            rhs_dilation=rhs_dilation,
+            dimension_numbers=dimension_numbers,
+            feature_group_count=feature_group_count,
+            precision=precision,
+        )
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(images.shape[1:3], kernel.shape[:2], window_strides, padding)
+    padding = tuple(tuple(pair) for pair in padding)
+    return _convolve(images, kernel, tuple(window_strides), padding, precision)
+
+
+def _plain(images, kernel, strides, padding, precision):
+    return lax.conv_general_dilated(
+        images,
+        kernel,
+        strides,
+        padding,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=precision,
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _convolve(images, kernel, *how):
+    return lax.platform_dependent(
+        images,
+        kernel,
+        cpu=lambda x, k: xla.convolve(x, k, *how),
+        default=lambda x, k: _plain(x, k, *how),
+    )
+
+
+def _convolve_forward(images, kernel, *how):
+    return _convolve(images, kernel, *how), (images, kernel)
+
+
+def _convolve_backward(*how_residuals_dy):
+    *how, residuals, dy = how_residuals_dy
+    return lax.platform_dependent(
+        *residuals,
+        dy,
+        cpu=lambda x, k, dy: xla.gradients(x, k, dy, *how),
+        default=lambda x, k, dy: jax.vjp(lambda x, k: _plain(x, k, *how), x, k)[1](dy),
+    )
+
+
+_convolve.defvjp(_convolve_forward, _convolve_backward)
 
 Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)
 
@@ -22,19 +94,13 @@ Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)
 
 
 def _sum(x: Array) -> Array:
-    """Sums over the rows, [groups, rows, channels] -> [groups, channels]."""
-    if jax.default_backend() != "cpu":
-        return x.sum(1)
-    # A product with ones is faster than XLA:CPU's reduction; in two stages it loses fewer digits.
-    groups, rows, channels = x.shape
-    parts = next(n for n in range(math.isqrt(rows), 0, -1) if rows % n == 0)
-    x = x.reshape(groups * parts, rows // parts, channels)
-    x = (jnp.ones((groups * parts, 1, rows // parts), x.dtype) @ x).reshape(groups, parts, channels)
-    return (jnp.ones((groups, 1, parts), x.dtype) @ x)[:, 0]
+    """Over the rows, [groups, rows, channels] -> [groups, channels]."""
+    return lax.platform_dependent(x, cpu=xla.sum_rows, default=lambda x: x.sum(1))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _normalize(x, scale, bias, epsilon):
+    """Ioffe & Szegedy (2015), Algorithm 1, of each group of x [groups, rows, channels]."""
     return _normalize_forward(x, scale, bias, epsilon)[0]
 
 
@@ -50,11 +116,11 @@ def _normalize_forward(x, scale, bias, epsilon):
 
 
 def _normalize_backward(epsilon, residuals, cotangents):
+    """Section 3 of the paper: the gradients of l to x, gamma (the scale) and beta (the bias)."""
     del epsilon
     x, scale, mean, inverse = residuals
     dy = cotangents[0].astype(jnp.float32)  # mean and variance feed the running averages only
-    if jax.default_backend() == "cpu":
-        dy = lax.optimization_barrier(dy)
+    dy = lax.platform_dependent(dy, cpu=xla.barrier, default=lambda dy: dy)
     centered = x.astype(jnp.float32) - mean[:, None]
     dbias, dscale = _sum(dy), _sum(dy * centered) * inverse
     rows = x.shape[1]

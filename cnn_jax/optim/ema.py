@@ -10,7 +10,7 @@ from cnn_jax.errors import UserError
 
 
 def create(*, decay: float, ramp: bool) -> Callable[[Any, Any, jax.Array], Any]:
-    """`update(ema, variables, step) -> ema`: decay times the average, the rest the new value.
+    """Returns `update(ema, variables, step) -> ema`, decay * ema + (1 - decay) * variables.
 
     Args:
       decay: 0 keeps no average; Inception-v3's released recipe has 0.9999.

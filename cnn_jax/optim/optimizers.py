@@ -33,10 +33,10 @@ def create(
         before the decay is added (Szegedy et al. 2016, section 8: 2.0); None for no limit.
       bias_rate: times the rate, for the biases of convolutions and linear layers (Caffe's lr_mult:
         2.0 with `decay` "kernels" in its AlexNet and in the SqueezeNet generator), else 1.0.
-      learning_rate: by the step, and its drops at a plateau.
+      learning_rate: the rate at each step, and when it drops at a plateau.
 
     Raises:
-      UserError: an unknown name, or a number that cannot be.
+      UserError: an unknown name, or a number out of its range.
     """
     if name not in RULES:
         raise errors.unknown("optimizer.name", name, RULES)
@@ -68,9 +68,9 @@ def momentum(
       nesterov: Nesterov's form.
       rate_inside: v := m v + rate g (Caffe, He et al. 2016), else v := m v + g and a step of rate v
         (Torch). They differ where the rate changes.
-      rate: the multiplication by it.
+      rate: the transformation that multiplies by the learning rate.
     """
-    check_share(momentum=momentum)
+    check_fraction(momentum=momentum)
     velocity = optax.trace(momentum, nesterov)
     return optax.chain(*([rate, velocity] if rate_inside else [velocity, rate]))
 
@@ -81,15 +81,15 @@ def rmsprop(
     """RMSProp as TensorFlow's, of Inception-v3 (Szegedy et al. 2016, section 8, and its code).
 
     s := d s + (1 - d) g^2 from s = 1; v := m v + rate g / sqrt(s + epsilon) from v = 0; a step of
-    v. With an epsilon of 1.0, one outside of the root, or s from 0, would be another rule.
+    v. An epsilon outside of the root, or s = 0 at first, would be another rule where epsilon is 1.
 
     Args:
       momentum: m.
-      square_decay: d, the share of the mean square that stays.
+      square_decay: d, the fraction of the mean square that stays.
       epsilon: added to the mean square.
-      rate: the multiplication by it.
+      rate: the transformation that multiplies by the learning rate.
     """
-    check_share(momentum=momentum, square_decay=square_decay)
+    check_fraction(momentum=momentum, square_decay=square_decay)
     check_not_negative(epsilon=epsilon)
     scaled = optax.scale_by_rms(square_decay, epsilon, initial_scale=1.0, eps_in_sqrt=True)
     return optax.chain(scaled, rate, optax.trace(momentum))
@@ -111,7 +111,7 @@ def biases(params: Any) -> Any:
     }
 
 
-def check_share(**values: float) -> None:
+def check_fraction(**values: float) -> None:
     """Raises `UserError` for the first field that is not in [0, 1)."""
     for name, value in values.items():
         if not 0 <= value < 1:

@@ -1,8 +1,8 @@
-"""The rate that drops when the validation error stops improving.
+"""A learning rate that drops when the validation error stops improving.
 
-So Krizhevsky et al. (2012), section 5, by hand, and He et al. (2016), section 3.4, on ImageNet.
-What it remembers are arrays inside the optimizer's state: a checkpoint holds them, `vmap` takes
-them.
+Krizhevsky et al. (2012), section 5, lowered it so by hand, and He et al. (2016), section 3.4, on
+ImageNet. The rule keeps what it has seen as arrays inside the optimizer's state, so that
+checkpoints save it and `vmap` maps over it.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ Array = jax.Array
 class Rule:
     """When the rate drops, and how far.
 
-    At the `patience`-th evaluation in a row that is not below the best error (0-1) by more than
-    `threshold`, the scale of the rate is multiplied by `factor`, but stays at `min_scale` or above.
+    At the `patience`-th evaluation in a row whose error (0-1) is not below the best one by more
+    than `threshold`, the scale of the rate is multiplied by `factor`, down to `min_scale`.
     """
 
     factor: float
@@ -54,7 +54,7 @@ def scale_by_plateau(rule: Rule) -> optax.GradientTransformation:
 
 
 def observe(opt_state: Any, error: Array | float) -> Any:
-    """The optimizer's state after an evaluation with this error; as it was without a plateau."""
+    """The optimizer's state after an evaluation; without a plateau in it, the same state."""
     return jax.tree.map(
         lambda node: after(node, jnp.float32(error)) if is_plateau(node) else node,
         opt_state,
@@ -63,13 +63,13 @@ def observe(opt_state: Any, error: Array | float) -> Any:
 
 
 def scale(opt_state: Any) -> Array:
-    """What the rate of the schedule is multiplied by; 1 without a plateau."""
+    """By what the rate of the schedule is multiplied; 1 without a plateau."""
     nodes = filter(is_plateau, jax.tree.leaves(opt_state, is_leaf=is_plateau))
     return next((node.scale for node in nodes), jnp.float32(1))
 
 
 def is_plateau(node: Any) -> bool:
-    """Whether a node of the optimizer's state is this one."""
+    """Whether a node of the optimizer's state is that of `scale_by_plateau`."""
     return isinstance(node, PlateauState)
 
 

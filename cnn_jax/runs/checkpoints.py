@@ -1,11 +1,12 @@
 """Checkpoints by Orbax: the latest two and the best one, written while training goes on.
 
-They hold NumPy arrays and are one process's affair, whatever devices and processes train: what is
-spread over several is gathered before, so that any other number of them can go on.
+They hold NumPy arrays, and one process writes them, however many devices and processes train. What
+is spread over several is gathered before, so that any other number of them can continue the run.
 """
 
 import contextlib
 import errno
+import logging
 import os
 import shutil
 import warnings
@@ -17,7 +18,6 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from absl import logging
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 
 from cnn_jax.errors import UserError, first_line
@@ -25,16 +25,36 @@ from cnn_jax.errors import UserError, first_line
 BEST = "validation_top1_error"
 
 
+@contextlib.contextmanager
+def quiet_orbax() -> Iterator[None]:
+    """Drops what Orbax logs meanwhile; the log levels and all other messages stay as they are.
+
+    Orbax logs through absl's one logger what it also raises, and its threads log it once more.
+    """
+
+    def is_of_another(record: logging.LogRecord) -> bool:
+        return f"{os.sep}orbax{os.sep}" not in record.pathname
+
+    logger = logging.getLogger("absl")
+    logger.addFilter(is_of_another)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_of_another)
+
+
 class Checkpoints:
     """Saves and restores a tree of NumPy arrays under its step."""
 
     def __init__(self, directory: Path, keep_best: bool):
         """`keep_best`: also keeps the one of the lowest validation error."""
-        logging.set_verbosity(logging.FATAL)  # Orbax tells much, and errors twice
         self.directory = directory.absolute()
         self.directory.mkdir(parents=True, exist_ok=True)
         self._keep_best = keep_best
-        self._manager = self._open()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(quiet_orbax())
+            self._manager = self._open()
+            self._until_closed = stack.pop_all()  # Orbax's threads log between our calls, too
 
     def _open(self) -> ocp.CheckpointManager:
         policies = [preserve.LatestN(2)]
@@ -55,7 +75,7 @@ class Checkpoints:
         return ocp.CheckpointManager(self.directory, options=options)
 
     def save(self, step: int, state: Any, seconds: float, validation_error: float | None) -> None:
-        """Starts to write a copy of `state`; what failed of the one before is raised here.
+        """Starts to write a copy of `state`; an error of the save before is raised here.
 
         Raises:
           UserError: it cannot be written, as on a full disk; those from before are whole.
@@ -64,7 +84,7 @@ class Checkpoints:
             return
         about = {"seconds": seconds, "checksum": checksum(state), BEST: validation_error}
         metrics = {BEST: float("inf") if validation_error is None else validation_error}
-        with self._told():
+        with self._errors_in_one_line():
             self._manager.save(
                 step,
                 metrics=metrics if self._keep_best else None,
@@ -74,13 +94,13 @@ class Checkpoints:
             )
 
     def wait(self) -> None:
-        """Until what is being written is on disk; raises like `save`."""
-        with self._told():
+        """Returns once all is on disk; raises like `save`."""
+        with self._errors_in_one_line():
             self._manager.wait_until_finished()
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """Whatever Orbax and its threads raise, in one line."""
+    def _errors_in_one_line(self) -> Iterator[None]:
+        """Raises whatever Orbax and its threads raise as a `UserError`."""
         try:
             self._manager.check_for_errors()
             yield
@@ -94,12 +114,16 @@ class Checkpoints:
             ) from error
 
     def restore_latest(self, template: Any, limit: int | None = None) -> tuple[Any, dict] | None:
-        """The newest undamaged state and what was saved about it; None where there is none.
+        """The newest undamaged state, and what was saved about it; None without a checkpoint.
 
-        Those after the step `limit` are left alone.
-        `template` is a tree of anything with shape and dtype. A damaged checkpoint is moved
-        to `damaged/` with a warning, and the one before it is taken; where all of them are, nothing
-        is moved and `UserError` raised.
+        A damaged checkpoint is moved to `damaged/` with a warning, and the one before it is taken.
+
+        Args:
+          template: a tree of anything with shape and dtype.
+          limit: checkpoints of later steps are ignored.
+
+        Raises:
+          UserError: all of them are damaged; then none is moved.
         """
         template = jax.tree.map(lambda a: np.empty(a.shape, a.dtype), template)
         damaged: dict[int, Exception] = {}
@@ -140,18 +164,18 @@ class Checkpoints:
         self._manager = self._open()
 
     def close(self) -> None:
-        """Waits for what is being written; raises like `save`."""
-        with self._told():
+        """Waits until all is on disk; raises like `save`."""
+        with self._until_closed, self._errors_in_one_line():
             self._manager.close()
 
 
 def best_value(metrics: dict) -> float:
-    """What the best checkpoint has least of."""
+    """The number of which the best checkpoint has the least."""
     return metrics[BEST]
 
 
 def os_reason(error: BaseException) -> str:
-    """What the system said, somewhere in a long message: "No space left on device"."""
+    """The system's reason within a long message, such as "No space left on device"."""
     text = " ".join(str(error).split())
     codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
     known = (os.strerror(code) for code in codes)
@@ -188,20 +212,19 @@ def best_step(directory: Path) -> int | None:
 
 def read_item(step_directory: Path, item: str, handler: ocp.CheckpointHandler) -> Any:
     """One small item of a checkpoint."""
-    with ocp.Checkpointer(handler) as checkpointer:
+    with quiet_orbax(), ocp.Checkpointer(handler) as checkpointer:
         return checkpointer.restore((step_directory / item).absolute())
 
 
 def load_arrays(directory: Path, step: int, keys: tuple[str, ...] | None = None) -> dict[str, Any]:
-    """Parts of a saved state, or all, as NumPy arrays: on any machine, without the network's code.
+    """Arrays of a saved state by `keys`, or all: on any machine, without the network's code.
 
     Raises:
-      UserError: it cannot be read.
+      UserError: the checkpoint cannot be read.
     """
-    logging.set_verbosity(logging.ERROR)
     path = (directory / f"{step:08d}" / "state").absolute()
     try:
-        with ocp.PyTreeCheckpointer() as checkpointer:
+        with quiet_orbax(), ocp.PyTreeCheckpointer() as checkpointer:
             saved = checkpointer.metadata(path).item_metadata.tree
             part = {key: saved[key] for key in keys or saved if key in saved}
             arguments = ocp.args.PyTreeRestore(

@@ -1,11 +1,10 @@
 """A network from one compressed file, with what a run would tell of it."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import pandas as pd
 from ml_collections import ConfigDict
 
 from cnn_jax import models
@@ -13,6 +12,9 @@ from cnn_jax.compression import archive
 from cnn_jax.data.preprocess import from_arrays
 from cnn_jax.errors import UserError, first_line
 from cnn_jax.runs.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class CompressedRun(Run):
@@ -48,8 +50,10 @@ class CompressedRun(Run):
     status = "done"
 
     @property
-    def history(self) -> pd.DataFrame:
+    def history(self) -> "pd.DataFrame":
         """Empty: the file does not tell how the network was trained."""
+        import pandas as pd
+
         return pd.DataFrame()
 
     @property

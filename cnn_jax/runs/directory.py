@@ -17,6 +17,7 @@ from cnn_jax import config as configs
 from cnn_jax.data import preprocess
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.errors import UserError, first_line
+from cnn_jax.files import is_temporary, remove_leftovers, write_json
 
 # Settings of JAX that change numbers or speed; the rest is in the flags.
 JAX_CONFIG = (
@@ -27,8 +28,6 @@ JAX_CONFIG = (
     "jax_numpy_dtype_promotion",
     "jax_disable_jit",
 )
-# What may lie in a directory before its config.json is whole.
-BEFORE_CONFIG = {".lock", "config.json.tmp"}
 FLAGS = (
     *("JAX_", "XLA_", "LIBTPU_", "NCCL_", "OMP_", "CUDA_VISIBLE", "GLIBC_TUNABLES"),
     *("TF_CPP_", "TF_XLA_", "TF_GPU_", "TF_CUDNN_", "TF_CUDA_", "TF_DETERMINISTIC_", "TF_ENABLE_"),
@@ -48,7 +47,7 @@ class RunDirectory:
         """
         self.path = path
         is_run = (path / "config.json").exists()
-        if path.is_dir() and not is_run and set(os.listdir(path)) - BEFORE_CONFIG:
+        if path.is_dir() and not is_run and any(map(is_foreign, os.listdir(path))):
             raise UserError(f"{path} has files that are not a run's; choose another --workdir")
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -61,6 +60,7 @@ class RunDirectory:
                 f"cannot write the run directory {path} ({error.strerror}); "
                 "choose another with --workdir=DIR"
             ) from None
+        remove_leftovers(path)
         before = read_config(path) if is_run else config
         if lines := configs.difference(before, config):
             raise UserError(
@@ -119,7 +119,12 @@ class RunDirectory:
 
     def set_status(self, status: str, **facts) -> None:
         """Writes `status.json`."""
-        write_whole(self.path / "status.json", json.dumps({"status": status, **facts}) + "\n")
+        write_json(self.path / "status.json", {"status": status, **facts})
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a file is there that no run leaves before its `config.json` is whole."""
+    return name != ".lock" and not is_temporary(name)
 
 
 def is_open(path: Path) -> bool:
@@ -162,24 +167,6 @@ def read_json(path: Path) -> Any:
 def file_name(text: str) -> str:
     """A text for people, such as the name of a row, as that of a file or folder."""
     return re.sub(r"[^\w.]+", "-", text).strip("-.")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file so that nobody reads half of it, not even after a power failure."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
-
-
-def write_json(path: Path, value: dict) -> None:
-    """`write_whole` of a JSON value."""
-    write_whole(path, json.dumps(value, indent=2) + "\n")
 
 
 def environment() -> dict:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tensorboardX import SummaryWriter
 
 from cnn_jax.errors import UserError, first_line
-from cnn_jax.runs.directory import write_whole
+from cnn_jax.files import write_text
 
 # What no two runs have alike, the last fields of a line.
 WALL_CLOCK = ("data_wait", "images_per_second", "seconds")
@@ -25,7 +25,7 @@ class Metrics:
         """
         self.path = directory / "metrics.jsonl"
         lines = [line for line in read(directory) if line["step"] <= last_step]
-        write_whole(self.path, "".join(json.dumps(line) + "\n" for line in lines))
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
         self._start = time.monotonic() - seconds
         self._file = self.path.open("a")
         self._events = SummaryWriter(str(directory / "tensorboard"), purge_step=last_step + 1)
@@ -71,6 +71,11 @@ def read(directory: Path) -> list[dict]:
         return [json.loads(line) for line in lines if line.endswith("\n")]
     except ValueError as error:
         raise UserError(f"{path} is damaged: {first_line(error)}") from None
+
+
+def summary(directory: Path) -> dict[str, dict]:
+    """The last line of each split."""
+    return {line.pop("split"): line for line in read(directory)}
 
 
 def tail(directory: Path, size: int = 2**16) -> list[dict]:

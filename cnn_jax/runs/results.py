@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from cnn_jax.runs.directory import read_json, write_json
+from cnn_jax.files import write_json
+from cnn_jax.runs.directory import read_json
 
 FOLDER = "evaluations"  # in the directory of a run
 FILE = "results.json"

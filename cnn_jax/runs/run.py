@@ -2,16 +2,18 @@
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax.errors import UserError
 from cnn_jax.runs import metrics, results
 from cnn_jax.runs.directory import read_config, read_json, read_status
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Run:
@@ -38,18 +40,22 @@ class Run:
         return read_status(self.path)["status"]
 
     @property
-    def history(self) -> pd.DataFrame:
+    def history(self) -> "pd.DataFrame":
         """A row per line of `metrics.jsonl`: step, epoch, split, loss, top1_error (0-1), ..."""
+        import pandas as pd
+
         return pd.DataFrame(metrics.read(self.path))
 
     @property
     def summary(self) -> dict[str, dict[str, float]]:
         """The last numbers of each split: `summary["test"]["top1_error"]`."""
-        return {line.pop("split"): line for line in metrics.read(self.path)}
+        return metrics.summary(self.path)
 
     @property
-    def evaluations(self) -> pd.DataFrame:
+    def evaluations(self) -> "pd.DataFrame":
         """A row for each evaluation that `launch.py eval` left: protocol, weights, step, errors."""
+        import pandas as pd
+
         return pd.DataFrame(results.read(self.path / results.FOLDER))
 
     def record(self) -> dict[str, Any]:
@@ -168,31 +174,3 @@ class Run:
             return jax.nn.softmax(logits)
 
         return jax.jit(probabilities)
-
-
-def load_run(path: str | Path) -> Run:
-    """Opens the run in a directory, or a compressed network; `UserError` where there is none."""
-    if Path(path).is_file():
-        from cnn_jax.runs.compressed import CompressedRun
-
-        return CompressedRun(path)
-    return Run(path)
-
-
-def load_runs(root: str | Path) -> pd.DataFrame:
-    """A row for each run below `root`: path, status, its settings, and its last numbers.
-
-    Columns of settings are named like fields ("model.depth"), numbers like "test.top1_error".
-    """
-    if not Path(root).is_dir():
-        raise UserError(f"no folder {root}")
-    rows = []
-    for file in sorted(Path(root).rglob("config.json")):
-        run = Run(file.parent)
-        numbers = configs.flatten(run.summary)
-        rows.append(
-            {"path": str(run.path), "status": run.status}
-            | configs.flatten(run.config.to_dict())
-            | numbers
-        )
-    return pd.DataFrame(rows)

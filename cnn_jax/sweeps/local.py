@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from cnn_jax.cluster.preemption import SIGNALS, STOPPED
-from cnn_jax.errors import UserError
+from cnn_jax.cluster.preemption import SIGNALS
+from cnn_jax.errors import DIVERGED, STOPPED, UserError
 from cnn_jax.runs.directory import is_open, read_status
 from cnn_jax.sweeps import die_with_parent
 from cnn_jax.sweeps.sweep import SweepRun
-from cnn_jax.training.recorder import DIVERGED
 
 POLL_SECONDS = 0.2
 FINISHED = ("done", "diverged")  # what is not started again

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from cnn_jax.optim.durations import parse
+from cnn_jax.optim.schedules import parse_duration
 from cnn_jax.runs import metrics
 from cnn_jax.sweeps.sweep import SweepRun
 
@@ -25,7 +25,7 @@ def standing(run: SweepRun) -> Standing:
     """Reads the end of the metrics."""
     lines = metrics.tail(run.path)
     last = lines[-1] if lines else {"epoch": 0.0, "step": 0, "seconds": 0.0}
-    number, unit = parse(run.config.training.duration)
+    number, unit = parse_duration(run.config.training.duration)
     return Standing(
         share=min(last[unit] / number, 1.0),
         epoch=last["epoch"],

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnn_jax.cluster.preemption import STOPPED
-from cnn_jax.errors import UserError, first_line
-from cnn_jax.runs.directory import is_open, read_json, read_status, write_json
+from cnn_jax.errors import STOPPED, UserError, first_line
+from cnn_jax.files import write_json
+from cnn_jax.runs.directory import is_open, read_json, read_status
 from cnn_jax.sweeps.local import state
 from cnn_jax.sweeps.slurm_job import Job
 from cnn_jax.sweeps.sweep import Sweep, SweepRun

@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from cnn_jax.cluster.preemption import STOPPED
+from cnn_jax.errors import STOPPED
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)  # USR2 comes before the time limit
 WAIT_SECONDS = 60  # for SLURM to end a job that is queued again

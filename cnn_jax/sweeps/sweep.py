@@ -12,11 +12,11 @@ from cnn_jax import errors
 from cnn_jax.analysis import run_records
 from cnn_jax.config import load_config
 from cnn_jax.errors import UserError
-from cnn_jax.runs.directory import file_name, write_json
+from cnn_jax.files import is_temporary, write_json
+from cnn_jax.runs.directory import file_name
 from cnn_jax.sweeps.tables import Row, Table
 
 SHORTENED = ("fast", "short", "smoke")  # the variants of a recipe that are not the paper's
-BEFORE = {".lock", f"{run_records.SWEEP}.tmp"}  # what may lie in a directory before it
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,9 +164,14 @@ def write(sweep: Sweep) -> None:
                 f"It differs in {'; '.join(lines)}"
             )
         facts["seeds"] = max(facts["seeds"], before["seeds"])
-    elif sweep.workdir.is_dir() and {f.name for f in sweep.workdir.iterdir()} - BEFORE:
+    elif sweep.workdir.is_dir() and any(is_foreign(f.name) for f in sweep.workdir.iterdir()):
         raise UserError(f"{sweep.workdir} has files that are not a sweep's; choose another")
     write_json(file, facts)
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a file is there that no sweep leaves before its `sweep.json` is whole."""
+    return name != ".lock" and not is_temporary(name)
 
 
 def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:

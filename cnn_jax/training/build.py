@@ -1,50 +1,88 @@
-"""From a config to what the loop needs: data on the device, the network, compiled steps."""
+"""What a config becomes: its parts, each made by one function, and of them programs for devices."""
 
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax import data, errors, models
-from cnn_jax.data import augment, color
+from cnn_jax.cluster.join import Alone
+from cnn_jax.data import augment
+from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.optim import ema, optimizers, schedules
-from cnn_jax.training import compress, losses, precision, sharding, state, steps
-from cnn_jax.training import seeds as seed_programs
-from cnn_jax.training.inputs import InMemoryInputs, StreamedInputs, create_inputs
+from cnn_jax.optim.schedules import LearningRate
+from cnn_jax.training import compiler, losses, plan, seeds, sharding, steps
+from cnn_jax.training import inputs as in_memory
+from cnn_jax.training.inputs import Evaluate, Inputs
 from cnn_jax.training.plan import Plan
-from cnn_jax.training.state import TrainState
+from cnn_jax.training.seeds import Parallel, Seeds
+from cnn_jax.training.steps import TrainState
 
-Metrics = dict[str, jax.Array]
+if TYPE_CHECKING:
+    from cnn_jax.data.stream.streamed import StreamedDataset
 
 
 @dataclass(frozen=True)
-class Program:
-    """What `build` made of a config; the state is that of one seed, or of several stacked."""
+class Parts:
+    """What the groups of a config say, before there are devices."""
 
-    model: nn.Module
+    config: ConfigDict
+    dataset: "data.Dataset | StreamedDataset"
+    preprocessing: Preprocessing
+    image_shape: tuple[int, int, int]  # height, width and channels of what the network trains on
     plan: Plan
-    learning_rate: schedules.LearningRate
-    weights: str  # those that are evaluated, "raw" or "ema"
-    train_step: Callable  # (state, batch) -> (state, metrics), of one seed, not compiled
-    train_steps: Callable  # (state, inputs.data, examples) -> (state, metrics), compiled
-    inputs: InMemoryInputs | StreamedInputs
-    create_state: Callable[[], TrainState]
-    state_template: TrainState  # of one seed: jax.ShapeDtypeStruct with shardings
-    split: Callable[[Any], list[Any]]  # a state, or metrics, by seed
-    join: Callable[[list[TrainState]], TrainState]  # and a state again
-    evaluate: dict[str, Callable[[Any], dict[str, float]]]  # by split, of one seed's variables
+    model: nn.Module
+    learning_rate: LearningRate
+    optimizer: optax.GradientTransformation
+    begin: Callable[[TrainState], TrainState] | None  # the first state, of initial values
+    loss: Callable
+    augment: Callable
+    color_jitter: Callable
+    average: Callable | None  # keeps the averages of the group `ema`
+    measure: Callable[[Any], steps.Metrics]  # more metrics, of the parameters
+    parallel: Parallel
+    precise: Callable[[Callable], Callable]  # the decorator of functions that are traced
 
-    def run_steps(self, state: TrainState, first: int, count: int) -> tuple[TrainState, Metrics]:
+    def facts(self) -> dict[str, Any]:
+        """What tells the data from other data, as JSON values."""
+        if isinstance(self.dataset, data.Dataset):
+            return self.dataset.facts()
+        return self.dataset.facts(self.image_shape)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What trains a config on some devices; a state is that of one seed, or of several stacked."""
+
+    parts: Parts
+    train_step: Callable  # (state, batch) -> (state, metrics), of one seed, not compiled
+    seeds: Seeds
+    inputs: Inputs
+    evaluate: dict[str, Evaluate]  # by split
+    compiler_options: dict[str, Any]
+
+    @property
+    def plan(self) -> Plan:
+        """When things happen."""
+        return self.parts.plan
+
+    def create_state(self) -> TrainState:
+        """The state that training begins with."""
+        initial = self.seeds.create_state()
+        if self.parts.begin is None:
+            return initial
+        return self.seeds.join([self.parts.begin(own) for own in self.seeds.split(initial)])
+
+    def run_steps(self, state: TrainState, first: int, count: int) -> tuple[TrainState, dict]:
         """Takes `count` steps from the step `first` on; metrics are [count] each."""
-        examples = self.inputs.take(first, count, state)
-        return self.train_steps(state, self.inputs.data, examples)
+        return self.seeds.train_steps(state, *self.inputs.take(first, count, state))
 
 
 def build(
@@ -52,90 +90,129 @@ def build(
     dataset: data.Dataset | None = None,
     devices: Sequence[jax.Device] | None = None,
     seeds: Sequence[int] | None = None,
-) -> Program:
+    group: Alone | None = None,
+) -> Setup:
     """Reads the data, makes the network and the programs; nothing is trained yet.
 
     Args:
-      dataset: takes the place of the data that `config.data` names.
+      dataset: takes the place of the data that `config.data` names, and of the views.
       devices: those to train on, by default all there are.
       seeds: trains a network for each of them, instead of one for `config.seed`.
+      group: the processes that train together, by default this one alone.
 
     Raises:
       UserError: anything in the config that cannot be.
     """
+    group = group or Alone()
+    parts = create_parts(config, dataset, group)
+    return create_programs(parts, sharding.data_mesh(devices), seeds, group)
+
+
+def create_parts(
+    config: ConfigDict,
+    dataset: "data.Dataset | StreamedDataset | None" = None,
+    group: Alone | None = None,
+) -> Parts:
+    """Every group of the config becomes the arguments of one function."""
+    group = group or Alone()
+
+    def make(function: Callable, name: str, **others: Any) -> Any:
+        return configs.call(function, name, config[name], **others)
+
     if config.seed < 0:
         raise errors.UserError(f"seed {config.seed} is negative")
-    mesh = sharding.data_mesh(devices)
-    inputs = create_inputs(config, dataset, mesh)
-    check_evaluation(config, inputs.splits)
-    plan = Plan.create(config, inputs.train_size)
-    sharding.check_batch(plan.batch_size, plan.parts, mesh)
-    classes = len(inputs.class_names)
-    model = configs.call(models.create, "model", config.model, num_classes=classes)
-    learning_rate, optimizer = make_optimizer(config, plan)
-    stage = make_stage(config, plan, optimizer)
-    precise = configs.call(precision.create, "precision", config.precision)
-    make_step = functools.partial(make_train_step, config, plan, model, stage.optimizer)
-    color_jitter = configs.call(color.create, "color", config.color)
-    members = configs.call(
-        seed_programs.place,
-        "parallel",
-        config.parallel,
-        create_state=functools.partial(
-            state.create_state, model, stage.optimizer, inputs.image_shape, config.ema.decay > 0
-        ),
-        make_train_steps=lambda gather: precise(
-            steps.make_train_steps(make_step(gather), color_jitter)
-        ),
-        mesh=mesh,
-        seed=config.seed,
-        several=seeds,
-    )
-    inputs.connect(plan, members)
-    evaluated = {*config.evaluation.splits, *{"test"}.intersection(inputs.splits)}
-    return Program(
-        model=model,
-        plan=plan,
+    in_memory.check_view(config.view)
+    if dataset is None:
+        dataset = make(data.open, "data")
+        if isinstance(dataset, data.Dataset):
+            in_memory.check_full(config.view, "train", "evaluation")
+    check_evaluation(config, dataset.splits)
+    seen = {"dataset": dataset, "view": config.view.evaluation, "group": group}
+    preprocessing = make(in_memory.fit, "preprocessing", **seen)
+    size = data.size(dataset.splits["train"])
+    when = make(plan.create, "training", evaluation=config.evaluation, train_size=size)
+    learning_rate = make_learning_rate(config, when)
+    optimizer, begin = make(optimizers.create, "optimizer", learning_rate=learning_rate), None
+    if is_compressed := "compression" in config:
+        from cnn_jax.training import compress
+
+        others = {"optimizer": optimizer, "steps_per_epoch": when.steps_per_epoch, "group": group}
+        optimizer, begin = make(compress.create, "compression", **others)
+    return Parts(
+        config=config,
+        dataset=dataset,
+        preprocessing=preprocessing,
+        image_shape=data.image_shape(dataset, config.view.train.to_dict()),
+        plan=when,
+        model=make(models.create, "model", num_classes=len(dataset.class_names)),
         learning_rate=learning_rate,
-        weights=config.evaluation.weights,
-        train_step=precise(make_step(lambda params: params)),
-        train_steps=members.train_steps,
-        inputs=inputs,
-        create_state=functools.partial(first_state, members, stage),
-        state_template=members.template,
-        split=members.split,
-        join=members.join,
-        evaluate={split: inputs.evaluate(split, model, precise) for split in evaluated},
-    )
-
-
-def make_stage(
-    config: ConfigDict, plan: Plan, optimizer: optax.GradientTransformation
-) -> compress.Stage:
-    """The optimizer, and with the group `compression` what that adds to it."""
-    if "compression" not in config:
-        return compress.Stage(optimizer, begin=None)
-    return configs.call(
-        compress.create,
-        "compression",
-        config.compression,
         optimizer=optimizer,
-        steps_per_epoch=plan.steps_per_epoch,
+        begin=begin,
+        loss=make(losses.create, "loss"),
+        augment=make(augment.crop_and_flip, "augmentation"),
+        color_jitter=make(augment.color_jitter, "color"),
+        average=make(ema.create, "ema") if config.ema.decay else None,
+        measure=compress.measure if is_compressed else lambda params: {},
+        parallel=make(seeds.parallel, "parallel"),
+        precise=make(compiler.precision, "precision"),
     )
 
 
-def first_state(members: seed_programs.Members, stage: compress.Stage) -> TrainState:
-    """The state that training begins with."""
-    random = members.create_state()
-    if stage.begin is None:
-        return random
-    return members.join([stage.begin(own) for own in members.split(random)])
+def create_programs(parts: Parts, mesh: Mesh, several: Sequence[int] | None, group: Alone) -> Setup:
+    """The parts as programs for the devices of a mesh."""
+    config, when = parts.config, parts.plan
+    sharding.check_batch(when.batch_size, when.microbatches, mesh)
+    train_step = parts.precise(
+        steps.make_train_step(
+            parts.model,
+            parts.optimizer,
+            parts.learning_rate,
+            parts.loss,
+            parts.augment,
+            average=parts.average,
+            microbatches=when.microbatches,
+            gather=sharding.gather(mesh) if several is None else lambda params: params,
+            measure=parts.measure,
+        )
+    )
+    train_steps = parts.precise(steps.repeated(train_step, parts.color_jitter))
+    create_state = functools.partial(
+        steps.create_state, parts.model, parts.optimizer, parts.image_shape, config.ema.decay > 0
+    )
+    numbers = (config.seed,) if several is None else tuple(several)
+    programs = (seeds.one_seed if several is None else seeds.several_seeds)(
+        numbers, create_state, train_steps, mesh, parts.parallel
+    )
+    Kind = in_memory.InMemoryInputs
+    if not isinstance(parts.dataset, data.Dataset):
+        from cnn_jax.training.streams import StreamedInputs as Kind
+    inputs = Kind(parts.dataset, parts.preprocessing, config.view, when, programs, mesh, group)
+    evaluated = {*when.splits, *{"test"}.intersection(parts.dataset.splits)}
+    return Setup(
+        parts=parts,
+        train_step=train_step,
+        seeds=programs,
+        inputs=inputs,
+        evaluate={s: inputs.make_evaluate(s, parts.model, parts.precise) for s in evaluated},
+        compiler_options=compiler.supported(compiler.platform_of(mesh), once=False),
+    )
 
 
-@jax.jit
-def is_finite(tree: Any) -> jax.Array:
-    """Whether all numbers of all arrays are, bool []."""
-    return jnp.all(jnp.stack([jnp.isfinite(a).all() for a in jax.tree.leaves(tree)]))
+def make_learning_rate(config: ConfigDict, when: Plan) -> LearningRate:
+    """The learning rate by the step; raises `UserError` for a plateau of nothing."""
+    learning_rate = configs.call(
+        schedules.create,
+        "learning_rate",
+        config.learning_rate,
+        duration=config.training.duration,
+        steps_per_epoch=when.steps_per_epoch,
+    )
+    if learning_rate.plateau and "validation" not in when.splits:
+        raise errors.UserError(
+            "learning_rate.schedule 'plateau' follows the validation error: add 'validation' to "
+            "evaluation.splits (and set data.validation_size where the data has no such split)"
+        )
+    return learning_rate
 
 
 def check_evaluation(config: ConfigDict, splits: Sequence[str]) -> None:
@@ -147,45 +224,3 @@ def check_evaluation(config: ConfigDict, splits: Sequence[str]) -> None:
         raise errors.unknown("evaluation.weights", config.evaluation.weights, ("raw", "ema"))
     if config.evaluation.weights == "ema" and not config.ema.decay:
         raise errors.UserError("evaluation.weights is 'ema', but ema.decay is 0: none are kept")
-
-
-def make_optimizer(
-    config: ConfigDict, plan: Plan
-) -> tuple[optax.Schedule, optax.GradientTransformation]:
-    """The learning rate by the step, and the update rule with it."""
-    learning_rate = configs.call(
-        schedules.create,
-        "learning_rate",
-        config.learning_rate,
-        duration=config.training.duration,
-        steps_per_epoch=plan.steps_per_epoch,
-    )
-    if learning_rate.plateau and "validation" not in plan.splits:
-        raise errors.UserError(
-            "learning_rate.schedule 'plateau' follows the validation error: add 'validation' to "
-            "evaluation.splits (and set data.validation_size where the data has no such split)"
-        )
-    optimizer = configs.call(
-        optimizers.create, "optimizer", config.optimizer, learning_rate=learning_rate
-    )
-    return learning_rate, optimizer
-
-
-def make_train_step(
-    config: ConfigDict,
-    plan: Plan,
-    model: nn.Module,
-    optimizer: optax.GradientTransformation,
-    gather: Callable[[Any], Any],
-) -> Callable:
-    """The training step that the groups of the config describe."""
-    return steps.make_train_step(
-        model,
-        optimizer,
-        loss=configs.call(losses.create, "loss", config.loss),
-        augment=configs.call(augment.create, "augmentation", config.augmentation),
-        average=configs.call(ema.create, "ema", config.ema) if config.ema.decay else None,
-        parts=plan.parts,
-        gather=gather,
-        measure=compress.measure if "compression" in config else lambda params: {},
-    )

@@ -1,15 +1,19 @@
-"""The one place for compiler options, and for the cache of compiled programs."""
+"""How programs are compiled: options, precision, the cache, and guards against surprises."""
 
 import contextlib
 import functools
 import os
 import time
+import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
+from jax.sharding import Mesh
 
+from cnn_jax import errors
+from cnn_jax.errors import UserError, first_line
 from cnn_jax.files import cache_folder
 
 # Measured with `launch.py bench`; options that a jaxlib does not know are left out.
@@ -22,15 +26,19 @@ CPU_STEP = {
 CPU_ONCE = {"xla_backend_optimization_level": 0}  # for what runs once: compile fast
 
 
+MATMUL = ("default", "bfloat16", "tensorfloat32", "float32")
+
+
 @functools.cache
-def supported(backend: str, once: bool) -> dict:
-    """The options above that this backend and jaxlib take."""
-    if backend != "cpu":
+def supported(platform: str, once: bool) -> dict:
+    """The options above that devices of this platform ("cpu", "gpu", "tpu") and jaxlib take."""
+    if platform != "cpu":
         return {}
 
     def is_known(option, value):
         try:
-            jax.jit(lambda x: x + 1, compiler_options={option: value}).lower(0.0).compile()
+            with jax.default_device(jax.devices(platform)[0]):
+                jax.jit(lambda x: x + 1, compiler_options={option: value}).lower(0.0).compile()
         except Exception:
             return False
         return True
@@ -39,9 +47,39 @@ def supported(backend: str, once: bool) -> dict:
     return {option: value for option, value in options.items() if is_known(option, value)}
 
 
-def jit(function: Callable, *, once: bool = False, **arguments) -> Callable:
-    """`jax.jit` with the options of this backend; `once`: for a program that runs one time."""
-    return jax.jit(function, compiler_options=supported(jax.default_backend(), once), **arguments)
+def platform_of(mesh: Mesh) -> str:
+    """Of the devices that run a program, which need not be the default ones of the process."""
+    return mesh.devices.flat[0].platform
+
+
+def jit(function: Callable, mesh: Mesh | None = None, *, once: bool = False, **arguments):
+    """`jax.jit` with the options for the devices of the mesh, by default those that JAX uses.
+
+    `once`: for a program that runs one time.
+    """
+    platform = platform_of(mesh) if mesh else jax.default_backend()
+    return jax.jit(function, compiler_options=supported(platform, once), **arguments)
+
+
+def precision(*, matmul: str) -> Callable[[Callable], Callable]:
+    """The group `precision`: a decorator of functions that are traced.
+
+    Args:
+      matmul: of the products in float32 convolutions and linear layers. "default" is the device's
+        fastest: TensorFloat-32 on NVIDIA's, bfloat16 on TPUs, float32 on CPUs. Parameters and
+        sums stay in float32; the networks' own option `dtype` makes activations bfloat16.
+    """
+    if matmul not in MATMUL:
+        raise errors.unknown("precision.matmul", matmul, MATMUL)
+
+    def precise(function: Callable) -> Callable:
+        def traced(*arguments):
+            with jax.default_matmul_precision(matmul):
+                return function(*arguments)
+
+        return traced
+
+    return precise
 
 
 def enable_cache() -> None:
@@ -82,3 +120,50 @@ def is_cut_short(content: bytes) -> bool:
     except zlib.error:
         return True
     return not stream.eof
+
+
+COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+class Guards:
+    """A context around the loop; `dispatch` stands around the start of each program."""
+
+    def __init__(self):
+        self._compilations = 0
+        self._sizes: set[int] = set()
+
+    def __enter__(self) -> "Guards":
+        jax.monitoring.register_event_duration_secs_listener(self._count)
+        return self
+
+    def __exit__(self, *_) -> None:
+        jax.monitoring.unregister_event_duration_listener(self._count)
+
+    def _count(self, event: str, _seconds: float, **_) -> None:
+        self._compilations += event == COMPILED
+
+    @contextlib.contextmanager
+    def dispatch(self, first_step: int, count: int) -> Iterator[None]:
+        """Programs of one size are compiled once, and what goes to the device is put there.
+
+        Raises:
+          UserError: an array is moved between host and device, or between devices, unasked.
+        """
+        before = self._compilations
+        try:
+            with jax.transfer_guard("disallow"):
+                yield
+        except Exception as error:
+            if "Disallowed" not in str(error):
+                raise
+            raise UserError(
+                f"an implicit transfer at step {first_step:,}: {first_line(error)}; "
+                "the step must take arrays that jax.device_put put on the devices"
+            ) from error
+        if count in self._sizes and self._compilations > before:
+            warnings.warn(
+                f"compiled again at step {first_step:,}: the program of {count} steps was there "
+                "already, so something about its arguments has changed",
+                stacklevel=3,
+            )
+        self._sizes.add(count)

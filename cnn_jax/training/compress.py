@@ -16,20 +16,20 @@ import optax
 from flax.traverse_util import unflatten_dict
 
 from cnn_jax import config as configs
-from cnn_jax.cluster import processes
+from cnn_jax.cluster.join import Alone
 from cnn_jax.compression import prune as pruning
 from cnn_jax.compression import share as sharing
 from cnn_jax.errors import UserError, unknown
-from cnn_jax.optim.durations import to_steps
+from cnn_jax.optim.schedules import to_steps
 from cnn_jax.runs import load_run
-from cnn_jax.training.state import TrainState
+from cnn_jax.training.steps import TrainState
 
 
 class Stage(NamedTuple):
     """What a stage adds to training."""
 
     optimizer: optax.GradientTransformation
-    begin: Callable[[TrainState], TrainState] | None  # the first state, of a random one, or this
+    begin: Callable[[TrainState], TrainState]  # the first state, from initial values
 
 
 def create(
@@ -38,6 +38,7 @@ def create(
     start: str | None,
     optimizer: optax.GradientTransformation,
     steps_per_epoch: int,
+    group: Alone,
     **options,
 ) -> Stage:
     """A stage; raises `UserError` for what cannot be."""
@@ -52,6 +53,7 @@ def create(
         optimizer=optimizer,
         start=start,
         steps_per_epoch=steps_per_epoch,
+        group=group,
     )
 
 
@@ -60,6 +62,7 @@ def prune(
     optimizer: optax.GradientTransformation,
     start: str,
     steps_per_epoch: int,
+    group: Alone,
     rule: str,
     amount: pruning.Amount,
     rounds: int,
@@ -69,7 +72,7 @@ def prune(
 
     Args:
       rule, amount: see `pruning.masks`.
-      rounds: how many times; the same share of the weights that are left goes each time.
+      rounds: how many times; the same fraction of the weights that are left goes each time.
       until: when the last round begins, "0 epochs" for one round at the start.
     """
     if rounds < 1:
@@ -79,7 +82,7 @@ def prune(
     if len(starts) < rounds:
         raise UserError(f"compression.until {until!r} is too early for {rounds} rounds", 2)
     chain = optax.chain(optimizer, pruning.gradually(rule, amount, starts))
-    return Stage(chain, lambda state: with_weights(state, trained(start, state)))
+    return Stage(chain, lambda state: with_weights(state, trained(start, state), group))
 
 
 def share(
@@ -87,6 +90,7 @@ def share(
     optimizer: optax.GradientTransformation,
     start: str,
     steps_per_epoch: int,
+    group: Alone,
     bits: int | Mapping[str, int],
     initialization: str,
 ) -> Stage:
@@ -116,8 +120,8 @@ def share(
             codes[path] = sharing.codes(flat[path])
         flat, codes = (unflatten_dict(values, sep="/") for values in (flat, codes))
         tied, *others = state.opt_state
-        tied = tied.replace(codes=like(tied.codes, codes))
-        state = with_weights(state, weights | {"params": flat})
+        tied = tied.replace(codes=like(tied.codes, codes, group))
+        state = with_weights(state, weights | {"params": flat}, group)
         return state.replace(opt_state=(tied, *others))
 
     return Stage(optax.chain(sharing.tied(widest), optimizer), begin)
@@ -134,17 +138,17 @@ def trained(start: str, state: TrainState) -> dict[str, Any]:
     return weights
 
 
-def with_weights(state: TrainState, weights: dict[str, Any]) -> TrainState:
+def with_weights(state: TrainState, weights: dict[str, Any], group: Alone) -> TrainState:
     """The state with these weights, on the devices that those before were on."""
-    weights = like(state.variables, weights)
-    return state.replace(**weights, ema=like(state.ema, weights if state.ema else {}))
+    weights = like(state.variables, weights, group)
+    return state.replace(**weights, ema=like(state.ema, weights if state.ema else {}, group))
 
 
-def like(old: Any, new: Any) -> Any:
+def like(old: Any, new: Any, group: Alone) -> Any:
     """Host arrays on the devices that those of `old` are on."""
-    return processes.put_global(new, jax.tree.map(lambda array: array.sharding, old))
+    return group.put_global(new, jax.tree.map(lambda array: array.sharding, old))
 
 
 def measure(params: Any) -> dict[str, jax.Array]:
-    """What the metrics of training tell besides."""
+    """The metric of training that is about its weights: the fraction that is not 0."""
     return {"density": pruning.total_density(params)}

@@ -1,51 +1,171 @@
-"""Where steps and evaluations get their examples from: the device's memory, or a stream.
+"""Where a run's examples come from: data in memory here, read ahead of the steps in `streams`."""
 
-Both kinds have `class_names`, `image_shape`, `train_size`, `splits`, `facts`, `preprocessing`, the
-`data` that lies on the devices, `connect`, `take`, `waited`, `news`, `evaluate` and `close`.
-"""
-
-import functools
-import hashlib
-import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
+import flax.struct
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from cnn_jax import config as configs
 from cnn_jax import data, errors
-from cnn_jax.cluster import processes
-from cnn_jax.data import folder, preprocess
-from cnn_jax.data.batches import batch_indices
+from cnn_jax.cluster.join import Alone
+from cnn_jax.data import preprocess
+from cnn_jax.data.dataset import batch_indices, evaluation_batches
 from cnn_jax.data.preprocess import Preprocessing
-from cnn_jax.data.stream import reader
-from cnn_jax.files import cache_folder
-from cnn_jax.training import resident, sharding, steps, streams
+from cnn_jax.training import compiler, sharding, steps
 from cnn_jax.training.plan import Plan
-from cnn_jax.training.seeds import Members
-from cnn_jax.training.state import TrainState
+from cnn_jax.training.seeds import Seeds
+from cnn_jax.training.steps import Batch, TrainState
 
-Evaluate = Callable[[Any], dict[str, float]]
+Array = jax.Array
+Evaluate = Callable[[Any], dict[str, float]]  # from variables
 
 
-def create_inputs(
-    config: ConfigDict, dataset: data.Dataset | data.StreamedDataset | None, mesh: Mesh
-) -> "InMemoryInputs | StreamedInputs":
-    """What the groups `data`, `view` and `preprocessing` describe.
+class Report(NamedTuple):
+    """What reading ahead has to tell of the time since the last report."""
+
+    warnings: list[str]  # a line for each image that was found to be bad
+    data_wait_seconds: float | None  # that the devices had no data; None of data in memory
+
+
+class Inputs(Protocol):
+    """What gives the programs of a run their examples: data in memory, or a stream."""
+
+    def take(self, first: int, count: int, state: TrainState) -> tuple[steps.DeviceData, Any]:
+        """What a program of `count` steps from `first` on takes beside `state`."""
+
+    def make_evaluate(
+        self, split: str, model: nn.Module, precise: Callable[[Callable], Callable]
+    ) -> Evaluate:
+        """`evaluate(variables)`: loss, top-1 and top-5 error (0-1), means over all of a split."""
+
+    def report(self) -> Report:
+        """What has happened since the last report."""
+
+    def close(self) -> None:
+        """Ends the threads and processes that read."""
+
+
+class InMemoryData(flax.struct.PyTreeNode):
+    """A split on the device; a step is told which examples it takes."""
+
+    images: Array  # uint8 [N, H, W, C]
+    labels: Array  # int32 [N]
+    preprocessing: Preprocessing
+
+    def batch(self, index: Array, color_jitter: Callable = lambda images, _: images) -> Batch:
+        """The examples `index` [B]."""
+        images = color_jitter(self.images[index], index)
+        return Batch(self.preprocessing(images), self.labels[index], index)
+
+    def counts(self, index: Array) -> steps.Metrics:
+        """Nothing: there is no bad image in memory."""
+        del index
+        return {}
+
+
+class InMemoryInputs:
+    """The inputs of a run whose data lies on the devices, see `Inputs`."""
+
+    def __init__(
+        self,
+        dataset: data.Dataset,
+        preprocessing: Preprocessing,
+        view: ConfigDict,
+        plan: Plan,
+        seeds: Seeds,
+        mesh: Mesh,
+        group: Alone,
+    ):
+        del view  # images in memory are seen in full
+        self._dataset, self._plan, self._seeds = dataset, plan, seeds
+        self._mesh, self._group = mesh, group
+        train = InMemoryData(*dataset.splits["train"], preprocessing)
+        self.data = group.put_global(train, sharding.replicated(mesh))
+
+    def take(self, first: int, count: int, state: TrainState) -> tuple[InMemoryData, Array]:
+        """The data, and the indices [K, B] of the examples."""
+        del state
+        sizes = (self._plan.batch_size, self._plan.train_size)
+        indices = [batch_indices(seed, first, count, *sizes) for seed in self._seeds.numbers]
+        stacked = self._seeds.stack_examples(indices)
+        return self.data, self._group.put_global(stacked, self._seeds.by_example)
+
+    def make_evaluate(self, split: str, model: nn.Module, precise: Callable) -> Evaluate:
+        """See `make_evaluate` below."""
+        images, preprocessing = self._dataset.splits[split], self.data.preprocessing
+        size, place = self._plan.eval_batch_size, (self._mesh, self._group)
+        return make_evaluate(model, images, preprocessing, size, precise, *place)
+
+    def report(self) -> Report:
+        """Nothing is read, and nothing waited for."""
+        return Report([], None)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def make_evaluate(
+    model: nn.Module,
+    split: data.Split,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    precise: Callable[[Callable], Callable],
+    mesh: Mesh,
+    group: Alone,
+) -> Evaluate:
+    """`evaluate(variables)`: mean loss, top-1 and top-5 error (0-1) of the images as they are.
+
+    All of the split is one program.
+    """
+    whole = sharding.replicated(mesh)
+    in_memory = group.put_global(InMemoryData(*split, preprocessing), whole)
+    batches = evaluation_batches(len(split.labels), sharding.rounded_up(batch_size, mesh))
+    indices, weights = group.put_global(batches, sharding.by_batch(mesh))
+    eval_step = steps.make_eval_step(model)
+
+    def sums_of(variables, in_memory, indices, weights):
+        variables = jax.lax.with_sharding_constraint(variables, whole)
+
+        def add(sums, batch):
+            index, weight = batch
+            own = eval_step(variables, in_memory.batch(index), weight)
+            return jax.tree.map(jnp.add, sums, own), None
+
+        zero = dict.fromkeys(steps.SUMS, jnp.float32(0))
+        return jax.lax.scan(add, zero, (indices, weights))[0]
+
+    program = compiler.jit(precise(sums_of), mesh)
+
+    def evaluate(variables):
+        sums = program(variables, in_memory, indices, weights)
+        sums = {name: float(value) for name, value in sums.items()}
+        count = sums.pop("count")
+        assert count == len(split.labels), f"counted {count} of {len(split.labels)} examples"
+        return {name: float(np.float64(value) / count) for name, value in sums.items()}
+
+    return evaluate
+
+
+def fit(
+    *, mean: str, std: str, whitening: str, dataset: Any, view: ConfigDict, group: Alone
+) -> Preprocessing:
+    """The group `preprocessing`, of the training split; of a stream as evaluations see it.
 
     Args:
-      dataset: takes the place of the group `data`; one in memory also of the views.
+      dataset: `data.Dataset`, or `data.stream.streamed.StreamedDataset`.
+      view: the group `view.evaluation`.
     """
-    check_view(config.view)
-    if dataset is None:
-        dataset = configs.call(data.open, "data", config.data)
-        if isinstance(dataset, data.Dataset):
-            check_full(config.view, "train", "evaluation")
-    is_stream = isinstance(dataset, data.StreamedDataset)
-    return (StreamedInputs if is_stream else InMemoryInputs)(config, dataset, mesh)
+    names = {"mean": mean, "std": std, "whitening": whitening}
+    if isinstance(dataset, data.Dataset):
+        return preprocess.fit(dataset.splits["train"], **names)
+    from cnn_jax.training import streams
+
+    return streams.fit(dataset, view, group, **names)
 
 
 def check_full(view: ConfigDict, *fields: str) -> None:
@@ -66,142 +186,3 @@ def check_view(view: ConfigDict) -> None:
     for name in ("train", "evaluation"):
         if name not in view or "kind" not in view[name]:
             raise errors.UserError(f"config.view.{name} lacks its field 'kind'", 2)
-
-
-class InMemoryInputs:
-    """Data of which every split lies on the devices as a whole."""
-
-    waited = None  # what is there is not waited for
-
-    def __init__(self, config: ConfigDict, dataset: data.Dataset, mesh: Mesh):
-        self.class_names, self.image_shape = dataset.class_names, dataset.image_shape
-        self.splits, self.facts = tuple(dataset.splits), dataset.facts()
-        train = dataset.splits["train"]
-        self.train_size = len(train.labels)
-        self.preprocessing = fit(config, dataset)
-        placed = steps.InMemoryData(*train, self.preprocessing)
-        self.data = processes.put_global(placed, sharding.replicated(mesh))
-        self._dataset, self._mesh = dataset, mesh
-        self._batch_size = config.evaluation.batch_size
-
-    def connect(self, plan: Plan, members: Members) -> None:
-        """Says who takes the examples, and when."""
-        self._plan, self._members = plan, members
-
-    def take(self, first: int, count: int, state: TrainState) -> jax.Array:
-        """The indices [K, B] of the examples of a program that `state` goes into."""
-        del state
-        cut = (first, count, self._plan.batch_size, self.train_size)
-        indices = [batch_indices(seed, *cut) for seed in self._members.seeds]
-        joined = self._members.join_examples(indices)
-        return processes.put_global(joined, self._members.by_example)
-
-    def evaluate(self, split: str, model: nn.Module, precise: Callable) -> Evaluate:
-        """`evaluate(variables)`, see `resident.make_evaluate`."""
-        images, mesh = self._dataset.splits[split], self._mesh
-        others = {"precise": precise, "mesh": mesh}
-        return resident.make_evaluate(model, images, self.preprocessing, self._batch_size, **others)
-
-    def warnings(self) -> list[str]:
-        """Nothing."""
-        return []
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-class StreamedInputs:
-    """Data that is read ahead of the steps; each process reads its share."""
-
-    def __init__(self, config: ConfigDict, dataset: data.StreamedDataset, mesh: Mesh):
-        self.class_names, self.splits = dataset.class_names, tuple(dataset.splits)
-        self._reading = dataset.reading(*processes.process_index_and_count())
-        view = config.view.to_dict()
-        self._train = dataset.images("train", "view.train", view["train"])
-        self._see = functools.partial(
-            dataset.images, field="view.evaluation", fields=view["evaluation"]
-        )
-        self.image_shape, self.train_size = self._train.shape, len(self._train.source)
-        self.facts = dataset.facts(self.image_shape)
-        self.preprocessing = fit(config, dataset)
-        placed = steps.StreamedData(self.preprocessing)
-        self.data = processes.put_global(placed, sharding.replicated(mesh))
-        self._mesh, self._batch_size = mesh, config.evaluation.batch_size
-        self._bad = streams.BadImages()
-        self._feed: streams.Feed | None = None
-
-    def connect(self, plan: Plan, members: Members) -> None:
-        """Says who takes the examples, and when; each seed has an order, so a stream, of its own.
-
-        Raises:
-          UserError: several seeds in several processes.
-        """
-        if len(members.seeds) > 1 and self._reading.processes > 1:
-            raise errors.UserError("several seeds of a stream train in one process: drop --seeds")
-        each = [
-            reader.TrainingStream(self._train, seed, plan.batch_size, self._reading)
-            for seed in members.seeds
-        ]
-        self._feed = streams.Feed(each, plan, members, self._bad)
-
-    def take(self, first: int, count: int, state: TrainState) -> reader.Batch:
-        """The batches [K, B, ...] of a program that `state` goes into."""
-        return self._feed.take(first, count, state)
-
-    @property
-    def waited(self) -> float:
-        """Seconds in all that the devices had nothing to do, because there was no data."""
-        return self._feed.waited
-
-    def evaluate(self, split: str, model: nn.Module, precise: Callable) -> Evaluate:
-        """`evaluate(variables)`, see `streams.make_evaluate`."""
-        return streams.make_evaluate(
-            model,
-            self._see(split),
-            self.preprocessing,
-            self._batch_size,
-            self._reading,
-            precise=precise,
-            mesh=self._mesh,
-            note=functools.partial(self._bad.add, split),
-        )
-
-    def warnings(self) -> list[str]:
-        """A line for each image that was found to be bad since the last call."""
-        return self._bad.warnings()
-
-    def close(self) -> None:
-        """Ends the threads and processes that read."""
-        if self._feed:
-            self._feed.close()
-
-
-def fit(config: ConfigDict, dataset: data.Dataset | data.StreamedDataset) -> Preprocessing:
-    """What the group `preprocessing` says, of the training split."""
-    if isinstance(dataset, data.StreamedDataset):
-        return fit_stream(config, dataset)
-    train = dataset.splits["train"]
-    return configs.call(preprocess.fit, "preprocessing", config.preprocessing, train=train)
-
-
-def fit_stream(config: ConfigDict, dataset: data.StreamedDataset) -> Preprocessing:
-    """`fit` of images as evaluations see them; statistics are kept in the cache folder."""
-    group, view = config.preprocessing, config.view.evaluation.to_dict()
-    images = dataset.images("train", "view.evaluation", view)
-    make = functools.partial(
-        configs.call, preprocess.fit_stream, "preprocessing", group, channels=images.shape[-1]
-    )
-    if not preprocess.is_computed(group.mean, group.std):
-        return make(batches=())
-    key = [images.source.fingerprint(), images.shape, view, images.on_error, group.to_dict()]
-    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
-    cache = cache_folder("statistics") / f"{digest[:32]}.npz"
-    if (kept := folder.read_cache(cache)) is not None:
-        return preprocess.from_arrays(kept)
-    size = len(images.source)
-    if processes.is_first():
-        print(f"the mean and std of {size:,} images are computed, once")
-    batches = reader.evaluation(images, min(256, size), dataset.reading(process=0, processes=1))
-    fitted = make(batches=batches)
-    folder.write_cache(cache, preprocess.to_arrays(fitted))
-    return fitted

@@ -5,55 +5,24 @@ from dataclasses import dataclass
 
 from ml_collections import ConfigDict
 
-from cnn_jax import config as configs
 from cnn_jax.errors import UserError
-from cnn_jax.optim.durations import to_steps
+from cnn_jax.optim.schedules import to_steps
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All numbers are steps, but for the batch size; `splits` are those of each evaluation."""
+    """All numbers are steps, but for the sizes; each evaluation is of `splits`."""
 
+    train_size: int
     batch_size: int
-    parts: int  # of each batch, whose gradients are accumulated
+    microbatches: int  # of each batch, whose gradients are accumulated
     steps_per_epoch: int
     total_steps: int
     checkpoint_every: int
     steps_per_dispatch: int
     evaluate_every: int
     splits: tuple[str, ...]
-
-    @classmethod
-    def create(cls, config: ConfigDict, train_size: int) -> "Plan":
-        """Reads the groups `training` and `evaluation`, for a training split of `train_size`."""
-
-        def plan(
-            batch_size, accumulate, duration, checkpoint_every, steps_per_dispatch, evaluation
-        ):
-            if not 1 <= batch_size <= train_size:
-                raise UserError(
-                    f"training.batch_size is {batch_size}: with {train_size:,} training images it "
-                    f"must be between 1 and {train_size:,}"
-                )
-            for name, value in [
-                ("training.steps_per_dispatch", steps_per_dispatch),
-                ("evaluation.batch_size", evaluation.batch_size),
-            ]:
-                if value < 1:
-                    raise UserError(f"{name} is {value}: it must be at least 1")
-            epoch = train_size // batch_size
-            return cls(
-                batch_size=batch_size,
-                parts=accumulate,
-                steps_per_epoch=epoch,
-                total_steps=at_least_one("training.duration", duration, epoch),
-                checkpoint_every=at_least_one("training.checkpoint_every", checkpoint_every, epoch),
-                steps_per_dispatch=steps_per_dispatch,
-                evaluate_every=at_least_one("evaluation.every", evaluation.every, epoch),
-                splits=tuple(evaluation.splits),
-            )
-
-        return configs.call(plan, "training", config.training, evaluation=config.evaluation)
+    eval_batch_size: int
 
     def is_due(self, every: int, step: int) -> bool:
         """Every so often, and at the end."""
@@ -72,6 +41,48 @@ class Plan:
             count = min(size - (step - begin) % size, end - step)
             yield step, count
             step += count
+
+
+def create(
+    *,
+    batch_size: int,
+    accumulate: int,
+    duration: str,
+    checkpoint_every: str,
+    steps_per_dispatch: int,
+    evaluation: ConfigDict,
+    train_size: int,
+) -> Plan:
+    """What the groups `training` and `evaluation` say, for a training split of `train_size`.
+
+    Raises:
+      UserError: a size or a length that cannot be.
+    """
+    if not 1 <= batch_size <= train_size:
+        raise UserError(
+            f"training.batch_size is {batch_size}: with {train_size:,} training images it "
+            f"must be between 1 and {train_size:,}"
+        )
+    for name, value in [
+        ("training.steps_per_dispatch", steps_per_dispatch),
+        ("training.accumulate", accumulate),
+        ("evaluation.batch_size", evaluation.batch_size),
+    ]:
+        if value < 1:
+            raise UserError(f"{name} is {value}: it must be at least 1")
+    epoch = train_size // batch_size
+    return Plan(
+        train_size=train_size,
+        batch_size=batch_size,
+        microbatches=accumulate,
+        steps_per_epoch=epoch,
+        total_steps=at_least_one("training.duration", duration, epoch),
+        checkpoint_every=at_least_one("training.checkpoint_every", checkpoint_every, epoch),
+        steps_per_dispatch=steps_per_dispatch,
+        evaluate_every=at_least_one("evaluation.every", evaluation.every, epoch),
+        splits=tuple(evaluation.splits),
+        eval_batch_size=evaluation.batch_size,
+    )
 
 
 def at_least_one(field: str, duration: str, steps_per_epoch: int) -> int:

@@ -37,6 +37,11 @@ class TrainingProgress:
     def __exit__(self, *_) -> None:
         self._bar.stop()
 
+    @property
+    def step(self) -> int:
+        """Steps done so far."""
+        return self._step
+
     def skip_time(self) -> None:
         """What passed since the last update was not training."""
         self._time = time.monotonic()

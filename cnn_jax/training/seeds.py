@@ -1,8 +1,8 @@
 """One seed of a config, or several of them as one program, on the devices of a mesh."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,118 +11,129 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cnn_jax import errors
 from cnn_jax.training import compiler, sharding
-from cnn_jax.training.state import TrainState
+from cnn_jax.training.steps import TrainState
 
 WAYS = ("auto", "map", "vmap")
 
 
+class Parallel(NamedTuple):
+    """The group `parallel`."""
+
+    params: str  # what each device has of them, see `sharding.shardings`
+    seeds: str  # how several seeds are trained, see `one_program`
+
+
+def parallel(*, params: str, seeds: str) -> Parallel:
+    """Raises `UserError` for a word that is unknown."""
+    if params not in sharding.PARAMS:
+        raise errors.unknown("parallel.params", params, sharding.PARAMS)
+    if seeds not in WAYS:
+        raise errors.unknown("parallel.seeds", seeds, WAYS)
+    return Parallel(params, seeds)
+
+
 @dataclass(frozen=True)
-class Members:
+class Seeds:
     """The networks that are trained; a state is that of the one, or of all of them stacked."""
 
-    seeds: tuple[int, ...]
+    numbers: tuple[int, ...]
     create_state: Callable[[], TrainState]
     template: TrainState  # of one seed: jax.ShapeDtypeStruct with shardings
-    train_steps: Callable  # (state, data, examples) -> (state, metrics)
-    join_examples: Callable[[list[Any]], Any]  # of host arrays by seed, each [K, B, ...]
+    train_steps: Callable  # (state, data, examples) -> (state, metrics), compiled
+    stack_examples: Callable[[list[Any]], Any]  # of host arrays by seed, each [K, B, ...]
     by_example: NamedSharding  # of what that gives
     split: Callable[[Any], list[Any]]  # a state, or metrics, by seed
-    join: Callable[[list[TrainState]], TrainState]
+    join: Callable[[list[TrainState]], TrainState]  # and a state again
 
 
-def place(
-    *,
+def one_seed(
+    numbers: tuple[int],
     create_state: Callable[[int], TrainState],
-    make_train_steps: Callable[[Callable], Callable],
+    train_steps: Callable,
     mesh: Mesh,
-    seed: int,
-    several: Sequence[int] | None,
-    params: str,
-    seeds: str,
-) -> Members:
-    """Decides what lies where.
+    parallel: Parallel,
+) -> Seeds:
+    """One seed: the batch is split over the devices.
 
     Args:
       create_state: from a seed.
-      make_train_steps: from the function that brings sharded parameters together.
-      several: trains a network for each of these seeds, instead of one for `seed`.
-      params: see `parallel.shardings`; of several seeds they are not sharded.
-      seeds: how several seeds are trained, see `train_together`.
+      train_steps: of one seed, not compiled.
     """
-    if seeds not in WAYS:
-        raise errors.unknown("parallel.seeds", seeds, WAYS)
-    if several is None:
-        return alone(create_state, make_train_steps, mesh, seed, params)
-    if params != "replicated":
-        raise errors.UserError(f"parallel.params {params!r} is for one seed; take 'replicated'")
-    return together(create_state, make_train_steps, mesh, tuple(several), seeds)
-
-
-def alone(
-    create_state: Callable, make_train_steps: Callable, mesh: Mesh, seed: int, params: str
-) -> Members:
-    """One seed: the batch is split over the devices."""
+    (seed,) = numbers
     whole = sharding.replicated(mesh)
     shapes = jax.eval_shape(create_state, seed)
-    shardings = sharding.shardings(shapes, mesh, params)
-    train_steps = make_train_steps(lambda p: jax.lax.with_sharding_constraint(p, whole))
-    return Members(
-        seeds=(seed,),
-        create_state=compiler.jit(lambda: create_state(seed), once=True, out_shardings=shardings),
+    shardings = sharding.shardings(shapes, mesh, parallel.params)
+    return Seeds(
+        numbers=numbers,
+        create_state=compiler.jit(
+            lambda: create_state(seed), mesh, once=True, out_shardings=shardings
+        ),
         template=sharding.placed(shapes, shardings),
-        train_steps=compiler.jit(train_steps, donate_argnums=0, out_shardings=(shardings, whole)),
-        join_examples=lambda examples: examples[0],
+        train_steps=compiler.jit(
+            train_steps, mesh, donate_argnums=0, out_shardings=(shardings, whole)
+        ),
+        stack_examples=lambda examples: examples[0],
         by_example=sharding.by_batch(mesh),
         split=lambda tree: [tree],
         join=lambda states: states[0],
     )
 
 
-def together(
-    create_state: Callable,
-    make_train_steps: Callable,
+def several_seeds(
+    numbers: tuple[int, ...],
+    create_state: Callable[[int], TrainState],
+    train_steps: Callable,
     mesh: Mesh,
-    seeds: tuple[int, ...],
-    way: str,
-) -> Members:
-    """Several seeds: each device trains its own where they divide, else all share each batch."""
-    spread = mesh.size > 1 and len(seeds) % mesh.size == 0
+    parallel: Parallel,
+) -> Seeds:
+    """Each device trains its own seeds where they divide, else all share each batch.
+
+    Raises:
+      UserError: sharded parameters, which are for one seed.
+    """
+    if parallel.params != "replicated":
+        raise errors.UserError(
+            f"parallel.params {parallel.params!r} is for one seed; take 'replicated'"
+        )
+    spread = mesh.size > 1 and len(numbers) % mesh.size == 0
     by_seed = NamedSharding(mesh, PartitionSpec("data") if spread else PartitionSpec())
     example_axes = ("data",) if spread else (None, None, "data")
-    local = train_together(make_train_steps(lambda params: params), way)
+    local = one_program(train_steps, parallel.seeds, compiler.platform_of(mesh))
     if spread:
         specs = (PartitionSpec("data"), PartitionSpec(), PartitionSpec("data"))
         # Custom gradients do not say how they vary over devices, so that is not checked.
         local = jax.shard_map(
             local, mesh=mesh, in_specs=specs, out_specs=PartitionSpec("data"), check_vma=False
         )
-    numbers = np.asarray(seeds, np.uint32)
-    shapes = jax.eval_shape(create_state, seeds[0])
+    shapes = jax.eval_shape(create_state, numbers[0])
     whole = sharding.replicated(mesh)
-    return Members(
-        seeds=seeds,
+    return Seeds(
+        numbers=numbers,
         create_state=compiler.jit(
-            lambda: jax.vmap(create_state)(numbers), once=True, out_shardings=by_seed
+            lambda: jax.vmap(create_state)(np.asarray(numbers, np.uint32)),
+            mesh,
+            once=True,
+            out_shardings=by_seed,
         ),
         template=sharding.placed(shapes, jax.tree.map(lambda _: whole, shapes)),
-        train_steps=compiler.jit(local, donate_argnums=0, out_shardings=by_seed),
-        join_examples=lambda examples: jax.tree.map(lambda *own: np.stack(own), *examples),
+        train_steps=compiler.jit(local, mesh, donate_argnums=0, out_shardings=by_seed),
+        stack_examples=lambda examples: jax.tree.map(lambda *own: np.stack(own), *examples),
         by_example=NamedSharding(mesh, PartitionSpec(*example_axes)),
-        split=lambda tree: [jax.tree.map(lambda a, i=i: a[i], tree) for i in range(len(seeds))],
+        split=lambda tree: [jax.tree.map(lambda a, i=i: a[i], tree) for i in range(len(numbers))],
         join=jax.jit(
             lambda states: jax.tree.map(lambda *a: jnp.stack(a), *states), out_shardings=by_seed
         ),
     )
 
 
-def train_together(train_steps: Callable, way: str) -> Callable:
+def one_program(train_steps: Callable, way: str, platform: str) -> Callable:
     """(stacked states, data, examples [N, K, B, ...]) -> (states, metrics [N, K]).
 
     `way`: "map" trains one after the other, compiled once and in the memory of one; "vmap" at once,
     as grouped convolutions; "auto" is "map" on a CPU and "vmap" elsewhere.
     """
     if way == "auto":
-        way = "map" if jax.default_backend() == "cpu" else "vmap"
+        way = "map" if platform == "cpu" else "vmap"
     if way == "vmap":
         return jax.vmap(train_steps, in_axes=(0, None, 0))
 

@@ -1,12 +1,11 @@
 """One mesh over the devices: the batch is split, parameters are whole or split as well."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from cnn_jax import errors
 from cnn_jax.errors import UserError
 
 PARAMS = ("replicated", "sharded")
@@ -23,15 +22,13 @@ def rounded_up(batch_size: int, mesh: Mesh) -> int:
     return -(-batch_size // mesh.size) * mesh.size
 
 
-def check_batch(batch_size: int, parts: int, mesh: Mesh) -> None:
-    """Raises `UserError` where a batch does not divide into its parts, and these by the devices."""
-    if parts < 1:
-        raise UserError(f"training.accumulate {parts} is not at least 1")
-    unit = parts * mesh.size
+def check_batch(batch_size: int, microbatches: int, mesh: Mesh) -> None:
+    """Raises `UserError` where a batch does not divide by its microbatches and the devices."""
+    unit = microbatches * mesh.size
     if batch_size % unit:
         above = -(-batch_size // unit) * unit
         fitting = " or ".join(str(n) for n in (above - unit, above) if n)
-        accumulated = f"{parts} parts on " if parts > 1 else ""
+        accumulated = f"{microbatches} microbatches on " if microbatches > 1 else ""
         raise UserError(
             f"training.batch_size {batch_size} does not divide by {accumulated}{mesh.size} "
             f"devices: take {fitting}"
@@ -48,15 +45,19 @@ def by_batch(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(None, "data"))
 
 
+def gather(mesh: Mesh) -> Callable[[Any], Any]:
+    """Brings parameters that are split over the devices together on each of them."""
+    whole = replicated(mesh)
+    return lambda params: jax.lax.with_sharding_constraint(params, whole)
+
+
 def shardings(tree: Any, mesh: Mesh, params: str) -> Any:
     """A sharding for each array of a state (or its shape).
 
     Args:
-      params: "replicated": each device has all of it; "sharded": a share of every array that has
+      params: "replicated": each device has all of it; "sharded": a piece of every array that has
         an axis which divides by the number of devices, the longest such axis, and all of the rest.
     """
-    if params not in PARAMS:
-        raise errors.unknown("parallel.params", params, PARAMS)
 
     def split(array) -> NamedSharding:
         axes = [i for i, size in enumerate(array.shape) if size % mesh.size == 0]

@@ -1,8 +1,8 @@
-"""The training step and the evaluation step, and several of them as one program."""
+"""The state of training, the training step and the evaluation step: all pure functions."""
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
 import flax.struct
@@ -10,15 +10,55 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from cnn_jax.data.preprocess import Preprocessing
-from cnn_jax.data.stream import reader
 from cnn_jax.optim import plateau
+from cnn_jax.optim.schedules import LearningRate
 from cnn_jax.training import losses
-from cnn_jax.training.state import TrainState
 
 Array = jax.Array
+Metrics = dict[str, Array]
 
 SUMS = ("loss", "top1_error", "top5_error", "count")  # of an evaluation step
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """All that changes while training: arrays only, so `scan` and `vmap` take it as it is."""
+
+    seed: Array  # uint32, never changes: with it a step is a function of the state alone
+    step: Array  # int32, updates made so far
+    params: Any
+    batch_stats: Any  # {} for a network without batch norm
+    opt_state: Any
+    ema: Any  # averages of {"params", "batch_stats"}; {} where none are kept
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What `model.apply` takes."""
+        return {"params": self.params, "batch_stats": self.batch_stats}
+
+    def weights(self, which: str) -> dict[str, Any]:
+        """The variables themselves ("raw"), or their averages ("ema")."""
+        return {"raw": self.variables, "ema": self.ema}[which]
+
+
+def create_state(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    image_shape: tuple[int, int, int],
+    keep_average: bool,
+    seed: int | Array,
+) -> TrainState:
+    """The state before the first step; the initial values are a function of the seed."""
+    images = jnp.zeros((1, *image_shape), jnp.float32)
+    variables = model.init(jax.random.fold_in(jax.random.key(seed), 0), images, train=False)
+    params, batch_stats = variables["params"], variables.get("batch_stats", {})
+    return TrainState(
+        seed=jnp.asarray(seed, jnp.uint32),
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=batch_stats,
+        opt_state=optimizer.init(params),
+        ema={"params": params, "batch_stats": batch_stats} if keep_average else {},
+    )
 
 
 class Batch(NamedTuple):
@@ -27,46 +67,18 @@ class Batch(NamedTuple):
     index: Array  # int32 [B], the number of each example in its split
 
 
-ColorJitter = Callable[[Array, Array], Array]  # (images of values 0-255, index [B]) -> images
+class DeviceData(Protocol):
+    """What lies on the devices, and makes batches of the examples that a step is given."""
 
+    def batch(self, examples: Any, color_jitter: Callable[[Array, Array], Array]) -> Batch:
+        """The batch; `color_jitter(images 0-255, index)` acts before the preprocessing."""
 
-class InMemoryData(flax.struct.PyTreeNode):
-    """A whole split on the device; a step is told which examples it takes."""
-
-    images: Array  # uint8 [N, H, W, C]
-    labels: Array  # int32 [N]
-    preprocessing: Preprocessing
-
-    def batch(self, index: Array, color_jitter: ColorJitter = lambda images, _: images) -> Batch:
-        """The examples `index` [B]."""
-        images = color_jitter(self.images[index], index)
-        return Batch(self.preprocessing(images), self.labels[index], index)
-
-    def counts(self, index: Array) -> dict[str, Array]:
-        """What the metrics of a step say of its data."""
-        del index
-        return {}
-
-
-class StreamedData(flax.struct.PyTreeNode):
-    """Of data that does not fit on the device what stays there; a step is given its examples."""
-
-    preprocessing: Preprocessing
-
-    def batch(
-        self, stored: reader.Batch, color_jitter: ColorJitter = lambda images, _: images
-    ) -> Batch:
-        """Images as they were stored, uint8 [B, H, W, C], for the network."""
-        images = color_jitter(stored.images, stored.index)
-        return Batch(self.preprocessing(images), stored.labels, stored.index)
-
-    def counts(self, stored: reader.Batch) -> dict[str, Array]:
-        """How many images could not be decoded."""
-        return {"skipped": stored.bad.sum()}
+    def counts(self, examples: Any) -> Metrics:
+        """More metrics of the step, about its examples."""
 
 
 def step_keys(state: TrainState) -> tuple[Array, Array]:
-    """Of a step, the keys of what changes its images, and of dropout."""
+    """The keys of a step: one for augmentation, one for dropout."""
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(state.seed), 1), state.step)
     return tuple(jax.random.split(key))
 
@@ -74,25 +86,27 @@ def step_keys(state: TrainState) -> tuple[Array, Array]:
 def make_train_step(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
+    learning_rate: LearningRate,
     loss: Callable[..., Array],
     augment: Callable[[Array, Array, Array], Array],
     *,
     average: Callable[[Any, Any, Array], Any] | None = None,
-    parts: int = 1,
+    microbatches: int = 1,
     gather: Callable[[Any], Any] = lambda params: params,
-    measure: Callable[[Any], dict[str, Array]] = lambda params: {},
-) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]:
+    measure: Callable[[Any], Metrics] = lambda params: {},
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Augment, forward, loss, gradient, update, average; metrics are means over the batch.
 
     Args:
+      learning_rate: that of `optimizer`, for the metrics.
       average: `(ema, variables, step) -> ema`, None where the state has no averages.
-      parts: see `accumulated`.
+      microbatches: see `accumulated`.
       gather: brings sharded parameters together for the forward pass.
       measure: more metrics, of the parameters after the update.
     """
     gradient_of = make_gradient(model, loss, gather)
-    if parts > 1:
-        gradient_of = accumulated(gradient_of, parts)
+    if microbatches > 1:
+        gradient_of = accumulated(gradient_of, microbatches)
 
     def train_step(state: TrainState, batch: Batch):
         augment_key, dropout_key = step_keys(state)
@@ -103,15 +117,17 @@ def make_train_step(
         ema = state.ema
         if average:
             ema = average(ema, {"params": params, "batch_stats": batch_stats}, state.step)
-        state = TrainState(state.seed, state.step + 1, params, batch_stats, opt_state, ema)
-        metrics |= measure(params)
-        return state, metrics | {"learning_rate_scale": plateau.scale(opt_state)}
+        rate = learning_rate(state.step)
+        if learning_rate.plateau:
+            rate = rate * plateau.scale(state.opt_state)
+        metrics |= {"learning_rate": jnp.float32(rate), **measure(params)}
+        return TrainState(state.seed, state.step + 1, params, batch_stats, opt_state, ema), metrics
 
     return train_step
 
 
 # (state, batch, key of dropout) -> the gradient, the new batch statistics, and metrics.
-Gradient = Callable[[TrainState, Batch, Array], tuple[Any, Any, dict[str, Array]]]
+Gradient = Callable[[TrainState, Batch, Array], tuple[Any, Any, Metrics]]
 
 
 def make_gradient(
@@ -140,42 +156,44 @@ def make_gradient(
     return gradient_of
 
 
-def accumulated(gradient_of: Gradient, parts: int) -> Gradient:
+def accumulated(gradient_of: Gradient, microbatches: int) -> Gradient:
     """The mean of the gradients of so many parts of a batch, taken one after the other.
 
-    Caffe's `iter_size`: less memory, and batch norm sees the examples of a part only.
+    Caffe's `iter_size`: less memory, and batch norm sees the examples of a microbatch only.
     """
 
     def mean_gradient(state, batch, dropout_key):
-        # Part j has the examples j, j + parts, ...: each device finds its share of it at home.
-        split = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
+        # Microbatch j has the examples j, j + microbatches, ...: those of a device stay there.
+        split = jax.tree.map(
+            lambda x: x.reshape(-1, microbatches, *x.shape[1:]).swapaxes(0, 1), batch
+        )
 
-        def add(carry, part):
+        def add(carry, microbatch):
             total, batch_stats = carry
             gradient, batch_stats, metrics = gradient_of(
-                state.replace(batch_stats=batch_stats), *part
+                state.replace(batch_stats=batch_stats), *microbatch
             )
             return (jax.tree.map(jnp.add, total, gradient), batch_stats), metrics
 
         start = (jax.tree.map(jnp.zeros_like, state.params), state.batch_stats)
-        keys = jax.random.split(dropout_key, parts)
+        keys = jax.random.split(dropout_key, microbatches)
         (total, batch_stats), metrics = jax.lax.scan(add, start, (split, keys))
         mean = jax.tree.map(lambda value: value.mean(0), metrics)
-        return jax.tree.map(lambda g: g / parts, total), batch_stats, mean
+        return jax.tree.map(lambda g: g / microbatches, total), batch_stats, mean
 
     return mean_gradient
 
 
-def make_train_steps(
+def repeated(
     train_step: Callable, color_jitter: Callable[[Array, Array, Array], Array]
 ) -> Callable:
     """K steps as one program: (state, data, examples) -> (state, metrics, each [K]).
 
-    The examples are indices [K, B] into the resident data, or batches [K, B, ...] of a stream;
+    The examples, each [K, B, ...], are what `data` (`DeviceData`) makes batches of;
     `color_jitter(key, images, index)` acts before the preprocessing.
     """
 
-    def train_steps(state: TrainState, data: InMemoryData | StreamedData, examples: Any):
+    def train_steps(state: TrainState, data: DeviceData, examples: Any):
         def one(state, taken):
             key, _ = step_keys(state)
             batch = data.batch(taken, functools.partial(color_jitter, key))
@@ -187,7 +205,7 @@ def make_train_steps(
     return train_steps
 
 
-def make_eval_step(model: nn.Module) -> Callable[[Any, Batch, Array], dict[str, Array]]:
+def make_eval_step(model: nn.Module) -> Callable[[Any, Batch, Array], Metrics]:
     """(variables, batch, weights [B]) -> sums over the batch, and their count; no smoothing."""
     loss = losses.create(label_smoothing=0.0, auxiliary_weight=0.0)
 
@@ -200,17 +218,7 @@ def make_eval_step(model: nn.Module) -> Callable[[Any, Batch, Array], dict[str, 
     return eval_step
 
 
-def make_eval_steps(eval_step: Callable) -> Callable:
-    """A whole split as one program: indices and weights [batches, B] -> sums over all of it."""
-
-    def eval_steps(variables: Any, data: InMemoryData, indices: Array, weights: Array):
-        def add(sums, xs):
-            index, weight = xs
-            return jax.tree.map(
-                jnp.add, sums, eval_step(variables, data.batch(index), weight)
-            ), None
-
-        zero = dict.fromkeys(SUMS, jnp.float32(0))
-        return jax.lax.scan(add, zero, (indices, weights))[0]
-
-    return eval_steps
+@jax.jit
+def is_finite(tree: Any) -> Array:
+    """Whether all numbers of all arrays are, bool []."""
+    return jnp.all(jnp.stack([jnp.isfinite(a).all() for a in jax.tree.leaves(tree)]))

@@ -2,35 +2,60 @@
 
 import collections
 import contextlib
+import functools
+import hashlib
+import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import flax.linen as nn
+import flax.struct
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
 
 from cnn_jax import errors
-from cnn_jax.cluster import processes
+from cnn_jax.cluster.join import Alone
+from cnn_jax.data import folder, preprocess
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.data.stream import reader
-from cnn_jax.data.stream.reader import Images, Reading, TrainingStream
+from cnn_jax.data.stream.reader import Images, TrainingStream
+from cnn_jax.data.stream.streamed import StreamedDataset
+from cnn_jax.files import cache_folder
 from cnn_jax.training import compiler, sharding, steps
+from cnn_jax.training.inputs import Evaluate, Report
 from cnn_jax.training.plan import Plan
-from cnn_jax.training.seeds import Members
-from cnn_jax.training.state import TrainState
+from cnn_jax.training.seeds import Seeds
+from cnn_jax.training.steps import Batch, TrainState
 
-TOLD = 20  # bad images that are named, of each kind of reading
+NAMED = 20  # bad images that are named, of a run
+
+
+class StreamedData(flax.struct.PyTreeNode):
+    """Of data that does not fit on the device what stays there; a step is given its examples."""
+
+    preprocessing: Preprocessing
+
+    def batch(
+        self, stored: reader.Batch, color_jitter: Callable = lambda images, _: images
+    ) -> Batch:
+        """Images as they were stored, uint8 [B, H, W, C], for the network."""
+        images = color_jitter(stored.images, stored.index)
+        return Batch(self.preprocessing(images), stored.labels, stored.index)
+
+    def counts(self, stored: reader.Batch) -> steps.Metrics:
+        """How many images could not be decoded."""
+        return {"skipped": stored.bad.sum()}
 
 
 class BadImages:
-    """What could not be decoded so far, by its split and number, and which of it was told."""
+    """What could not be decoded so far, by its split and number, and how many of it were named."""
 
     def __init__(self):
         self._found: dict[tuple[str, int], str] = {}
-        self._told = 0
+        self._reported = 0
 
     def add(self, split: str, bad: reader.Bad) -> None:
         """Takes what a reader has found; it may have been known."""
@@ -39,41 +64,81 @@ class BadImages:
 
     def warnings(self) -> list[str]:
         """A line for each that is new; of many, the last line counts the rest."""
-        lines = list(self._found.values())[self._told :]
-        before, self._told = self._told, self._told + len(lines)
-        named = [f"skipped: {line}" for line in lines[: max(0, TOLD - before)]]
+        lines = list(self._found.values())[self._reported :]
+        before, self._reported = self._reported, self._reported + len(lines)
+        named = [f"skipped: {line}" for line in lines[: max(0, NAMED - before)]]
         if rest := len(lines) - len(named):
-            named.append(f"skipped: {rest} more, {self._told} in all")
+            named.append(f"skipped: {rest} more, {self._reported} in all")
         return named
 
 
-class Feed:
-    """The examples of each program, made and sent to the devices while the one before runs.
+class StreamedInputs:
+    """The inputs of a run whose data is read ahead, see `inputs.Inputs`; each process reads a part.
 
-    waited: seconds in all that the devices had nothing to do, because there was no data.
+    The examples of a program are made, and sent to the devices, while the program before it runs.
     """
 
-    def __init__(self, streams: list[TrainingStream], plan: Plan, members: Members, bad: BadImages):
-        """`streams`: one for each seed of `members`."""
-        self.waited = 0.0
-        self._streams, self._plan, self._members, self._bad = streams, plan, members, bad
+    def __init__(
+        self,
+        dataset: StreamedDataset,
+        preprocessing: Preprocessing,
+        view: ConfigDict,
+        plan: Plan,
+        seeds: Seeds,
+        mesh: Mesh,
+        group: Alone,
+    ):
+        """Raises `UserError` for several seeds in several processes."""
+        if len(seeds.numbers) > 1 and group.count > 1:
+            raise errors.UserError("several seeds of a stream train in one process: drop --seeds")
+        self._dataset, self._view, self._plan, self._seeds = dataset, view, plan, seeds
+        self._mesh, self._group = mesh, group
+        self._reading = dataset.reading(group.index, group.count)
+        self._data = group.put_global(StreamedData(preprocessing), sharding.replicated(mesh))
+        images = dataset.images("train", "view.train", view.train.to_dict())
+        # Each seed has an order of its own, so a stream.
+        self._streams = [
+            TrainingStream(images, seed, plan.batch_size, self._reading) for seed in seeds.numbers
+        ]
+        self._bad = BadImages()
+        self._waited = 0.0  # seconds, since the last report
         self._thread = ThreadPoolExecutor(1)
         self._ahead = self._asked = None  # what is being made, and (first step, steps) of it
         self._batches: list[reader.Batches] = []  # by seed
         self._position = -1  # the step of the next of these
 
-    def take(self, first: int, count: int, state: TrainState) -> reader.Batch:
-        """The batches [K, B, ...] of the program that `state` goes into; starts with the next."""
+    def take(self, first: int, count: int, state: TrainState) -> tuple[StreamedData, reader.Batch]:
+        """The data, and the batches [K, B, ...]; starts to make those of the next program."""
         if self._asked != (first, count):
             self._ask((first, count))
         if not self._ahead.done():
             jax.block_until_ready(state.step)  # until here the devices had something to do
             begin = time.perf_counter()
             self._ahead.exception()
-            self.waited += time.perf_counter() - begin
+            self._waited += time.perf_counter() - begin
         examples = self._ahead.result()
         self._ask(next(self._plan.dispatches(first + count), None))
-        return examples
+        return self._data, examples
+
+    def make_evaluate(self, split: str, model: nn.Module, precise: Callable) -> Evaluate:
+        """See `make_evaluate` below."""
+        images = self._dataset.images(split, "view.evaluation", self._view.evaluation.to_dict())
+        return make_evaluate(
+            model,
+            images,
+            self._data,
+            self._plan.eval_batch_size,
+            self._reading,
+            precise,
+            self._mesh,
+            self._group,
+            functools.partial(self._bad.add, split),
+        )
+
+    def report(self) -> Report:
+        """The bad images, and the seconds that the devices waited."""
+        waited, self._waited = self._waited, 0.0
+        return Report(self._bad.warnings(), waited)
 
     def close(self) -> None:
         """Ends the threads and processes that read."""
@@ -96,28 +161,24 @@ class Feed:
             by_seed.append(jax.tree.map(lambda *own: np.stack(own), *taken))
             self._bad.add("train", batches.skipped)
         self._position = first + count
-        examples = self._members.join_examples(by_seed)
-        return processes.put_local(examples, self._members.by_example)
+        examples = self._seeds.stack_examples(by_seed)
+        return self._group.put_local(examples, self._seeds.by_example)
 
 
 def make_evaluate(
     model: nn.Module,
     images: Images,
-    preprocessing: Preprocessing,
+    data: StreamedData,
     batch_size: int,
-    reading: Reading,
-    *,
+    reading: reader.Reading,
     precise: Callable[[Callable], Callable],
     mesh: Mesh,
+    group: Alone,
     note: Callable[[reader.Bad], None],
-) -> Callable[[Any], dict[str, float]]:
-    """`evaluate(variables)`: as `resident.make_evaluate`, and how many images were skipped.
-
-    `note` is told which they are.
-    """
+) -> Evaluate:
+    """As `inputs.make_evaluate`, and how many images were skipped; `note` is told which."""
     eval_step = steps.make_eval_step(model)
     whole, by_example = sharding.replicated(mesh), NamedSharding(mesh, PartitionSpec("data"))
-    data = processes.put_global(steps.StreamedData(preprocessing), whole)
     batch_size = sharding.rounded_up(batch_size, mesh)
 
     def add(sums, variables, data, stored):
@@ -125,16 +186,16 @@ def make_evaluate(
         values = eval_step(variables, data.batch(stored), stored.weights)
         return jax.tree.map(lambda a, b: a + b, sums, {**values, "skipped": stored.bad.sum()})
 
-    program = compiler.jit(precise(add), out_shardings=whole)
+    program = compiler.jit(precise(add), mesh, out_shardings=whole)
 
     def evaluate(variables):
         zero = dict.fromkeys(steps.SUMS, np.float32(0)) | {"skipped": np.int32(0)}
-        sums = processes.put_global(zero, whole)
+        sums = group.put_global(zero, whole)
         batches = reader.evaluation(images, batch_size, reading)
         running = collections.deque(maxlen=2)
         with contextlib.closing(batches):
             for batch in batches:
-                sums = program(sums, variables, data, processes.put_local(batch, by_example))
+                sums = program(sums, variables, data, group.put_local(batch, by_example))
                 if len(running) == 2:  # or batches would pile up where the network is slower
                     jax.block_until_ready(running[0])
                 running.append(sums)
@@ -154,3 +215,28 @@ def means(sums: dict[str, jax.Array], images: Images) -> dict[str, float]:
             f"none of {size:,} images can be decoded, such as {images.source.where(0)}"
         )
     return {name: value / count for name, value in values.items()} | {"skipped": skipped}
+
+
+def fit(dataset: StreamedDataset, view: ConfigDict, group: Alone, **names: str) -> Preprocessing:
+    """`preprocess.fit` of a stream as evaluations see it; statistics are kept in the cache folder.
+
+    Args:
+      names: the group `preprocessing`.
+    """
+    images = dataset.images("train", "view.evaluation", view.to_dict())
+    make = functools.partial(preprocess.fit_stream, channels=images.shape[-1], **names)
+    if not preprocess.is_computed(names["mean"], names["std"]):
+        return make(batches=())
+    seen = (images.shape, view.to_dict(), images.on_error)
+    key = json.dumps([images.source.fingerprint(), *seen, names])
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    cache = cache_folder("statistics") / f"{digest[:32]}.npz"
+    if (kept := folder.read_cache(cache)) is not None:
+        return preprocess.from_arrays(kept)
+    size = len(images.source)
+    if group.index == 0:
+        print(f"the mean and std of {size:,} images are computed, once")
+    batches = reader.evaluation(images, min(256, size), dataset.reading(process=0, processes=1))
+    fitted = make(batches=batches)
+    folder.write_cache(cache, preprocess.to_arrays(fitted))
+    return fitted

@@ -11,72 +11,190 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from cnn_jax import config as configs
-from cnn_jax.cluster import processes
-from cnn_jax.cluster.preemption import STOPPED, Interruption
-from cnn_jax.errors import UserError
-from cnn_jax.runs import curves, load_run
+from cnn_jax.cluster import preemption
+from cnn_jax.cluster.join import Alone
+from cnn_jax.cluster.preemption import Preemption
+from cnn_jax.errors import DIVERGED, STOPPED, UserError
+from cnn_jax.runs import curves, metrics
+from cnn_jax.runs.checkpoints import Checkpoints
 from cnn_jax.runs.directory import RunDirectory
-from cnn_jax.training import compiler
-from cnn_jax.training.build import Program, build
-from cnn_jax.training.guards import Guards
-from cnn_jax.training.member import Member
+from cnn_jax.training.build import Setup, build
+from cnn_jax.training.compiler import Guards
 from cnn_jax.training.progress import TrainingProgress, summary_table
-from cnn_jax.training.recorder import DIVERGED
-from cnn_jax.training.state import TrainState
+from cnn_jax.training.run_writer import RunWriter, note_failure
+from cnn_jax.training.steps import TrainState
 
 
 def train(
     config: ConfigDict,
     workdir: Path,
     console: Console,
-    interruption: Interruption | None = None,
+    stop: Preemption | None = None,
     seeds: int | None = None,
+    group: Alone | None = None,
 ) -> None:
     """Trains what `config` says in `workdir`, from the start or from where a run there stopped.
 
     Args:
-      interruption: one that was entered already, where signals are to be heard from earlier on.
+      stop: what hears signals already; by default they are heard from here on.
       seeds: trains so many networks as one program, with the seeds from `config.seed` on, each in
         a directory of its own, `workdir/seed-0` and so on.
+      group: the processes that train together, by default this one alone.
 
     Raises:
       UserError: something wrong with config, data or directory (exit code 1); a loss that is not
         finite (3); stopped by SIGINT or SIGTERM, after saving (75).
     """
-    listening = contextlib.nullcontext(interruption) if interruption else Interruption()
-    with (
-        listening as interruption,
-        own_directory(workdir) as path,
-        contextlib.ExitStack() as opened,
-    ):
+    group = group or Alone()
+    with contextlib.ExitStack() as opened:
+        stop = stop or opened.enter_context(preemption.listening())
+        path = opened.enter_context(own_directory(workdir, group))
         directories = []
-        for place, own_config in places(config, path, seeds).items():
+        for place, own_config in runs_of(config, path, seeds).items():
             directories.append(RunDirectory(place, own_config))
             opened.callback(directories[-1].close)
-        statuses = processes.broadcast_json(
-            "the status of the runs", [d.status for d in directories]
-        )
-        # Of several seeds one that has diverged does not hold up the others.
-        over = ("done",) if seeds is None else ("done", "diverged")
-        todo = [d for d, status in zip(directories, statuses, strict=True) if status not in over]
+        todo = unfinished(directories, seeds is not None, group)
         if todo:
-            check_config(config)
-            program = build(config, seeds=None if seeds is None else [d.seed for d in todo])
-            options = compiler.supported(jax.default_backend(), False)
-            opened.callback(program.inputs.close)
+            check_config(config, group)
+            numbers = None if seeds is None else [directory.seed for directory in todo]
+            setup = build(config, seeds=numbers, group=group)
+            opened.callback(setup.inputs.close)
             for directory in todo:
-                directory.begin(program.inputs.facts, program.inputs.preprocessing, options)
-            run(program, todo, console, interruption)
+                facts = (setup.parts.facts(), setup.parts.preprocessing, setup.compiler_options)
+                directory.begin(*facts)
+            run(setup, todo, console, stop, group)
         else:
             console.print(f"{workdir} is finished, and is not run again", highlight=False)
-        if processes.is_first():
+        if group.index == 0:
             for directory in directories:
-                console.print(summary_table(load_run(directory.path).summary, directory.name))
+                console.print(summary_table(metrics.summary(directory.path), directory.name))
     if lost := [d.name for d in directories if d.status == "diverged"]:
         raise UserError(f"{', '.join(lost)} diverged; the others are done", DIVERGED)
 
 
-def places(config: ConfigDict, path: Path, seeds: int | None) -> dict[Path, ConfigDict]:
+def run(
+    setup: Setup, directories: list[RunDirectory], console: Console, stop: Preemption, group: Alone
+) -> None:
+    """Restores or makes the state, takes the remaining steps, and notes how it ended."""
+    try:
+        with contextlib.ExitStack() as opened:
+            checkpoints = [open_checkpoints(setup, d, group, opened) for d in directories]
+            state, step, seconds = restore(setup, directories, checkpoints, group)
+            plan = setup.plan
+            progress = TrainingProgress(step, plan.total_steps, plan.batch_size, console)
+            writers = []
+            for directory, own in zip(directories, checkpoints, strict=True):
+                label = f"{directory.name}  " if len(directories) > 1 else ""
+                things = (setup, directory, own, progress, group)
+                writers.append(RunWriter(*things, seconds=seconds, label=label))
+                opened.callback(writers[-1].close)
+            take_steps(setup, state, step, writers, progress, stop, group)
+            for writer in writers:
+                writer.wait()
+    except BaseException as error:
+        error = group.explained(error)
+        is_preempted = getattr(error, "exit_code", None) == STOPPED
+        for directory in directories:
+            note_failure(directory, "preempted" if is_preempted else "failed", error)
+        raise error
+    for writer in writers:
+        if not writer.failure:
+            path, name = writer.directory.path, writer.directory.name
+            if group.index == 0:
+                curves.draw(metrics.read(path), path / "curves.png", name)
+            writer.directory.set_status("done")
+
+
+def take_steps(
+    setup: Setup,
+    state: TrainState,
+    step: int,
+    writers: list[RunWriter],
+    progress: TrainingProgress,
+    stop: Preemption,
+    group: Alone,
+) -> None:
+    """The loop itself: programs of several steps, and between them evaluations and checkpoints."""
+    plan, synced_stop = setup.plan, group.synced_stop()
+    if step:
+        progress.line(f"going on at step {step:,} of {plan.total_steps:,}")
+    with progress, Guards() as guards:
+        group.progress(step)
+        for first, count in plan.dispatches(step):
+            with guards.dispatch(first, count):
+                state, values = setup.run_steps(state, first, count)
+            report = setup.inputs.report()
+            for writer, own in zip(writers, setup.seeds.split(values), strict=True):
+                writer.training(first, own, report.data_wait_seconds)
+            step = first + count
+            stop.has_progress = True
+            stopped_by = synced_stop(stop.requested or 0)
+            evaluates = plan.is_due(plan.evaluate_every, step)
+            if evaluates or stopped_by or plan.is_due(plan.checkpoint_every, step):
+                state = save(setup, writers, state, step, evaluates)
+                progress.skip_time()
+            for line in report.warnings:
+                progress.line(line)
+            group.progress(step)
+            if all(writer.failure for writer in writers):
+                raise writers[0].failure
+            if stopped_by and step < plan.total_steps:
+                for writer in writers:
+                    writer.wait()
+                raise stopped(signal.Signals(stopped_by).name, step, plan.total_steps)
+
+
+def save(
+    setup: Setup, writers: list[RunWriter], state: TrainState, step: int, evaluates: bool
+) -> TrainState:
+    """Evaluates and saves each; gives the state to go on with, which a plateau may have changed."""
+    states = [
+        writer.save(own, step, evaluates)
+        for writer, own in zip(writers, setup.seeds.split(state), strict=True)
+    ]
+    return setup.seeds.join(states) if setup.parts.learning_rate.plateau else state
+
+
+def restore(
+    setup: Setup,
+    directories: list[RunDirectory],
+    checkpoints: list[Checkpoints | None],
+    group: Alone,
+) -> tuple[TrainState, int, float]:
+    """The state to go on from, its step, and the seconds that the run had taken by then."""
+    template, limit = setup.seeds.template, None
+    while True:
+        found = []
+        for directory, own in zip(directories, checkpoints, strict=True):
+            restored = own.restore_latest(template, limit) if own else None
+            what = f"the checkpoint of {directory.name} to {limit}"
+            about = group.broadcast_json(what, restored and restored[1])
+            if about is None:
+                return setup.create_state(), 0, 0.0
+            state = group.broadcast(restored and restored[0], template)
+            found.append((state, int(state.step), about["seconds"]))
+        states, steps, seconds = zip(*found, strict=True)
+        if min(steps) == max(steps):
+            break
+        limit = min(steps)  # a kill came when some had saved and others had not
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, template)
+    state = setup.seeds.join([group.put_global(state, shardings) for state in states])
+    return state, steps[0], max(seconds)
+
+
+def open_checkpoints(
+    setup: Setup, directory: RunDirectory, group: Alone, opened: contextlib.ExitStack
+) -> Checkpoints | None:
+    """Those of a run, for process 0, which alone writes and reads them."""
+    if group.index:
+        return None
+    keep_best = "validation" in setup.plan.splits
+    checkpoints = Checkpoints(directory.path / "checkpoints", keep_best)
+    opened.callback(checkpoints.close)
+    return checkpoints
+
+
+def runs_of(config: ConfigDict, path: Path, seeds: int | None) -> dict[Path, ConfigDict]:
     """The directory and the config of each run."""
     if seeds is None:
         return {path: config}
@@ -90,115 +208,31 @@ def places(config: ConfigDict, path: Path, seeds: int | None) -> dict[Path, Conf
     return runs
 
 
+def unfinished(
+    directories: list[RunDirectory], are_seeds: bool, group: Alone
+) -> list[RunDirectory]:
+    """Those that are to be trained."""
+    statuses = group.broadcast_json("the status of the runs", [d.status for d in directories])
+    # Of several seeds one that has diverged does not hold up the others.
+    over = ("done", "diverged") if are_seeds else ("done",)
+    return [d for d, status in zip(directories, statuses, strict=True) if status not in over]
+
+
 @contextlib.contextmanager
-def own_directory(workdir: Path) -> Iterator[Path]:
+def own_directory(workdir: Path, group: Alone) -> Iterator[Path]:
     """`workdir` for process 0; what the others write is the same, and thrown away."""
-    if processes.is_first():
+    if group.index == 0:
         yield workdir
     else:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder) / workdir.name
 
 
-def check_config(config: ConfigDict) -> None:
+def check_config(config: ConfigDict, group: Alone) -> None:
     """Raises `UserError` where process 0 trains something else."""
-    there = processes.broadcast_json("the config", config.to_dict())
+    there = group.broadcast_json("the config", config.to_dict())
     if lines := configs.difference(ConfigDict(there), config):
         raise UserError(f"process 0 has another config: {'; '.join(lines)}")
-
-
-def run(
-    program: Program,
-    directories: list[RunDirectory],
-    console: Console,
-    interruption: Interruption,
-) -> None:
-    """Restores or makes the state, and takes the remaining steps."""
-    members = [Member(program, directory) for directory in directories]
-    try:
-        take_steps(program, members, console, interruption)
-        for member in members:
-            member.wait()
-    except BaseException as error:
-        error = processes.explained(error)
-        status = "preempted" if getattr(error, "exit_code", None) == STOPPED else "failed"
-        for member in members:
-            if not member.failure:
-                member.fail(status, error)
-        raise error
-    finally:
-        for member in members:
-            member.close()
-    for member in members:
-        if not member.failure:
-            path = member.directory.path
-            if processes.is_first():
-                curves.draw(load_run(path).history, path / "curves.png", member.directory.name)
-            member.directory.set_status("done")
-
-
-def take_steps(
-    program: Program, members: list[Member], console: Console, interruption: Interruption
-) -> None:
-    """The loop itself: programs of several steps, and between them evaluations and checkpoints."""
-    plan = program.plan
-    state, step, seconds = restore(program, members)
-    progress = TrainingProgress(step, plan.total_steps, plan.batch_size, console)
-    for member in members:
-        label = f"{member.directory.name}  " if len(members) > 1 else ""
-        member.begin(step, seconds, progress, label)
-    if step:
-        progress.line(f"going on at step {step:,} of {plan.total_steps:,}")
-    with progress, Guards() as guards:
-        vote = processes.Vote()
-        processes.progress(step)
-        for first, count in plan.dispatches(step):
-            with guards.dispatch(first, count):
-                state, values = program.run_steps(state, first, count)
-            for member, own in zip(members, program.split(values), strict=True):
-                member.training(first, own)
-            step = first + count
-            interruption.has_progress = True
-            stop = vote(interruption.requested or 0)
-            evaluates = plan.is_due(plan.evaluate_every, step)
-            if evaluates or stop or plan.is_due(plan.checkpoint_every, step):
-                state = save(program, members, state, step, evaluates)
-                progress.skip_time()
-            for line in program.inputs.warnings():
-                progress.line(line)
-            processes.progress(step)
-            if all(member.failure for member in members):
-                raise members[0].failure
-            if stop and step < plan.total_steps:
-                for member in members:
-                    member.wait()
-                raise stopped(signal.Signals(stop).name, step, plan.total_steps)
-
-
-def restore(program: Program, members: list[Member]) -> tuple[TrainState, int, float]:
-    """The state to go on from, its step, and the seconds that the run had taken by then."""
-    limit = None
-    while True:
-        states, steps, seconds = zip(*(m.restore(limit) for m in members), strict=True)
-        if not max(steps):
-            return program.create_state(), 0, 0.0
-        if min(steps) == max(steps):
-            break
-        limit = min(steps)  # a kill came when some had saved and others had not
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, program.state_template)
-    state = program.join([processes.put_global(state, shardings) for state in states])
-    return state, steps[0], max(seconds)
-
-
-def save(
-    program: Program, members: list[Member], state: TrainState, step: int, evaluates: bool
-) -> TrainState:
-    """Evaluates and saves each; gives the state to go on with, which a plateau may have changed."""
-    states = [
-        member.save(own, step, evaluates)
-        for member, own in zip(members, program.split(state), strict=True)
-    ]
-    return program.join(states) if program.learning_rate.plateau else state
 
 
 def stopped(signal_name: str, step: int, total_steps: int) -> UserError:

@@ -31,15 +31,15 @@ def make_way(name: str, seeds: int, width: int) -> Way:
         str(QUICKSTART),
         [f"model.width={width}", f"parallel.seeds={name if together else 'auto'}"],
     )
-    program = build(config, seeds=range(seeds) if together else None)
-    state = program.create_state()
+    setup = build(config, seeds=range(seeds) if together else None)
+    state = setup.create_state()
 
     def start():
         nonlocal state
         for _ in range(1 if together else seeds):
-            state, _ = program.run_steps(state, 0, STEPS)
+            state, _ = setup.run_steps(state, 0, STEPS)
 
-    images = seeds * STEPS * program.plan.batch_size
+    images = seeds * STEPS * setup.plan.batch_size
     return Way(start, lambda: jax.block_until_ready(state), images)
 
 

@@ -23,7 +23,6 @@ import cnn_jax
 from cnn_jax import config as configs
 from cnn_jax.commands.command_line import main as launch
 from cnn_jax.compression import archive, report
-from cnn_jax.evaluation.evaluate import evaluate_run
 
 RECIPES = Path(__file__).parent
 INDEX_BITS = 5  # of the paper's LeNets
@@ -71,7 +70,7 @@ def summary(runs: dict[str, Path], packed: Path, data: str) -> dict:
     """All numbers: sizes in bytes, errors 0-1."""
     opened = {stage: cnn_jax.load_run(path) for stage, path in runs.items()}
     errors = {stage: run.summary["test"]["top1_error"] for stage, run in opened.items()}
-    errors["decoded"] = evaluate_run(cnn_jax.load_run(packed), 0, "test", data)["top1_error"]
+    errors["decoded"] = cnn_jax.evaluate(packed, split="test", data=data)["top1_error"]
     rows = report.rows(archive.read(packed).arrays, INDEX_BITS)
     variables = opened["train"].variables()
     weights = sum(values.size for values in jax.tree.leaves(variables))

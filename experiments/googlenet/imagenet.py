@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, errors
 
-from .. import groups, smoke
+from .. import groups
 from . import published
 
 VARIANTS = {"recipe": ("paper", "caffe", "bn", "smoke")}
@@ -64,7 +64,7 @@ def get_config(variant: str = "") -> ConfigDict:
         follow_caffe(config)
     if chosen["recipe"] == "smoke":
         config.model.auxiliary = False  # which wants large images
-        smoke.on_noise(config, size=64)
+        groups.smoke_on_noise(config, size=64)
     return config
 
 

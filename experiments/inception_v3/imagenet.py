@@ -26,7 +26,7 @@ from ml_collections import ConfigDict
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table
 
-from .. import groups, smoke
+from .. import groups
 from . import published
 
 VARIANTS = {
@@ -82,7 +82,7 @@ def get_config(variant: str = "") -> ConfigDict:
         config.optimizer.clip_norm = None  # the released trainer has no clipping
     if chosen["recipe"] == "smoke":
         config.model.auxiliary = "none"  # which wants large images
-        smoke.on_noise(config, size=80)
+        groups.smoke_on_noise(config, size=80)
     return config
 
 

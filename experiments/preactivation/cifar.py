@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, top1
 
-from .. import groups, smoke
+from .. import groups
 from . import published
 
 VARIANTS = {
@@ -80,7 +80,7 @@ def get_config(variant: str = "") -> ConfigDict:
         config.learning_rate.update(drops=["80 epochs", "121 epochs"], warmup="0 epochs")
         config.training.update(duration="200 epochs", batch_size=64)
     if chosen["recipe"] == "smoke":
-        smoke.on_digits(config)
+        groups.smoke_on_digits(config)
     return config
 
 

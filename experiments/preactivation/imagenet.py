@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, errors
 
-from .. import groups, smoke
+from .. import groups
 from ..resnet import imagenet as resnet
 from . import published
 
@@ -42,7 +42,7 @@ def get_config(variant: str = "") -> ConfigDict:
     if chosen["augmentation"] == "aspect":
         config.view.train = groups.area_aspect(224, 0.08)
     if chosen["recipe"] == "smoke":
-        smoke.on_noise(config, size=64)
+        groups.smoke_on_noise(config, size=64)
     return config
 
 

@@ -25,7 +25,7 @@ from ml_collections import ConfigDict
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, errors
 
-from .. import groups, smoke
+from .. import groups
 from . import published
 
 VARIANTS = {
@@ -76,7 +76,7 @@ def get_config(variant: str = "") -> ConfigDict:
     if chosen["recipe"] == "fb.resnet.torch":
         follow_fb_resnet_torch(config)
     if chosen["recipe"] == "smoke":
-        smoke.on_noise(config, size=64)
+        groups.smoke_on_noise(config, size=64)
     return config
 
 

@@ -25,7 +25,7 @@ from ml_collections.config_dict import placeholder
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table
 
-from .. import groups, smoke
+from .. import groups
 
 VARIANTS = {"bypass": ("none", "simple", "complex"), "recipe": ("short", "smoke")}
 
@@ -72,7 +72,7 @@ def get_config(variant: str = "") -> ConfigDict:
         }
     )
     if chosen["recipe"] == "smoke":
-        smoke.on_digits(config)
+        groups.smoke_on_digits(config)
     return config
 
 

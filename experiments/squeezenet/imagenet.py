@@ -25,7 +25,7 @@ from ml_collections import ConfigDict
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, errors
 
-from .. import groups, smoke
+from .. import groups
 from . import published
 
 VARIANTS = {
@@ -72,7 +72,7 @@ def get_config(variant: str = "") -> ConfigDict:
         config.optimizer.update(decay="kernels", bias_rate=2.0)
         config.model.bypass_relu = chosen["bypass"] == "complex"
     if chosen["recipe"] == "smoke":
-        smoke.on_noise(config, size=67)
+        groups.smoke_on_noise(config, size=67)
     return config
 
 

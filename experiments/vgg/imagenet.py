@@ -26,7 +26,7 @@ from ml_collections.config_dict import placeholder
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, errors
 
-from .. import groups, smoke
+from .. import groups
 from ..resnet import imagenet as resnet
 from . import published
 
@@ -81,7 +81,7 @@ def get_config(variant: str = "") -> ConfigDict:
         follow_torchvision(config)
     if chosen["recipe"] == "smoke":
         config.model.fc_width = 64
-        smoke.on_noise(config, size=32)
+        groups.smoke_on_noise(config, size=32)
     return config
 
 

@@ -26,7 +26,7 @@ from ml_collections import ConfigDict
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, top1
 
-from .. import groups, smoke
+from .. import groups
 from . import published
 
 VARIANTS = {
@@ -89,7 +89,7 @@ def get_config(variant: str = "") -> ConfigDict:
         config.evaluation.every = "150 steps"
         config.learning_rate.warmup = "30 steps"
     if chosen["recipe"] == "smoke":
-        smoke.on_digits(config)
+        groups.smoke_on_digits(config)
     return config
 
 

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, errors
 
-from .. import smoke
+from .. import groups
 from ..resnet import imagenet as resnet
 from . import published
 
@@ -36,7 +36,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config = resnet.get_config(f"{depth},fb.resnet.torch")
     config.model["inner_width" if depth == "50" else "width"] = float(width)
     if chosen["recipe"] == "smoke":
-        smoke.on_noise(config, size=64)
+        groups.smoke_on_noise(config, size=64)
     return config
 
 

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table
 
-from .. import groups, smoke
+from .. import groups
 from . import published
 
 VARIANTS = {
@@ -62,7 +62,7 @@ def get_config(variant: str = "") -> ConfigDict:
     if chosen["recipe"] == "released":
         config.learning_rate.drops = ["79 epochs", "119 epochs"]
     if chosen["recipe"] == "smoke":
-        smoke.on_digits(config)
+        groups.smoke_on_digits(config)
     return config
 
 

@@ -214,10 +214,33 @@ def test_every_command_that_made_a_table_stands_above_it(tmp_path):
     assert "`python command 0`\n\n`python command 1`\n" in text
 
 
-def test_the_readme_is_made_of_the_recorded_results():
-    assert registry.block(ROOT) in (ROOT / "README.md").read_text(), (
-        "python launch.py report experiments/results --record makes it anew"
-    )
+def test_readme_and_page_are_made_of_the_recorded_results():
+    for made, file in (
+        (registry.overview(ROOT), "README.md"),
+        (registry.block(ROOT), registry.PAGE),
+    ):
+        assert made in (ROOT / file).read_text(), (
+            "python launch.py report experiments/results --record makes it anew"
+        )
+
+
+def test_results_are_made_anew_between_their_marks_and_nowhere_else(tmp_path):
+    (tmp_path / "docs").mkdir()
+    files = [tmp_path / name for name in (registry.README, registry.PAGE)]
+    for file in files:
+        file.write_text(f"before\n{registry.BEGIN}\nold\n{registry.END}\nafter\n")
+    runs = [record(f"k={k}", 0, 9.0 - k, 8.0 - k) for k in range(1, 9)]
+    registry.record([*runs, record("b", 0, 5.0, title="Table 2")], tmp_path)
+    registry.renew(tmp_path)
+    readme, page = (file.read_text() for file in files)
+    assert "| Table 1 | test/top1_error | k=1 8.00, k=2 7.00" in readme and "and 2 more" in readme
+    assert "| Table 2 | test/top1_error | b 5.00 |  | not in the paper |" in readme
+    assert "| k=8 | test/top1_error | 1.00 | 0 |" in page
+    for text in (readme, page):
+        assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    files[1].write_text("no marks")
+    with pytest.raises(UserError, match="results.md lacks the lines"):
+        registry.renew(tmp_path)
 
 
 def test_no_recorded_result_leaves_its_tolerance(tmp_path):

@@ -44,14 +44,14 @@ def test_training_has_step_loop_and_data_with_a_rate_for_each_round(trained):
 
 def test_the_data_path_has_every_image_and_label_and_no_network():
     config = config_of(*TINY, "training.batch_size=8", "augmentation.crop_padding=0")
-    program = build(config)
-    resident, checksum = program.inputs.data, programs.make_checksum(config)
+    setup = build(config)
+    stored, checksum = setup.inputs.data, programs.make_checksum(config)
     indices = jnp.arange(16).reshape(2, 8)
-    batch = resident.batch(indices.ravel())
+    batch = stored.batch(indices.ravel())
     expected = batch.images.sum() + batch.labels.sum()
-    np.testing.assert_allclose(checksum(resident, indices), expected, rtol=1e-4)
-    data = jax.jit(checksum).trace(resident, indices)
-    loop = program.train_steps.trace(program.state_template, resident, indices)
+    np.testing.assert_allclose(checksum(stored, indices), expected, rtol=1e-4)
+    data = jax.jit(checksum).trace(stored, indices)
+    loop = setup.seeds.train_steps.trace(setup.seeds.template, stored, indices)
     has_network = ["conv_general_dilated" in str(traced.jaxpr) for traced in (data, loop)]
     assert has_network == [False, True]
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import cnn_jax
-from cnn_jax.cluster import heartbeat, processes
+from cnn_jax.cluster import heartbeat, join
 from cnn_jax.errors import UserError
 from tests.conftest import ROOT, TINY
 
@@ -148,8 +148,8 @@ def test_the_loss_of_the_coordinating_process_ends_the_others_in_one_line(tmp_pa
 
 def test_processes_that_do_not_meet_end_in_one_line():
     code = (
-        "from cnn_jax.training import processes, supervisor; processes.MEET_SECONDS = 2;"
-        "supervisor.fork(); processes.Group(processes.Address('127.0.0.1:1', 1, 2), 30)"
+        "from cnn_jax.cluster import join, processes, supervisor; processes.MEET_SECONDS = 2;"
+        "supervisor.fork(); processes.Group(join.Address('127.0.0.1:1', 1, 2), 30, join.Exit())"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
@@ -173,7 +173,7 @@ class Service:
 def test_a_process_that_lives_and_does_not_move_is_a_hang(monkeypatch):
     monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.01)
     service, ended = Service(), []
-    both = [heartbeat.Watch(service, index, 2, 0.3, ended.append) for index in range(2)]
+    both = [heartbeat.Heartbeat(service, index, 2, 0.3, ended.append) for index in range(2)]
     for index, each in enumerate(both):
         each.progress(10 + index)
     error = both[0].verdict()
@@ -185,7 +185,7 @@ def test_a_process_that_lives_and_does_not_move_is_a_hang(monkeypatch):
 def test_what_ends_one_process_is_told_by_the_others_with_its_code(monkeypatch):
     monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.01)
     service, ended = Service(), []
-    both = [heartbeat.Watch(service, index, 2, 60, ended.append) for index in range(2)]
+    both = [heartbeat.Heartbeat(service, index, 2, 60, ended.append) for index in range(2)]
     both[1].leave("no folder /data", 2)
     error = both[0].verdict()
     assert str(error) == "process 1 ended: no folder /data" and error.exit_code == 2
@@ -194,13 +194,13 @@ def test_what_ends_one_process_is_told_by_the_others_with_its_code(monkeypatch):
 
 
 def test_a_task_of_slurm_and_a_host_of_a_tpu_pod_know_that_they_are_several():
-    assert processes.announced({"SLURM_STEP_NUM_TASKS": "4"})
-    assert processes.announced({"TPU_WORKER_HOSTNAMES": "a,b"})
-    assert not processes.announced({"SLURM_NTASKS": "4"})  # a batch script without srun
-    assert not processes.announced({"SLURM_STEP_NUM_TASKS": "1", "TPU_WORKER_HOSTNAMES": "a"})
+    assert join.is_announced({"SLURM_STEP_NUM_TASKS": "4"})
+    assert join.is_announced({"TPU_WORKER_HOSTNAMES": "a,b"})
+    assert not join.is_announced({"SLURM_NTASKS": "4"})  # a batch script without srun
+    assert not join.is_announced({"SLURM_STEP_NUM_TASKS": "1", "TPU_WORKER_HOSTNAMES": "a"})
 
 
 @pytest.mark.parametrize("given", [("host:1", 0, None), ("host", 0, 2), ("host:1", 2, 2)])
 def test_arguments_for_several_processes_that_do_not_go_together_are_refused(given):
     with pytest.raises(UserError, match="--coordinator"):
-        processes.address(*given)
+        join.find_address(*given)

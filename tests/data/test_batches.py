@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cnn_jax.data.batches import batch_indices, evaluation_batches
+from cnn_jax.data.dataset import batch_indices, evaluation_batches
 
 
 def test_every_epoch_has_each_example_once_in_another_order():

@@ -9,9 +9,9 @@ from cnn_jax import models
 from cnn_jax.errors import UserError
 from cnn_jax.evaluation.batch_stats import reestimate
 from cnn_jax.models.layers import BatchNorm
-from cnn_jax.training import precision
+from cnn_jax.training import compiler
 
-PRECISE = precision.create(matmul="float32")
+PRECISE = compiler.precision(matmul="float32")
 
 
 class Normalized(nn.Module):

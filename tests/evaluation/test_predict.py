@@ -13,7 +13,7 @@ from cnn_jax.data.stream.sources import FolderSource
 from cnn_jax.errors import UserError
 from cnn_jax.evaluation import protocols
 from cnn_jax.evaluation.predict import of_source, predict
-from cnn_jax.training import precision, sharding
+from cnn_jax.training import compiler, sharding
 
 
 class Small(nn.Module):
@@ -52,7 +52,7 @@ def run(source, protocol, pixels=3000, on_error="raise", weights=None, preproces
         of_source(source, on_error),
         protocol,
         pixels=pixels,
-        precise=precision.create(matmul="float32"),
+        precise=compiler.precision(matmul="float32"),
         mesh=sharding.data_mesh(),
     )
 

@@ -11,9 +11,11 @@ from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax import models
+from cnn_jax.data import augment
+from cnn_jax.optim import ema, optimizers
 from cnn_jax.optim.schedules import LearningRate
 from cnn_jax.sweeps.tables import Row
-from cnn_jax.training import build, state, steps
+from cnn_jax.training import build, losses, plan, steps
 from cnn_jax.training.plan import Plan
 from tests.conftest import ROOT
 
@@ -57,9 +59,15 @@ def load(file: str, variant: str = "", overrides: dict[str, Any] | None = None) 
         group[name] = value
     shape, classes, train_size = DATA[config.data.name]
     shape = shape or (config.view.train.size, config.view.train.size, 3)
-    plan = Plan.create(config, train_size - config.data.validation_size)
-    learning_rate, optimizer = build.make_optimizer(config, plan)
-    return Recipe(config, shape, classes, plan, learning_rate, optimizer)
+    sizes = {
+        "evaluation": config.evaluation,
+        "train_size": train_size - config.data.validation_size,
+    }
+    when = configs.call(plan.create, "training", config.training, **sizes)
+    learning_rate = build.make_learning_rate(config, when)
+    rate = {"learning_rate": learning_rate}
+    optimizer = configs.call(optimizers.create, "optimizer", config.optimizer, **rate)
+    return Recipe(config, shape, classes, when, learning_rate, optimizer)
 
 
 def of_row(file: str, row: Row) -> Recipe:
@@ -80,7 +88,7 @@ def step_shapes(recipe: Recipe) -> tuple[Any, Any, Any]:
     # Rows that differ in nothing that makes the step are traced once.
     parts = {name: config[name].to_dict() for name in ("model", "optimizer", "loss", "ema")}
     parts["schedule"] = config.learning_rate.schedule
-    key = (json.dumps(parts), recipe.image_shape, recipe.classes, recipe.plan.parts)
+    key = (json.dumps(parts), recipe.image_shape, recipe.classes, recipe.plan.microbatches)
     if key not in _TRACED:
         _TRACED[key] = _trace(recipe)
     return _TRACED[key]
@@ -93,10 +101,19 @@ def _trace(recipe: Recipe) -> tuple[Any, Any, Any]:
     config, size = recipe.config, recipe.plan.batch_size
     model = models.create(num_classes=recipe.classes, **config.model.to_dict())
     create = functools.partial(
-        state.create_state, model, recipe.optimizer, recipe.image_shape, config.ema.decay > 0, 0
+        steps.create_state, model, recipe.optimizer, recipe.image_shape, config.ema.decay > 0, 0
     )
     before = jax.eval_shape(create)
-    step = build.make_train_step(config, recipe.plan, model, recipe.optimizer, lambda p: p)
+    average = configs.call(ema.create, "ema", config.ema) if config.ema.decay else None
+    step = steps.make_train_step(
+        model,
+        recipe.optimizer,
+        recipe.learning_rate,
+        configs.call(losses.create, "loss", config.loss),
+        configs.call(augment.crop_and_flip, "augmentation", config.augmentation),
+        average=average,
+        microbatches=recipe.plan.microbatches,
+    )
     batch = steps.Batch(
         jax.ShapeDtypeStruct((size, *recipe.image_shape), jnp.float32),
         jax.ShapeDtypeStruct((size,), jnp.int32),

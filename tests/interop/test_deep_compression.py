@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from cnn_jax import errors, models
+from cnn_jax.cluster.join import Alone
 from cnn_jax.data import Split
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.interop import deep_compression
-from cnn_jax.training import precision, sharding
-from cnn_jax.training.resident import make_evaluate
+from cnn_jax.training import compiler, sharding
+from cnn_jax.training.inputs import make_evaluate
 from experiments.deep_compression import published
 
 DATA = Path(
@@ -222,8 +223,9 @@ def right(count):
         sample(count),
         caffe,
         batch_size=25,
-        precise=precision.create(matmul="float32"),
+        precise=compiler.precision(matmul="float32"),
         mesh=sharding.data_mesh(),
+        group=Alone(),
     )
     numbers = evaluate(deep_compression.read(NET) | {"batch_stats": {}})
     return tuple(round(count * (1 - numbers[f"top{k}_error"])) for k in (1, 5))

@@ -63,7 +63,7 @@ def test_wide_resnet_drops_to_a_fifth_after_60_120_and_160_epochs():
 def test_stochastic_depth_drops_after_half_and_three_quarters():
     drops = ["250 epochs", "375 epochs"]
     rate = schedule(schedule="step", rate=0.1, drops=drops, factor=0.1, duration="500 epochs")
-    half, three_quarters, end = (int(500 * 390 * share) for share in (0.5, 0.75, 1))
+    half, three_quarters, end = (int(500 * 390 * part) for part in (0.5, 0.75, 1))
     golden = {0: 0.1, half - 1: 0.1, half: 0.01, three_quarters - 1: 0.01}
     assert_rates(rate, golden | {three_quarters: 0.001, end - 1: 0.001})
 
@@ -81,6 +81,11 @@ def test_inception_falls_by_6_percent_every_two_epochs():
     )
     before = {2 * epoch * k - 1: 0.045 * 0.94 ** (k - 1) for k in range(1, 51)}
     assert_rates(rate, before | {2 * epoch * k: 0.045 * 0.94**k for k in range(50)})
+
+
+def test_a_stair_whose_quotient_falls_short_when_compiled_is_still_in_time():
+    rate = schedule(schedule="exponential", rate=1.0, factor=0.5, every="41 steps", staircase=True)
+    assert_rates(rate, {40: 1.0, 41: 0.5, 42: 0.5, 81: 0.5, 82: 0.25, 83: 0.25})
 
 
 def test_an_exponential_without_stairs_falls_evenly():
@@ -182,6 +187,7 @@ def test_a_field_of_another_schedule_is_refused_with_the_right_ones():
         ("exponential", {"every": "0 epochs"}, "every is '0 epochs', which is no step at all"),
         ("polynomial", {"final_rate": -1.0}, "final_rate -1.0 is not zero or a positive number"),
         ("one_cycle", {"rise": 0.0}, "rise is 0.0, so step 0 of 100: the rate must rise and fall"),
+        ("one_cycle", {"start_rate": 0.0}, "start_rate 0.0 is not a positive number"),
         ("one_cycle", {"shape": "linaer"}, "learning_rate.shape 'linaer' .did you mean 'linear'"),
         ("plateau", {"factor": 1.0}, "factor 1.0 is not between 0 and 1"),
         ("plateau", {"patience": 0}, "patience 0 is not a positive number"),

@@ -7,7 +7,6 @@ from rich.console import Console
 import cnn_jax
 from cnn_jax import data
 from cnn_jax.errors import UserError
-from cnn_jax.evaluation.evaluate import evaluate_run
 from cnn_jax.runs import metrics
 from cnn_jax.runs.metrics import Metrics
 from cnn_jax.training.train import train
@@ -38,7 +37,7 @@ def test_the_summary_is_the_last_row_of_each_split(run):
 
 
 def test_evaluating_the_last_checkpoint_gives_the_number_of_the_run(run):
-    numbers = evaluate_run(run, run.find_step("last"), "test", None)
+    numbers = cnn_jax.evaluate(run, split="test")
     assert numbers["top1_error"] == run.summary["test"]["top1_error"]
     assert numbers["loss"] == pytest.approx(run.summary["test"]["loss"], rel=1e-5)
 
@@ -109,7 +108,7 @@ def test_a_run_with_averages_evaluates_and_gives_them(tiny_config, tmp_path):
     run = cnn_jax.load_run(tmp_path / "run")
     kernels = [v["params"]["fc"]["kernel"] for v in (run.variables(), run.variables(weights="raw"))]
     assert (kernels[0] != kernels[1]).all()
-    found = evaluate_run(run, run.find_step("last"), "test", None)
+    found = cnn_jax.evaluate(run, split="test")
     assert found["loss"] == pytest.approx(run.summary["test"]["loss"], rel=1e-5)
 
 

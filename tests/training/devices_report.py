@@ -12,7 +12,7 @@ import jax
 
 import cnn_jax
 from cnn_jax.training import build, compiler
-from cnn_jax.training.state import TrainState
+from cnn_jax.training.steps import TrainState
 
 ROOT = Path(__file__).parents[2]
 STEPS = 20

@@ -19,11 +19,11 @@ from rich.console import Console
 
 import cnn_jax
 from cnn_jax.bench.kill_test import compare
-from cnn_jax.cluster.preemption import Interruption
+from cnn_jax.cluster import preemption
 from cnn_jax.errors import UserError
 from cnn_jax.runs.directory import RunDirectory
 from cnn_jax.training import compiler
-from cnn_jax.training.guards import Guards
+from cnn_jax.training.compiler import Guards
 from cnn_jax.training.train import train
 from tests.conftest import ROOT, TINY
 
@@ -86,16 +86,19 @@ def test_a_signal_before_the_first_step_ends_in_one_line_and_code_75(tmp_path):
 
 def test_after_the_first_step_a_signal_is_noted_and_a_second_sigint_ends_at_once():
     ended, errors = threading.Event(), []
-    with Interruption(lambda error: (errors.append(error), ended.set())) as interruption:
-        interruption.has_progress = True
+    with preemption.listening(lambda error: (errors.append(error), ended.set())) as stop:
+        stop.has_progress = True
         os.kill(os.getpid(), signal.SIGINT)
-        assert not ended.wait(0.3) and interruption.requested == signal.SIGINT
+        assert not ended.wait(0.3) and stop.requested == signal.SIGINT
         os.kill(os.getpid(), signal.SIGINT)
         assert ended.wait(10) and errors[0].exit_code == 1
 
 
 def test_where_nobody_ends_the_process_the_main_thread_gets_the_error():
-    with pytest.raises(UserError, match="SIGTERM: stopped before") as caught, Interruption():
+    with (
+        pytest.raises(UserError, match="SIGTERM: stopped before") as caught,
+        preemption.listening(),
+    ):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
     assert caught.value.exit_code == 75

@@ -4,19 +4,28 @@ import dataclasses
 
 import pytest
 
+from cnn_jax import config as configs
 from cnn_jax.errors import UserError
+from cnn_jax.training import plan
 from cnn_jax.training.plan import Plan, dispatch_size
 
 PLAN = Plan(
+    train_size=45_000,
     batch_size=128,
-    parts=1,
+    microbatches=1,
     steps_per_epoch=351,
     total_steps=1000,
     checkpoint_every=500,
     steps_per_dispatch=10,
     evaluate_every=351,
     splits=("test",),
+    eval_batch_size=500,
 )
+
+
+def plan_of(config):
+    others = {"evaluation": config.evaluation, "train_size": 1257}
+    return configs.call(plan.create, "training", config.training, **others)
 
 
 def test_programs_cover_every_step_once():
@@ -44,7 +53,7 @@ def test_a_batch_larger_than_the_data_is_refused(tiny_config):
     config = tiny_config.copy_and_resolve_references()
     config.training.batch_size = 2000
     with pytest.raises(UserError, match="between 1 and 1,257"):
-        Plan.create(config, 1257)
+        plan_of(config)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +63,7 @@ def test_a_size_below_one_is_refused(tiny_config, group, field):
     config = tiny_config.copy_and_resolve_references()
     config[group][field] = 0
     with pytest.raises(UserError, match=f"{group}.{field} is 0: it must be at least 1"):
-        Plan.create(config, 1257)
+        plan_of(config)
 
 
 def test_the_last_step_is_always_due():

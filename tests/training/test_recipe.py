@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cnn_jax.errors import UserError
-from cnn_jax.optim.durations import to_steps
+from cnn_jax.optim.schedules import to_steps
 from cnn_jax.training import losses
 
 

@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 
 import cnn_jax
-from cnn_jax.errors import UserError
+from cnn_jax.errors import DIVERGED, UserError
 from cnn_jax.training import build
-from cnn_jax.training.recorder import DIVERGED, Recorder, diverged
+from cnn_jax.training.run_writer import RunWriter
 from cnn_jax.training.seeds import WAYS
 from cnn_jax.training.train import train
 
@@ -34,7 +34,9 @@ def test_each_of_several_seeds_trains_as_it_does_alone(way, alone, tiny_config):
     config.parallel.seeds = way
     built = build.build(config, seeds=SEEDS)
     states, metrics = built.run_steps(built.create_state(), 0, 5)
-    for seed, state, values in zip(SEEDS, built.split(states), built.split(metrics), strict=True):
+    for seed, state, values in zip(
+        SEEDS, built.seeds.split(states), built.seeds.split(metrics), strict=True
+    ):
         single, expected = alone[seed]
         np.testing.assert_allclose(values["loss"], expected["loss"], rtol=1e-4)
         for name in ("conv1", "fc"):
@@ -46,7 +48,7 @@ def test_each_of_several_seeds_trains_as_it_does_alone(way, alone, tiny_config):
 def test_states_that_were_split_are_joined_again(tiny_config):
     built = build.build(tiny_config, seeds=SEEDS)
     states = built.create_state()
-    joined = built.join(built.split(states))
+    joined = built.seeds.join(built.seeds.split(states))
     np.testing.assert_array_equal(joined.params["fc"]["kernel"], states.params["fc"]["kernel"])
 
 
@@ -99,14 +101,14 @@ def test_seeds_whose_checkpoints_differ_go_on_from_the_last_common_one(
 
 
 def test_a_seed_that_diverges_does_not_hold_up_the_others(tiny_config, tmp_path, monkeypatch):
-    training = Recorder.training
+    training = RunWriter.training
 
-    def diverging(self, first_step, values):
-        if self._label.startswith("seed-1") and first_step >= 20:
-            raise diverged(first_step, "the training loss")
-        training(self, first_step, values)
+    def diverging(self, first_step, values, waited):
+        if self.label.startswith("seed-1") and first_step >= 20:
+            values["loss"] = values["loss"] * np.nan
+        training(self, first_step, values, waited)
 
-    monkeypatch.setattr(Recorder, "training", diverging)
+    monkeypatch.setattr(RunWriter, "training", diverging)
     with pytest.raises(UserError, match="seed-1 diverged; the others are done") as caught:
         train(tiny_config, tmp_path / "run", Console(quiet=True), seeds=2)
     assert caught.value.exit_code == DIVERGED

@@ -8,15 +8,18 @@ import optax
 import pytest
 
 from cnn_jax import models
+from cnn_jax.cluster.join import Alone
 from cnn_jax.data import Split, preprocess
 from cnn_jax.errors import UserError
 from cnn_jax.models import layers
 from cnn_jax.optim import ema
-from cnn_jax.training import build, losses, precision, resident, steps
+from cnn_jax.optim.schedules import LearningRate
+from cnn_jax.training import build, compiler, inputs, losses, steps
 from cnn_jax.training.sharding import data_mesh
-from cnn_jax.training.state import create_state
+from cnn_jax.training.steps import create_state
 
-PRECISE = precision.create(matmul="default")
+RATE = LearningRate(optax.constant_schedule(0.1), None)  # for the metrics
+PRECISE = compiler.precision(matmul="default")
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +69,9 @@ def test_evaluation_counts_every_example_once(built, batch_size):
     split = Split(rng.integers(0, 256, (50, 8, 8, 1), np.uint8), np.arange(50, dtype=np.int32) % 10)
     fitted = preprocess.fit(split, mean="pixel", std="scalar", whitening="none")
     variables = built.create_state().variables
-    logits = built.model.apply(variables, fitted(split.images), train=False)
-    evaluated = resident.make_evaluate(
-        built.model, split, fitted, batch_size, precise=PRECISE, mesh=data_mesh()
+    logits = built.parts.model.apply(variables, fitted(split.images), train=False)
+    evaluated = inputs.make_evaluate(
+        built.parts.model, split, fitted, batch_size, PRECISE, data_mesh(), Alone()
     )
     numbers = evaluated(variables)
     loss = losses.create(label_smoothing=0.0, auxiliary_weight=0.0)(
@@ -80,11 +83,12 @@ def test_evaluation_counts_every_example_once(built, batch_size):
 
 
 def test_the_step_is_pure(built):
-    state = create_state(built.model, optax.sgd(0.1), (8, 8, 1), keep_average=False, seed=0)
+    state = create_state(built.parts.model, optax.sgd(0.1), (8, 8, 1), keep_average=False, seed=0)
     batch = steps.Batch(jnp.ones((4, 8, 8, 1)), jnp.arange(4), jnp.arange(4))
     train_step = steps.make_train_step(
-        built.model,
+        built.parts.model,
         optax.sgd(0.1),
+        RATE,
         losses.create(label_smoothing=0.0, auxiliary_weight=0.0),
         lambda key, images, index: images,
     )
@@ -109,7 +113,7 @@ def test_auxiliary_heads_are_trained_with_their_weight(weight):
     images = jax.random.normal(jax.random.key(0), (8, 4, 4, 1))
     batch = steps.Batch(images, jnp.arange(8), jnp.arange(8))
     loss = losses.create(label_smoothing=0.0, auxiliary_weight=weight)
-    train_step = steps.make_train_step(model, optimizer, loss, lambda k, x, i: x)
+    train_step = steps.make_train_step(model, optimizer, RATE, loss, lambda k, x, i: x)
     after, metrics = train_step(state, batch)
 
     def alone(params, head):
@@ -131,19 +135,21 @@ class Linear(nn.Module):
         return nn.Dense(10)(images.reshape(len(images), -1))
 
 
-@pytest.mark.parametrize("parts", [2, 4])
-def test_the_gradient_of_accumulated_parts_is_that_of_the_whole_batch(parts):
+@pytest.mark.parametrize("microbatches", [2, 4])
+def test_the_gradient_of_accumulated_microbatches_is_that_of_the_whole_batch(microbatches):
     model, optimizer = Linear(), optax.sgd(1.0)
     state = create_state(model, optimizer, (4, 4, 1), keep_average=False, seed=0)
     images = jax.random.normal(jax.random.key(0), (8, 4, 4, 1))
     batch = steps.Batch(images, jnp.arange(8), jnp.arange(8))
     loss = losses.create(label_smoothing=0.0, auxiliary_weight=0.0)
 
-    def after(parts):
-        step = steps.make_train_step(model, optimizer, loss, lambda k, x, i: x, parts=parts)
+    def after(microbatches):
+        step = steps.make_train_step(
+            model, optimizer, RATE, loss, lambda k, x, i: x, microbatches=microbatches
+        )
         return step(state, batch)
 
-    (whole, whole_metrics), (accumulated, metrics) = after(1), after(parts)
+    (whole, whole_metrics), (accumulated, metrics) = after(1), after(microbatches)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), whole.params, accumulated.params
     )
@@ -160,13 +166,15 @@ class Norm(nn.Module):
         return nn.Dense(10)(x.mean((1, 2)))
 
 
-def test_running_averages_see_the_accumulated_parts_one_after_the_other():
+def test_running_averages_see_the_accumulated_microbatches_one_after_the_other():
     state = create_state(Norm(), optax.sgd(0.0), (2, 2, 1), keep_average=False, seed=0)
-    # Parts are the examples 0, 2 and 1, 3: their means are 1 and 3.
+    # Microbatches are the examples 0, 2 and 1, 3: their means are 1 and 3.
     images = jnp.asarray([1.0, 3.0, 1.0, 3.0])[:, None, None, None] * jnp.ones((4, 2, 2, 1))
     batch = steps.Batch(images, jnp.arange(4), jnp.arange(4))
     loss = losses.create(label_smoothing=0.0, auxiliary_weight=0.0)
-    step = steps.make_train_step(Norm(), optax.sgd(0.0), loss, lambda k, x, i: x, parts=2)
+    step = steps.make_train_step(
+        Norm(), optax.sgd(0.0), RATE, loss, lambda k, x, i: x, microbatches=2
+    )
     after, _ = step(state, batch)
     assert float(after.batch_stats["bn"]["mean"][0]) == pytest.approx((0.5 * 1 + 3) / 2)
 
@@ -179,7 +187,7 @@ def test_averages_follow_parameters_and_statistics_with_the_decay(ramp, rates):
     state = create_state(Norm(), optimizer, (2, 2, 1), seed=0, keep_average=True)
     images = jax.random.normal(jax.random.key(0), (4, 2, 2, 1))
     batch = steps.Batch(images, jnp.arange(4), jnp.arange(4))
-    step = steps.make_train_step(Norm(), optimizer, loss, lambda k, x, i: x, average=average)
+    step = steps.make_train_step(Norm(), optimizer, RATE, loss, lambda k, x, i: x, average=average)
     expected = state.variables
     for rate in rates:
         state, _ = step(state, batch)
@@ -198,9 +206,9 @@ def test_evaluating_averages_that_are_not_kept_is_refused(tiny_config):
 
 @pytest.mark.parametrize("matmul", ["default", "float32"])
 def test_products_have_the_precision_of_the_config(matmul, built):
-    precise = precision.create(matmul=matmul)
+    precise = compiler.precision(matmul=matmul)
     variables = built.create_state().variables
-    forward = precise(lambda images: built.model.apply(variables, images, train=False))
+    forward = precise(lambda images: built.parts.model.apply(variables, images, train=False))
     text = str(jax.make_jaxpr(forward)(jnp.ones((1, 8, 8, 1))))
     assert ("Precision.HIGHEST" in text) == (matmul == "float32")
 

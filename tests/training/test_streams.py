@@ -1,4 +1,4 @@
-"""A stream trains as resident data does, stops and goes on, and says what it left out."""
+"""A stream trains as data in memory does, stops and goes on, and says what it left out."""
 
 import signal
 import subprocess
@@ -14,7 +14,7 @@ import cnn_jax
 from cnn_jax import data
 from cnn_jax.errors import UserError
 from cnn_jax.runs import metrics
-from cnn_jax.training.member import Member
+from cnn_jax.training.run_writer import RunWriter
 from cnn_jax.training.train import train
 from tests.conftest import ROOT
 
@@ -69,17 +69,17 @@ def assert_same_end(run, other):
     assert metrics.reproducible(run) == metrics.reproducible(other)
 
 
-def test_a_stream_trains_bit_for_bit_as_resident_data(folder, streamed, tmp_path):
-    train(load(folder), tmp_path / "resident", QUIET)
-    resident, run = cnn_jax.load_run(tmp_path / "resident"), cnn_jax.load_run(streamed)
-    jax.tree.map(np.testing.assert_array_equal, resident.variables(), run.variables())
+def test_a_stream_trains_bit_for_bit_as_data_in_memory(folder, streamed, tmp_path):
+    train(load(folder), tmp_path / "in_memory", QUIET)
+    in_memory, run = cnn_jax.load_run(tmp_path / "in_memory"), cnn_jax.load_run(streamed)
+    jax.tree.map(np.testing.assert_array_equal, in_memory.variables(), run.variables())
     jax.tree.map(
         np.testing.assert_array_equal,
-        vars(resident.preprocessing)["mean"],
+        vars(in_memory.preprocessing)["mean"],
         vars(run.preprocessing)["mean"],
     )
     columns = ["step", "split", "loss", "top1_error"]
-    assert resident.history[columns].equals(run.history[columns])
+    assert in_memory.history[columns].equals(run.history[columns])
     assert len(run.history) == 12 + 3
 
 
@@ -117,15 +117,15 @@ def test_worker_processes_change_nothing(folder, streamed, tmp_path):
 
 
 def test_a_run_that_is_killed_goes_on_from_its_checkpoint(folder, streamed, tmp_path, monkeypatch):
-    training = Member.training
+    training = RunWriter.training
 
-    def killed(self, first_step, values):
+    def killed(self, first_step, values, waited):
         if first_step >= 14:
             raise KeyboardInterrupt
-        training(self, first_step, values)
+        training(self, first_step, values, waited)
 
     config = load(folder, "data.storage=stream")
-    monkeypatch.setattr(Member, "training", killed)
+    monkeypatch.setattr(RunWriter, "training", killed)
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "run", QUIET)
     assert cnn_jax.load_run(tmp_path / "run").steps == [8]

@@ -2,12 +2,12 @@
 
 import hashlib
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cnn_jax.errors import UserError, first_line
+from cnn_jax.files import replacing
 
 CHUNK = 256  # records read at once
 TASK = 16  # of these, what a thread takes at a time: small images one by one would wait for threads
@@ -47,16 +47,16 @@ def write(file: Path, records: Iterable[bytes]) -> dict:
     """Writes a shard, so that there is never half of one under its name; its `Digest.facts`."""
     from array_record.python import array_record_module
 
-    temporary, digest = file.with_name(f"{file.name}.tmp"), Digest()
-    # One record a group, as TFDS writes them: a random read decompresses nothing else.
-    writer = array_record_module.ArrayRecordWriter(str(temporary), "group_size:1")
-    try:
-        for record in records:
-            writer.write(record)
-            digest.add(record)
-    finally:
-        writer.close()
-    os.replace(temporary, file)
+    digest = Digest()
+    with replacing(file) as temporary:
+        # One record a group, as TFDS writes them: a random read decompresses nothing else.
+        writer = array_record_module.ArrayRecordWriter(str(temporary), "group_size:1")
+        try:
+            for record in records:
+                writer.write(record)
+                digest.add(record)
+        finally:
+            writer.close()
     return digest.facts()
 
 

@@ -10,6 +10,7 @@ While it lasts, everything is in `VERSION.incomplete`, with the finished shards 
 back and compared with its checksum; only then does the folder get its name.
 """
 
+import contextlib
 import fcntl
 import io
 import json
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cnn_jax import errors
+from cnn_jax import errors, files
 from cnn_jax.data import folder
 from cnn_jax.data.prepare import shards
 from cnn_jax.data.prepare.archives import Published
@@ -67,12 +68,7 @@ def prepare(
         raise errors.unknown("on_error", on_error, ON_ERROR)
     final = data_dir / name / VERSION
     made_from = [published.fingerprint(), on_error, shard_bytes]
-    final.parent.mkdir(parents=True, exist_ok=True)
-    with (final.parent / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another process is preparing {final.parent}") from None
+    with alone(final.parent):
         if final.exists():
             if read_notes(final).get("made_from") != made_from:
                 raise UserError(
@@ -82,32 +78,53 @@ def prepare(
             return final, read_notes(final)
         incomplete = final.with_name(f"{VERSION}.incomplete")
         notes = begin(incomplete, made_from)
-        for split, examples in published.splits.items():
-            shards = math.ceil(examples.nbytes / shard_bytes)
-            shards = min(max(shards, 1), len(examples), MOST_SHARDS)
-            bounds = [round(len(examples) * i / shards) for i in range(shards + 1)]
-            for i in range(shards):
-                shard = incomplete / f"{name}-{split}.array_record-{i:05d}-of-{shards:05d}"
-                indices = range(bounds[i], bounds[i + 1])
-                if shard.name not in notes["shards"]:
-                    writer = ShardWriter(published, split, on_error, report)
-                    notes["shards"][shard.name] = writer.write(shard, indices)
+        for split in published.splits:
+            writer = ShardWriter(published, split, on_error, report)
+            for shard, indices in plan_shards(name, published, split, shard_bytes):
+                if shard not in notes["shards"]:
+                    notes["shards"][shard] = writer.write(incomplete / shard, indices)
                     write_notes(incomplete, notes)
-                report(f"write {split}", indices.stop, len(examples))
+                report(f"write {split}", indices.stop, len(published.splits[split]))
         verify(incomplete, notes, report)
         write_metadata(name, published, incomplete, notes)
         os.replace(incomplete, final)
     return final, notes
 
 
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Makes a folder and locks it; raises `UserError` where another process has it locked."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another process is preparing {folder}") from None
+        yield
+
+
+def plan_shards(
+    name: str, published: Published, split: str, shard_bytes: int
+) -> Iterator[tuple[str, range]]:
+    """The file name of each shard of a split, as TFDS calls it, and the examples it takes."""
+    examples = published.splits[split]
+    count = min(max(math.ceil(examples.nbytes / shard_bytes), 1), len(examples), MOST_SHARDS)
+    bounds = [round(len(examples) * i / count) for i in range(count + 1)]
+    for i in range(count):
+        shard = f"{name}-{split}.array_record-{i:05d}-of-{count:05d}"
+        yield shard, range(bounds[i], bounds[i + 1])
+
+
 def begin(incomplete: Path, made_from: list) -> dict:
     """The notes of an interrupted preparation from the same files; else of one that begins."""
     notes = read_notes(incomplete)
-    if notes.get("made_from") != made_from:
-        shutil.rmtree(incomplete, ignore_errors=True)
-        incomplete.mkdir()
-        notes = {"made_from": made_from, "shards": {}}
-        write_notes(incomplete, notes)
+    if notes.get("made_from") == made_from:
+        files.remove_leftovers(incomplete)
+        return notes
+    shutil.rmtree(incomplete, ignore_errors=True)
+    incomplete.mkdir()
+    notes = {"made_from": made_from, "shards": {}}
+    write_notes(incomplete, notes)
     return notes
 
 
@@ -118,10 +135,8 @@ def read_notes(place: Path) -> dict:
 
 
 def write_notes(place: Path, notes: dict) -> None:
-    """`preparation.json`, in one stroke."""
-    temporary = place / "preparation.json.tmp"
-    temporary.write_text(json.dumps(notes, indent=1) + "\n")
-    os.replace(temporary, place / "preparation.json")
+    """`preparation.json`, written whole."""
+    files.write_json(place / "preparation.json", notes)
 
 
 class ShardWriter:
@@ -226,7 +241,7 @@ def write_metadata(name: str, published: Published, place: Path, notes: dict) ->
                 name=split, shard_lengths=lengths, num_bytes=nbytes, filename_template=template
             )
         )
-    np.savez(place / "labels.npz", **labels)
+    files.write_arrays(place / "labels.npz", labels)
     shape = common_shape({tuple(facts["shape"]) for facts in notes["shards"].values()})
     tfds.folder_dataset.write_metadata(
         data_dir=place,

@@ -17,12 +17,13 @@ from typing import NamedTuple
 import numpy as np
 
 from cnn_jax import errors
-from cnn_jax.data.batches import batch_indices, evaluation_batches
+from cnn_jax.data.dataset import batch_indices, evaluation_batches
 from cnn_jax.data.decode import BadImage
 from cnn_jax.data.stream.sources import Source
 from cnn_jax.data.stream.views import View
 
 ON_ERROR = ("raise", "skip")
+GRAIN_FLAG = "grain_enable_multiprocess_worker_profiling"
 
 # Of each image that cannot be decoded, its number in the source and a line that says why.
 Bad = dict[int, str]
@@ -88,6 +89,7 @@ class Batches(Iterator[Batch]):
     def close(self) -> None:
         """Ends the threads and the processes."""
         self._results.close()
+        self._results = iter(())  # Grain's objects complain when they outlive its modules, at exit
 
 
 @dataclass(frozen=True)
@@ -239,13 +241,23 @@ def read_ahead(
     )
     elements = elements.to_iter_dataset(options)
     if reading.workers:
-        from absl import flags
-
-        if not flags.FLAGS.is_parsed():  # Grain's processes read a flag, also outside of absl.app
-            flags.FLAGS.mark_as_parsed()
+        allow_worker_processes()
         elements = elements.mp_prefetch(
             grain.multiprocessing.MultiprocessingOptions(
                 num_workers=reading.workers, per_worker_buffer_size=reading.prefetch
             )
         )
     return Batches(iter(elements))
+
+
+def allow_worker_processes() -> None:
+    """Lets Grain start its processes in programs that do not parse absl's flags.
+
+    Grain 0.2.18 reads a flag of its own then, which absl refuses before a program has parsed its
+    flags (google/grain#1355). Counted as given, that one flag can be read: it has its default, and
+    the flags of the program stay as they are.
+    """
+    from absl import flags
+
+    if GRAIN_FLAG in flags.FLAGS:
+        flags.FLAGS[GRAIN_FLAG].present = True

@@ -32,7 +32,7 @@ def test_an_interrupted_preparation_goes_on_with_the_next_shard(birds, tmp_path,
 
     def write_until_interrupted(self, file, indices):
         if len(written) == 2:
-            file.with_name(f"{file.name}.tmp").write_bytes(b"half")
+            file.with_name(f".{file.name}.0.tmp").write_bytes(b"half")  # as a kill would leave it
             raise KeyboardInterrupt
         written.append(file.name)
         return write(self, file, indices)

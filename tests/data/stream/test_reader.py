@@ -6,9 +6,10 @@ import itertools
 
 import numpy as np
 import pytest
+from absl import flags
 from PIL import Image
 
-from cnn_jax.data.batches import batch_indices
+from cnn_jax.data.dataset import batch_indices
 from cnn_jax.data.stream import reader, sources, views
 from cnn_jax.errors import UserError
 
@@ -92,11 +93,13 @@ def test_threads_and_prefetching_change_nothing(source, threads, prefetch):
 
 
 def test_worker_processes_change_nothing_and_tell_of_bad_images(source):
+    was_parsed = flags.FLAGS.is_parsed()
     broken = dataclasses.replace(source, files=("nothing.png", *source.files[1:]))
     ours = stream(broken, "skip", workers=2).from_step(2)
     theirs = stream(broken, "skip").from_step(2)
     same(take(ours, 7), take(theirs, 7))
     assert ours.skipped == theirs.skipped and len(ours.skipped) == 1
+    assert flags.FLAGS.is_parsed() == was_parsed  # absl's flags are the program's
 
 
 def test_fake_data_streams_without_decoding():

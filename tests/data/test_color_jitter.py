@@ -8,25 +8,25 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from cnn_jax.data import color
+from cnn_jax.data import augment
 from cnn_jax.errors import UserError
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (64, 8, 8, 3)).astype(np.float32)
 INDEX = jnp.arange(64)
-NOTHING = dict.fromkeys(color.OPERATIONS, 0.0) | {"lighting": 0.0, "clip": False}
+NOTHING = dict.fromkeys(augment.OPERATIONS, 0.0) | {"lighting": 0.0, "clip": False}
 FB_RESNET = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4}
 GRAY = np.array([0.299, 0.587, 0.114])
 
 
 def color_jitter(images=IMAGES, index=INDEX, key=KEY, **settings):
-    return np.asarray(color.create(**NOTHING | settings)(key, jnp.asarray(images), index))
+    return np.asarray(augment.color_jitter(**NOTHING | settings)(key, jnp.asarray(images), index))
 
 
 def one_operation(name, amount):
     amounts = jnp.full(len(IMAGES), amount)
-    return color.apply(jnp.asarray(IMAGES), {name: amounts != 0}, amounts)
+    return augment.apply_colors(jnp.asarray(IMAGES), {name: amounts != 0}, amounts)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def by_numpy(image, order, amounts):
 
 def test_each_image_has_its_own_order_and_amounts():
     views = color_jitter(**FB_RESNET)
-    draws = [color.draw(KEY, i, FB_RESNET) for i in INDEX]
+    draws = [augment.draw_colors(KEY, i, FB_RESNET) for i in INDEX]
     for image, view, (order, amounts, _) in zip(IMAGES, views, draws, strict=True):
         expected = by_numpy(image.astype(np.float64), np.asarray(order), np.asarray(amounts))
         np.testing.assert_allclose(view, expected, atol=1e-2)
@@ -78,7 +78,7 @@ def test_each_image_has_its_own_order_and_amounts():
 
 
 def test_amounts_fill_their_range():
-    amounts = jax.vmap(lambda i: color.draw(KEY, i, FB_RESNET)[1])(jnp.arange(2000))
+    amounts = jax.vmap(lambda i: augment.draw_colors(KEY, i, FB_RESNET)[1])(jnp.arange(2000))
     assert np.abs(amounts).max() <= 0.4
     counts = [np.histogram(column, 4, (-0.4, 0.4))[0] for column in np.asarray(amounts).T]
     assert np.min(counts) > 400  # 500 each are expected
@@ -88,8 +88,8 @@ def test_lighting_adds_one_color_with_imagenets_covariance():
     images = np.zeros((4000, 1, 2, 3), np.float32)
     added = color_jitter(images, jnp.arange(4000), lighting=0.1)
     assert (added[:, 0, 0] == added[:, 0, 1]).all()
-    vectors = color.EIGENVECTORS
-    expected = vectors @ np.diag((0.1 * 255 * color.EIGENVALUES) ** 2) @ vectors.T
+    vectors = augment.EIGENVECTORS
+    expected = vectors @ np.diag((0.1 * 255 * augment.EIGENVALUES) ** 2) @ vectors.T
     np.testing.assert_allclose(np.cov(added[:, 0, 0].T), expected, atol=0.05 * expected.max())
 
 
@@ -97,8 +97,8 @@ def test_the_principal_color_is_that_of_real_images(shared_data):
     files = sorted((shared_data / "imagenet_sample").glob("*/*.JPEG"))[:100]
     pixels = [np.asarray(Image.open(f).convert("RGB").resize((32, 32))) for f in files]
     vectors = np.linalg.eigh(np.cov(np.concatenate(pixels).reshape(-1, 3).T / 255)).eigenvectors
-    assert abs(vectors[:, -1] @ color.EIGENVECTORS[:, 0]) > 0.999
-    assert np.abs(color.EIGENVECTORS.T @ color.EIGENVECTORS - np.eye(3)).max() < 1e-3
+    assert abs(vectors[:, -1] @ augment.EIGENVECTORS[:, 0]) > 0.999
+    assert np.abs(augment.EIGENVECTORS.T @ augment.EIGENVECTORS - np.eye(3)).max() < 1e-3
 
 
 def test_clipping_brings_values_into_range_at_the_end():
