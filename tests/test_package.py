@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -131,9 +132,7 @@ def test_a_package_named_experiments_of_the_caller_is_left_alone(tmp_path, monke
 
 def test_a_copy_of_all_experiments_uses_its_own_files(tmp_path):
     copy = tmp_path / "experiments"
-    for name in ("groups.py", "smoke.py", "resnet/cifar10.py", "resnet/published.py"):
-        (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        (copy / name).write_text((ROOT / "experiments" / name).read_text())
+    shutil.copytree(ROOT / "experiments", copy, ignore=shutil.ignore_patterns("results"))
     groups = copy / "groups.py"
     groups.write_text(groups.read_text().replace('"momentum": 0.9', '"momentum": 0.8'))
     assert cnn_jax.load_config(f"{copy}/resnet/cifar10.py").optimizer.momentum == 0.8
