@@ -57,7 +57,7 @@ def test_the_recipes_and_their_tables_are_all_on_their_page():
     text = (ROOT / "docs/recipes.md").read_text()
     for file in recipes():
         folder = file.parent.name
-        assert folder == "experiments" or f"`{folder}/" in text
+        assert folder == "experiments" or f"{folder}/" in text, file
         tables = getattr(configs.load_experiment(file), "TABLES", {})
         lines = [line for line in text.splitlines() if line.startswith(f"| `{folder}/")]
         assert not [name for name in tables if f"`{name}`" not in "\n".join(lines)], file
@@ -164,7 +164,8 @@ def check_launch(arguments):
         return
     module, parsed = command_line.parse(arguments, command_line.LAUNCH)
     if getattr(parsed, "config", None):
-        shared_arguments.load_config(parsed)
+        source = shared_arguments.load_config(parsed).data
+        data.check_fields(source.name, source.path, source.image_size, source.split_seed)
     if hasattr(parsed, "table"):
         module.find(parsed)
     if hasattr(parsed, "against"):
