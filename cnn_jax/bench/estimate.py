@@ -139,7 +139,7 @@ def stand_in(config: ConfigDict, error: UserError) -> tuple[Dataset, dict[str, i
     return fake.dataset(shape, classes, config.training.batch_size), counts
 
 
-def timed(built: build.Program, state, count: int) -> tuple:
+def timed(built: build.Setup, state, count: int) -> tuple:
     """The state after a program of so many steps, compiled before, and the seconds of each."""
     begin = time.perf_counter()
     state, values = built.run_steps(state, 0, count)
