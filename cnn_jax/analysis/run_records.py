@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cnn_jax import old_names
 from cnn_jax.analysis.deviations import departures
 from cnn_jax.errors import UserError
 from cnn_jax.runs import load_run
@@ -59,8 +60,9 @@ def read(file: Path) -> Record:
         lacking = lacking or [f"recipe.{name}" for name in RECIPE if name not in record["recipe"]]
         if lacking:
             raise KeyError(f"it lacks {', '.join(lacking)}")
+        record["config"] = old_names.config(record["config"])
         record["config"]["seed"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file} is no record of a run ({type(error).__name__}: {error})") from None
     return record
 
@@ -70,8 +72,10 @@ def read_sweep(path: Path) -> dict[str, Any]:
     try:
         facts = json.loads((path / SWEEP).read_text())
         for row in facts["rows"]:
-            row["name"], row["folder"], row["published"], row["config"], row["paper"]
-    except (ValueError, KeyError, TypeError) as error:
+            row["name"], row["folder"], row["published"]
+            row["config"] = old_names.config(row["config"])
+            row["paper"] = row["paper"] and old_names.config(row["paper"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path / SWEEP} is damaged ({type(error).__name__}: {error}): get it back from a "
             "copy, or choose another directory"

@@ -57,45 +57,37 @@ def open(
         "tfds:NAME", or "fake:EXAMPLES,CLASSES", of noise.
       storage: "device", all images decoded once and in the memory of the device; or "stream", files
         that stay where they are and are read ahead of every step.
-
-    The others are about streams:
-      class_list: of a folder, see `sources.folder`.
-      on_error: what a damaged image does, "raise" or "skip", see `streaming`.
-      decoder: "pillow" or "simplejpeg", see `decode`.
-      threads, workers, prefetch: see `streaming.Reading`.
+      class_list, on_error, decoder, threads, workers, prefetch: of streams, see `streamed.load`.
     """
     if storage not in STORAGES:
         raise errors.unknown("data.storage", storage, STORAGES)
-    taken = {"validation_size": validation_size, "split_seed": split_seed}
+    which = {"image_size": image_size, "validation_size": validation_size, "split_seed": split_seed}
     if storage == "device":
-        if name.startswith("fake:"):
-            raise errors.UserError(f"{name} is a stream: --config.data.storage=stream")
-        if on_error != "raise":
-            raise errors.UserError(
-                f"data.on_error {on_error!r} is for streams: set data.storage to 'stream', or "
-                "data.on_error to 'raise'"
-            )
-        if class_list is not None:
-            raise errors.UserError(
-                "data.class_list is for streams: set data.storage to 'stream', or "
-                "data.class_list to None"
-            )
-        return load(name, path=path, image_size=image_size, **taken)
+        check_in_memory(name, class_list, on_error)
+        return load(name, path=path, **which)
     check_fields(name, path, image_size, split_seed)
     from cnn_jax.data.stream import streamed
 
-    return streamed.load(
-        name,
-        path and Path(path).expanduser(),
-        class_list and Path(class_list).expanduser(),
-        **taken,
-        image_size=image_size,
-        on_error=on_error,
-        decoder=decoder,
-        threads=threads,
-        workers=workers,
-        prefetch=prefetch,
-    )
+    reading = {"threads": threads, "workers": workers, "prefetch": prefetch}
+    files, listed = (given and Path(given).expanduser() for given in (path, class_list))
+    damaged = {"on_error": on_error, "decoder": decoder}
+    return streamed.load(name, files, listed, **which, **damaged, **reading)
+
+
+def check_in_memory(name: str, class_list: str | None, on_error: str) -> None:
+    """Raises `UserError` for what only streams can do."""
+    if name.startswith("fake:"):
+        raise errors.UserError(f"{name} is a stream: --config.data.storage=stream")
+    if on_error != "raise":
+        raise errors.UserError(
+            f"data.on_error {on_error!r} is for streams: set data.storage to 'stream', or "
+            "data.on_error to 'raise'"
+        )
+    if class_list is not None:
+        raise errors.UserError(
+            "data.class_list is for streams: set data.storage to 'stream', or data.class_list to "
+            "None"
+        )
 
 
 def image_shape(dataset: "Dataset | StreamedDataset", view: Mapping[str, Any]) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from cnn_jax import models
+from cnn_jax import models, old_names
 from cnn_jax.compression import archive
 from cnn_jax.data.preprocess import from_arrays
 from cnn_jax.errors import UserError, first_line
@@ -28,7 +28,7 @@ class CompressedRun(Run):
         self._archive = archive.read(path)
         about = self._archive.about
         try:
-            self.config = ConfigDict(about["config"]).lock()
+            self.config = ConfigDict(old_names.config(about["config"])).lock()
             names, classes = list(about["class_names"] or ()), about["num_classes"]
             shape = about["image_shape"]
             self.preprocessing = from_arrays(self._archive.variables["preprocessing"])

@@ -1,0 +1,40 @@
+"""Names that config fields and arrays had until November 2026, in what was written then.
+
+Runs, compressed networks, sweeps and records of results from before carry them. They are translated
+where they are read, here alone, so that old runs open and continue; a run that is continued writes
+its config anew. To be removed with version 2, when nobody continues such a run any more.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+FIELDS = {
+    "colour": "color",
+    "preprocessing.deviation": "preprocessing.std",
+    "model.factorised_stem": "model.factorized_stem",
+    "compression.initialisation": "compression.initialization",
+}
+VIEWS = {"whole": "full", "centre": "center"}  # values of the fields below
+VIEW_FIELDS = {
+    *("view.train.kind", "view.train.frame"),
+    *("view.evaluation.kind", "view.evaluation.frame"),
+}
+ARRAYS = {"deviation": "std"}  # of `Preprocessing`
+
+
+def config(old: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The fields of a config, or of its group `prefix`, under their names of today."""
+    new = {}
+    for name, value in old.items():
+        field = FIELDS.get(prefix + name, prefix + name)
+        if isinstance(value, Mapping):
+            value = config(value, f"{field}.")
+        elif field in VIEW_FIELDS:
+            value = VIEWS.get(value, value)
+        new[field.rpartition(".")[2]] = value
+    return new
+
+
+def arrays(old: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays of a `Preprocessing` under their names of today."""
+    return {ARRAYS.get(name, name): array for name, array in old.items()}
