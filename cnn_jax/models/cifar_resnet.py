@@ -125,7 +125,7 @@ class CifarResNet(nn.Module):
         # And the last one, after the last addition.
         head = residual_units.ORDERS[self.order].before
         x = residual_units.activate(x, head, functools.partial(norm, name="bn"), train)
-        x = x.mean((1, 2)).astype(jnp.float32)
+        x = layers.at_least_float32(x.mean((1, 2)))
         fc_init = residual_units.FC_INITS[self.init_fan]
         return nn.Dense(self.num_classes, kernel_init=fc_init, name="fc")(x)
 
