@@ -1,4 +1,4 @@
-"""Mistakes of the user, told in one line: what is wrong, where, and what to do."""
+"""Mistakes of the user, as one line: what is wrong, where, and what to do about it."""
 
 import difflib
 from collections.abc import Iterable

@@ -1,31 +1,32 @@
-"""Imports go one way, no config has a default behind it, and files stay readable."""
+"""Imports go one way and in no circle, files stay readable, and the way of a run stays short."""
 
 import ast
+import json
 import re
+import subprocess
+import sys
+
+import pytest
 
 from tests.conftest import ROOT
 
-# Each room may import itself and those after it in its row.
-MAY_IMPORT = {
-    "launch": {"commands", "errors"},
-    "commands": {"sweeps", "bench", "compression", "analysis", "interop", "training", "runs"}
-    | {"data", "models", "config", "errors"},
-    "sweeps": {"analysis", "training", "runs", "data", "models", "config", "errors"},
-    "bench": {"analysis", "interop", "training", "caches", "runs"}
-    | {"data", "models", "config", "errors"},
-    "interop": {"models", "errors"},
-    "analysis": {"compression", "training", "runs", "data", "models", "config", "errors"},
-    "compression": {"models", "errors"},
-    "training": {"caches", "compression", "runs", "data", "models", "config", "errors"},
-    "runs": {"compression", "data", "models", "config", "errors"},
-    "config": {"models", "errors"},
-    "data": {"caches", "errors"},
-    "models": {"errors"},
-    "errors": set(),
-    "caches": set(),
-    "__init__": {"config", "runs"},
-}
+# The floors of the house: a room imports its own floor and those below.
+FLOORS = (
+    {"launch", "__main__"},
+    {"commands"},
+    {"sweeps", "bench", "analysis"},
+    {"evaluation"},
+    {"training"},
+    {"runs", "interop", "cluster", "optim"},
+    {"config"},
+    {"data", "models", "compression"},
+    {"errors", "files", "old_names", "progress"},
+)
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+# The Python API stands beside the house: commands and notebooks call it, and it calls the rooms.
+API = {"__init__"}
 FILES = [ROOT / "launch.py", *sorted((ROOT / "cnn_jax").rglob("*.py"))]
+MODULES = {".".join(file.relative_to(ROOT).with_suffix("").parts): file for file in FILES}
 
 
 def room(file):
@@ -33,27 +34,64 @@ def room(file):
     return relative.parts[1].removesuffix(".py") if len(relative.parts) > 1 else relative.stem
 
 
-def imported_rooms(file):
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "cnn_jax":
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cnn_jax."):
-            yield node.module.split(".")[1]
+def name_of(file):
+    """The module's name, of a package without `__init__`."""
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def test_imports_go_one_way():
+def imports(file):
+    """The modules of this project that a file imports anywhere but for the sake of types."""
+    names = {name_of(f) for f in FILES}
+
+    def visit(node):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "") in names:
+            within = {f"{node.module}.{alias.name}" for alias in node.names}
+            yield from within & names
+            if within - names:  # functions of the module itself
+                yield node.module
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child)
+
+    return set(visit(ast.parse(file.read_text()))) - {"cnn_jax"}
+
+
+GRAPH = {name_of(file): imports(file) for file in FILES}
+
+
+def test_imports_go_down_the_floors():
     backward = [
         f"{file.relative_to(ROOT)} imports {other}"
         for file in FILES
-        for other in imported_rooms(file)
-        if other != room(file) and other not in MAY_IMPORT[room(file)]
+        if room(file) not in API
+        for other in GRAPH[name_of(file)]
+        if FLOOR[room(file)] > FLOOR[other.split(".")[1]]
     ]
     assert not backward
 
 
+def test_no_files_import_each_other_in_a_circle():
+    done, circles = set(), []
+
+    def visit(name, path):
+        if name in path:
+            circles.append(" -> ".join([*path[path.index(name) :], name]))
+        elif name not in done:
+            for other in sorted(GRAPH[name] - {name}):
+                visit(other, [*path, name])
+            done.add(name)
+
+    for name in GRAPH:
+        visit(name, [])
+    assert not circles
+
+
 def test_cnn_jax_never_imports_experiments():
-    library = FILES[1:]
-    assert not [f for f in library if re.search(r"(import|from) experiments", f.read_text())]
+    assert not [f for f in FILES[1:] if re.search(r"(import|from) experiments", f.read_text())]
 
 
 def test_no_config_value_has_a_default_behind_it():
@@ -61,15 +99,83 @@ def test_no_config_value_has_a_default_behind_it():
 
 
 def test_no_file_is_longer_than_300_lines():
-    assert not [file for file in FILES if file.read_text().count("\n") > 300]
+    tests = sorted((ROOT / "tests").rglob("*.py"))
+    everything = [*FILES, *sorted((ROOT / "experiments").rglob("*.py")), *tests]
+    assert not [file for file in everything if file.read_text().count("\n") > 300]
 
 
-def test_importing_cnn_jax_touches_no_accelerator():
-    import subprocess
-    import sys
+def test_no_function_is_longer_than_45_lines():
+    long = [
+        f"{file.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno + 1 > 45
+    ]
+    assert not long
 
-    code = (
-        "import cnn_jax, jax; from jax._src import xla_bridge; "
-        "assert not xla_bridge.backends_are_initialized()"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+def test_no_room_has_more_than_16_files():
+    folders = {file.parent for file in FILES}
+    assert not [folder for folder in folders if len(list(folder.glob("*.py"))) > 16]
+
+
+def test_training_is_read_in_an_afternoon():
+    files = (ROOT / "cnn_jax/training").glob("*.py")
+    assert sum(file.read_text().count("\n") for file in files) <= 2200
+
+
+def test_importing_cnn_jax_imports_no_library():
+    code = "import cnn_jax, sys; print(sorted({name.split('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    loaded = set(ast.literal_eval(done.stdout))
+    assert not loaded & {"jax", "flax", "numpy", "pandas", "orbax", "ml_collections", "rich"}
+
+
+# What a newcomer reads who wants to understand a run; CONTRIBUTING.md lists them, too.
+SEVEN = (
+    "experiments/resnet/cifar10.py",
+    "cnn_jax/models/cifar_resnet.py",
+    *(f"cnn_jax/training/{name}.py" for name in ("train", "build", "steps", "inputs")),
+    "cnn_jax/training/run_writer.py",
+)
+WALK = """
+import inspect, json, sys, threading
+executed = set()
+
+def profile(frame, event, argument):
+    if event == "call" and frame.f_code.co_flags & inspect.CO_OPTIMIZED:  # no class, no module
+        executed.add(frame.f_code.co_filename)
+
+threading.setprofile(profile)
+sys.setprofile(profile)
+import launch
+code = launch.main(["train", "--config=experiments/resnet/cifar10.py:20,smoke", sys.argv[1]])
+sys.setprofile(None)
+files = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
+print(json.dumps([code, sorted(executed), sorted(files)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory):
+    """The files that the smoke run of ResNet-20 executes a function of, and those it imports."""
+    workdir = f"--workdir={tmp_path_factory.mktemp('walk') / 'run'}"
+    command = [sys.executable, "-c", WALK, workdir]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    code, executed, imported = json.loads(done.stdout.splitlines()[-1])
+    assert code == 0, done.stderr
+    ours = tuple(str(ROOT / name) for name in ("cnn_jax", "experiments", "launch.py"))
+    return [{file[len(str(ROOT)) + 1 :] for file in files if file.startswith(ours)}
+            for files in (executed, imported)]  # fmt: skip
+
+
+def test_a_run_executes_at_most_35_files_and_imports_at_most_55(walk):
+    executed, imported = walk
+    assert len(executed) <= 35, sorted(executed)
+    assert len(imported) <= 55, sorted(imported)
+
+
+def test_the_seven_files_to_read_are_on_the_way_of_a_run_and_in_contributing(walk):
+    assert set(SEVEN) <= walk[0]
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    assert not [file for file in SEVEN if file not in text]

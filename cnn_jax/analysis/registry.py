@@ -20,7 +20,7 @@ README, PAGE = "README.md", "docs/results.md"
 BEGIN = "<!-- made of experiments/results by `launch.py report --record` -->"
 END = "<!-- end of what is made -->"
 COLUMNS = ("row", "metric", "ours", "paper", "verdict", "epochs", "recipe", "a run took", "commit")
-SHORT = ("table", "metric", "ours", "paper", "verdict")
+SHORT = ("table", "metric", "ours, %", "paper, %", "verdict")
 SHOWN = 6  # rows of a table in the README
 
 

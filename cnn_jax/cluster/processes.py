@@ -8,7 +8,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -16,8 +16,10 @@ from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
 from cnn_jax.cluster import heartbeat
-from cnn_jax.cluster.join import Address
 from cnn_jax.errors import UserError, first_line
+
+if TYPE_CHECKING:
+    from cnn_jax.cluster.join import Address
 
 MEET_SECONDS = 60  # for all processes to start
 WAIT_SECONDS = 600  # for what process 0 does before the others can go on: open, restore
@@ -28,7 +30,9 @@ Tree = Any
 class Group:
     """The processes of this run, from one's point of view; the methods are those of `Alone`."""
 
-    def __init__(self, address: Address, hang_minutes: float, end: Callable[[BaseException], None]):
+    def __init__(
+        self, address: "Address", hang_minutes: float, end: Callable[[BaseException], None]
+    ):
         """Meets the others; `end(error)` ends this process where one of them is lost or hangs."""
         # JAX's own notice of preemption takes SIGTERM away from us.
         jax.config.update("jax_enable_preemption_service", False)

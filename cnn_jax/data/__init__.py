@@ -5,7 +5,7 @@ To add one: a function `load(path, image_size) -> Dataset` in a file of its own,
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SOURCES", "Dataset", "Split", "image_shape", "load", "names", "open", "size"]
 
-# The module here, and its function `(path, image_size) -> Dataset`.
-SOURCES = {
+# The module here, and its function `(path, image_size) -> Dataset`; another project may add such a
+# function itself: `SOURCES["its_data"] = its_function`.
+SOURCES: dict[str, tuple[str, str] | Callable[[Path | None, int | None], Dataset]] = {
     "cifar10": ("cifar", "load_cifar10"),
     "cifar100": ("cifar", "load_cifar100"),
     "digits": ("digits", "load"),
@@ -57,45 +58,37 @@ def open(
         "tfds:NAME", or "fake:EXAMPLES,CLASSES", of noise.
       storage: "device", all images decoded once and in the memory of the device; or "stream", files
         that stay where they are and are read ahead of every step.
-
-    The others are about streams:
-      class_list: of a folder, see `sources.folder`.
-      on_error: what a damaged image does, "raise" or "skip", see `streaming`.
-      decoder: "pillow" or "simplejpeg", see `decode`.
-      threads, workers, prefetch: see `streaming.Reading`.
+      class_list, on_error, decoder, threads, workers, prefetch: of streams, see `streamed.load`.
     """
     if storage not in STORAGES:
         raise errors.unknown("data.storage", storage, STORAGES)
-    taken = {"validation_size": validation_size, "split_seed": split_seed}
+    which = {"image_size": image_size, "validation_size": validation_size, "split_seed": split_seed}
     if storage == "device":
-        if name.startswith("fake:"):
-            raise errors.UserError(f"{name} is a stream: --config.data.storage=stream")
-        if on_error != "raise":
-            raise errors.UserError(
-                f"data.on_error {on_error!r} is for streams: set data.storage to 'stream', or "
-                "data.on_error to 'raise'"
-            )
-        if class_list is not None:
-            raise errors.UserError(
-                "data.class_list is for streams: set data.storage to 'stream', or "
-                "data.class_list to None"
-            )
-        return load(name, path=path, image_size=image_size, **taken)
+        check_in_memory(name, class_list, on_error)
+        return load(name, path=path, **which)
     check_fields(name, path, image_size, split_seed)
     from cnn_jax.data.stream import streamed
 
-    return streamed.load(
-        name,
-        path and Path(path).expanduser(),
-        class_list and Path(class_list).expanduser(),
-        **taken,
-        image_size=image_size,
-        on_error=on_error,
-        decoder=decoder,
-        threads=threads,
-        workers=workers,
-        prefetch=prefetch,
-    )
+    reading = {"threads": threads, "workers": workers, "prefetch": prefetch}
+    files, listed = (given and Path(given).expanduser() for given in (path, class_list))
+    damaged = {"on_error": on_error, "decoder": decoder}
+    return streamed.load(name, files, listed, **which, **damaged, **reading)
+
+
+def check_in_memory(name: str, class_list: str | None, on_error: str) -> None:
+    """Raises `UserError` for what only streams can do."""
+    if name.startswith("fake:"):
+        raise errors.UserError(f"{name} is a stream: --config.data.storage=stream")
+    if on_error != "raise":
+        raise errors.UserError(
+            f"data.on_error {on_error!r} is for streams: set data.storage to 'stream', or "
+            "data.on_error to 'raise'"
+        )
+    if class_list is not None:
+        raise errors.UserError(
+            "data.class_list is for streams: set data.storage to 'stream', or data.class_list to "
+            "None"
+        )
 
 
 def image_shape(dataset: "Dataset | StreamedDataset", view: Mapping[str, Any]) -> tuple[int, ...]:
@@ -138,8 +131,10 @@ def load(
 
         dataset = tfds_source.load(name.removeprefix("tfds:"), where, image_size)
     else:
-        module, function = SOURCES[name]
-        reader = getattr(importlib.import_module(f"cnn_jax.data.{module}"), function)
+        reader = SOURCES[name]
+        if isinstance(reader, tuple):
+            module, function = reader
+            reader = getattr(importlib.import_module(f"cnn_jax.data.{module}"), function)
         dataset = reader(where, image_size)
     return hold_out(name, dataset, validation_size, split_seed) if validation_size else dataset
 

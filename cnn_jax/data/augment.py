@@ -110,23 +110,13 @@ def color_jitter(
     `key` is the key of the step, `index` int32 [B] the number of each example in its split.
     """
     strengths = dict(zip(OPERATIONS, (brightness, contrast, saturation, hue), strict=True))
-    for name, strength in strengths.items():
-        if not 0 <= strength <= (0.5 if name == "hue" else 1):
-            raise errors.UserError(
-                f"color.{name} is {strength}: it must be from 0 to {0.5 if name == 'hue' else 1}"
-            )
-    if lighting < 0:
-        raise errors.UserError(f"color.lighting is {lighting}: it cannot be negative")
+    check_colors(strengths, lighting)
     used = {name: strength for name, strength in strengths.items() if strength}
 
     def jitter(key: jax.Array, images: jax.Array, index: jax.Array) -> jax.Array:
         if not used and not lighting and not clip:
             return images
-        if images.shape[-1] != 3:
-            raise errors.UserError(
-                "color: these images are gray; set all of its fields to 0, and clip to False"
-            )
-        images = images.astype(jnp.float32)
+        images = check_rgb(images).astype(jnp.float32)
         order, amounts, multiples = jax.vmap(draw_colors, (None, 0, None))(key, index, used)
         for place in range(len(used)):
             which = order[:, place]
@@ -139,11 +129,30 @@ def color_jitter(
     return jitter
 
 
+def check_colors(strengths: dict[str, float], lighting: float) -> None:
+    """Raises `UserError` for a field of the group `color` that cannot be."""
+    for name, strength in strengths.items():
+        most = 0.5 if name == "hue" else 1
+        if not 0 <= strength <= most:
+            raise errors.UserError(f"color.{name} is {strength}: it must be from 0 to {most}")
+    if lighting < 0:
+        raise errors.UserError(f"color.lighting is {lighting}: it cannot be negative")
+
+
+def check_rgb(images: jax.Array) -> jax.Array:
+    """The images; raises `UserError` for gray ones."""
+    if images.shape[-1] != 3:
+        raise errors.UserError(
+            "color: these images are gray; set all of its fields to 0, and clip to False"
+        )
+    return images
+
+
 def draw_colors(
     key: jax.Array, example: jax.Array, strengths: dict[str, float]
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Of one example the order of the operations, the amount of each, and normal multiples [3]."""
-    # 2: other random numbers than those of augment.py, which folds in the example alone.
+    # 2: other random numbers than those of crops and flips, which fold in the example alone.
     key = jax.random.fold_in(jax.random.fold_in(key, example), 2)
     order_key, amount_key, light_key = jax.random.split(key, 3)
     count = len(strengths)

@@ -11,19 +11,20 @@ from cnn_jax.data import folder
 from cnn_jax.data.dataset import Dataset, Split
 from cnn_jax.errors import UserError, first_line
 
-# Binary: label bytes before the 3,072 of an image; which of them is the label; class names.
+# Binary: number of label bytes before the 3,072 of an image; which of them is the label; the file
+# of the class names.
 BINARY = {"cifar10": (1, 0, "batches.meta.txt"), "cifar100": (2, 1, "fine_label_names.txt")}
-# Python: the keys of the labels and of the class names, and the file of the latter.
+# Python: the keys of the labels and of the class names; the file of the class names.
 PYTHON = {
     "cifar10": (b"labels", b"label_names", "batches.meta"),
     "cifar100": (b"fine_labels", b"fine_label_names", "meta"),
 }
-# The files of each split; the binary ones end in .bin.
+# The files of each split; the names of binary ones also end in .bin.
 FILES = {
     "cifar10": {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]},
     "cifar100": {"train": ["train"], "test": ["test"]},
 }
-# What each version is called, packed and unpacked.
+# The names of both versions, packed and unpacked.
 PLACES = {
     "cifar10": (
         ("cifar-10-binary.tar.gz", "cifar-10-batches-bin"),
@@ -49,8 +50,8 @@ def load_cifar100(path: Path | None, image_size: int | None) -> Dataset:
 def load(name: str, path: Path | None, image_size: int | None) -> Dataset:
     """Reads the data set from what is at `path`.
 
-    That is a published archive (`cifar-10-binary.tar.gz`, `cifar-10-python.tar.gz`), packed or
-    not, a folder that has one, or the image folder `{train,test}/<class>/*.png`.
+    That may be a published archive (`cifar-10-binary.tar.gz`, `cifar-10-python.tar.gz`), packed or
+    unpacked, a folder with one in it, or an image folder `{train,test}/<class>/*.png`.
     """
     if path is not None and (path / "train").is_dir():
         return folder.load(path, image_size)
@@ -58,7 +59,7 @@ def load(name: str, path: Path | None, image_size: int | None) -> Dataset:
 
 
 def find(name: str, path: Path | None) -> Path:
-    """The archive, or the folder that it was unpacked to."""
+    """Finds the archive, or the folder to which it was unpacked."""
     if path is not None and path.is_file():
         return path
     if path is not None:
@@ -72,12 +73,12 @@ def find(name: str, path: Path | None) -> Path:
     raise UserError(
         f"{name}: nothing at data.path = {path}. Download {archive} from "
         "https://www.cs.toronto.edu/~kriz/cifar.html and name the file, or its folder, with "
-        "--config.data.path=PATH; a folder {train,test}/<class>/*.png does too"
+        "--config.data.path=PATH; an image folder {train,test}/<class>/*.png works too"
     )
 
 
 def read_archive(name: str, place: Path) -> Dataset:
-    """Reads an archive or what it was unpacked to, binary or Python by the files in it."""
+    """Reads an archive, packed or unpacked; the files in it tell whether it is binary or Python."""
     try:
         content = contents(place)
         binary = f"{FILES[name]['test'][0]}.bin" in content
@@ -129,7 +130,7 @@ def split_of(planes: np.ndarray, labels: np.ndarray) -> Split:
 
 
 class Unpickler(pickle.Unpickler):
-    """Makes arrays of NumPy and nothing else: a pickle could otherwise run any code."""
+    """Unpickles NumPy arrays and nothing else: other pickles could run any code."""
 
     ALLOWED = ("_reconstruct", "ndarray", "dtype", "encode")
 
@@ -138,6 +139,6 @@ class Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str):
         if module.split(".")[0] not in ("numpy", "_codecs") or name not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which no CIFAR file does")
+            raise pickle.UnpicklingError(f"it contains {module}.{name}, which no CIFAR file does")
         # numpy.core is called numpy._core since NumPy 2; the old name warns.
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)

@@ -1,18 +1,21 @@
-"""From an encoded image to pixels: every usual kind of file to RGB, and the others named.
+"""From an encoded image to pixels: every usual kind of file becomes 8-bit RGB.
 
-Gray, palette, CMYK and 16-bit images become 8-bit RGB (16 bits: the high byte; transparency is
-dropped); of an animation the first picture counts; the orientation that EXIF asks for is left
-alone, as in the papers' pipelines. Pillow is the reference. simplejpeg, an option that is installed
-by itself, decodes JPEGs to the same pixels faster; what it refuses, Pillow is asked.
+Gray, palette, CMYK and 16-bit images do too (of 16 bits the high byte is kept, transparency is
+dropped). Of an animation the first picture is taken. The orientation in EXIF is ignored, as in the
+papers' pipelines. Pillow is the reference; simplejpeg, which is installed separately, decodes JPEGs
+to the same pixels faster, and Pillow takes those that it refuses.
 """
 
 import importlib.util
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from cnn_jax import errors
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 DECODERS = ("pillow", "simplejpeg")
 
@@ -32,8 +35,10 @@ def check(decoder: str) -> None:
         )
 
 
-def open_image(encoded: bytes) -> Image.Image:
-    """Reads the header: the size is known, nothing is decoded yet. Raises `BadImage`."""
+def open_image(encoded: bytes) -> "Image":
+    """Reads the header, which gives format and size; decodes nothing. Raises `BadImage`."""
+    from PIL import Image
+
     try:
         return Image.open(io.BytesIO(encoded))
     except Image.UnidentifiedImageError:
@@ -43,8 +48,10 @@ def open_image(encoded: bytes) -> Image.Image:
         raise BadImage(errors.first_line(error)) from None
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: "Image") -> "Image":
     """Decodes an opened image, to the mode "RGB", or "L" where it is gray. Raises `BadImage`."""
+    from PIL import Image
+
     try:
         image.load()
         if image.mode in ("RGB", "L"):
@@ -62,8 +69,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
         raise BadImage(errors.first_line(error)) from None
 
 
-def decode_jpeg(encoded: bytes, image: Image.Image) -> np.ndarray | None:
-    """simplejpeg's pixels of an RGB or gray JPEG that is sound, uint8 [H, W, 3]; else None."""
+def decode_jpeg(encoded: bytes, image: "Image") -> np.ndarray | None:
+    """Decodes an RGB or gray JPEG by simplejpeg: uint8 [H, W, 3]; None where that is no use.
+
+    `image`: the same file, opened by Pillow.
+    """
     if image.format != "JPEG" or image.mode not in ("RGB", "L"):
         return None
     import simplejpeg
@@ -75,16 +85,19 @@ def decode_jpeg(encoded: bytes, image: Image.Image) -> np.ndarray | None:
 
 
 def full(encoded: bytes, size: tuple[int, int] | None, mode: str | None) -> np.ndarray:
-    """One image as uint8 [H, W, 1 or 3], for data that is used as it is.
+    """The full image as uint8 [H, W, 1 or 3].
 
     Args:
       encoded: an image file's bytes, of any format that Pillow knows.
-      size: (height, width), resized to cover it, and center cropped; None takes it as it is.
+      size: (height, width); the image is resized to cover it, and center cropped. None keeps the
+        image's own.
       mode: Pillow's "L" or "RGB"; None keeps gray images gray.
 
     Raises:
-      BadImage: it is damaged, or has more than 8 bits a channel.
+      BadImage: the image is damaged, or has more than 8 bits a channel.
     """
+    from PIL import Image, ImageOps
+
     try:
         with open_image(encoded) as opened:
             if opened.mode == "F" or opened.mode.startswith("I"):

@@ -1,13 +1,13 @@
 """A folder of images as a data set: `root/{train,validation,test}/<class>/*.png|jpg`.
 
-The splits are those of `split_folders`. Files with other endings are left alone.
-The first read decodes every file and keeps the result as one array file in the user's cache
-folder (`$CNN_JAX_CACHE`, else `~/.cache/cnn_jax`), under a fingerprint of the names, sizes and
-times of all files; a folder that has changed is read anew.
+The splits are those of `split_folders`. Files with other endings are ignored. The first read
+decodes every file and keeps the arrays as one file in the user's cache folder, under a fingerprint
+of the names, sizes and modification times of all files: a folder that has changed is read anew.
 """
 
 import hashlib
 import os
+import warnings
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 
 from cnn_jax.data.dataset import Dataset, Split, check_memory
 from cnn_jax.data.decode import BadImage, full
-from cnn_jax.errors import UserError
+from cnn_jax.errors import UserError, first_line
 from cnn_jax.files import cache_folder, write_arrays
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
@@ -126,7 +126,7 @@ def decode_all(files: dict[str, list[Path]], size: tuple[int, int] | None) -> di
 
 
 def decode(file: Path, size: tuple[int, int] | None, mode: str | None = None) -> np.ndarray:
-    """The image in a file as uint8 [H, W, 1 or 3], see `decode_bytes`."""
+    """Decodes an image file, see `decode_bytes`."""
     try:
         encoded = file.read_bytes()
     except OSError as error:
@@ -137,7 +137,7 @@ def decode(file: Path, size: tuple[int, int] | None, mode: str | None = None) ->
 def decode_bytes(
     encoded: bytes, name: object, size: tuple[int, int] | None, mode: str | None = None
 ) -> np.ndarray:
-    """`decode.full`; a `UserError` calls a damaged image by its name."""
+    """`decode.full`, whose `BadImage` becomes a `UserError` with the image's name."""
     try:
         return full(encoded, size, mode)
     except BadImage as error:
@@ -155,7 +155,7 @@ def fingerprint(root: Path, files: dict[str, list[Path]], image_size: int | None
 
 
 def read_cache(file: Path) -> dict[str, np.ndarray] | None:
-    """The images of each split, or None where there is no usable array file."""
+    """The arrays of a cached file by name; None where there is none, or a damaged one."""
     try:
         with np.load(file) as arrays:
             return dict(arrays)
@@ -164,9 +164,9 @@ def read_cache(file: Path) -> dict[str, np.ndarray] | None:
 
 
 def write_cache(file: Path, images: dict[str, np.ndarray]) -> None:
-    """Writes the array file; where that fails, says so and goes on without a cache."""
+    """Writes arrays as a cached file; where that fails, it warns."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_arrays(file, images)
     except OSError as error:
-        print(f"note: the decoded images are not kept for the next time: {error}")
+        warnings.warn(f"the cache {file} cannot be written: {first_line(error)}", stacklevel=2)

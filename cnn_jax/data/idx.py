@@ -56,7 +56,7 @@ def load(name: str, path: Path | None) -> Dataset:
 
 
 def how_to_get(name: str) -> str:
-    """Where the files are, and what to do with them."""
+    """Where to get the files, and where to put them."""
     return (
         f"{name} is {FILES}, from {WHERE[name]}; put them into one folder and name it with "
         "--config.data.path=FOLDER"
@@ -64,7 +64,7 @@ def how_to_get(name: str) -> str:
 
 
 def find(name: str, folder: Path, file: str) -> Path:
-    """The file, gzipped or not."""
+    """Finds a file, gzipped or not."""
     for candidate in (folder / f"{file}.gz", folder / file):
         if candidate.is_file():
             return candidate

@@ -1,9 +1,9 @@
-"""From uint8 to what the network sees: statistics of the training images, subtracted and divided.
+"""From uint8 images to the network's input: (x - mean) / std, by statistics of the training images.
 
 He et al. (2016) subtract the mean of every pixel; fb.resnet.torch and Wide ResNet use the mean and
-the deviation of every channel; stochastic depth the mean of every pixel and one std for all;
-the tables 2-4 of Wide ResNet are on ZCA-whitened images. For ImageNet there are constants as well:
-those of fb.resnet.torch, of Caffe's networks, of Inception.
+the standard deviation of every channel; stochastic depth the mean of every pixel and one standard
+deviation; the tables 2-4 of Wide ResNet are for ZCA-whitened images. For ImageNet there are
+constants as well: those of fb.resnet.torch, of Caffe's networks and of Inception.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
     from cnn_jax.data.stream.reader import Batch
 
 
-# Of each channel, in units of 0-255 and in the order RGB.
+# For each channel, in pixel values 0-255 and in the order RGB.
 IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)  # fb.resnet.torch, datasets/imagenet.lua
 IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
-CAFFE_MEAN = (123.0, 117.0, 104.0)  # of Caffe's files, where it stands in the order BGR
+CAFFE_MEAN = (123.0, 117.0, 104.0)  # of Caffe's files, which have it in the order BGR
 INCEPTION = (127.5,) * 3  # as mean and as std: values from -1 to 1
 
 CONSTANT_MEANS = {"imagenet": IMAGENET_MEAN, "caffe_bgr": CAFFE_MEAN, "inception": INCEPTION}
-UNIT = (255.0,)  # as std alone: values from 0 to 1, of any number of channels
+UNIT = (255.0,)  # as std only: values from 0 to 1, for any number of channels
 CONSTANT_STDS = {"imagenet": IMAGENET_STD, "inception": INCEPTION, "unit": UNIT}
 WHITENINGS = ("none", "zca")
-# Of [H, W, C], the axes that a computed statistic goes over, beside the images.
+# The axes of [H, W, C] over which a statistic is computed, besides that of the images.
 MEAN_AXES = {"channel": (0, 1), "pixel": ()}
 STD_AXES = {"channel": (0, 1), "pixel": (), "scalar": None}
 MEANS = ("none", *MEAN_AXES, *CONSTANT_MEANS)
 STDS = ("none", *STD_AXES, *CONSTANT_STDS)
 CHUNK = 128  # images that are summed up at once
 
-# Pylearn2's script, with which the whitened CIFAR files of that time were made.
+# Of Pylearn2's script, which made the whitened CIFAR files of that time.
 ZCA_CONTRAST, ZCA_EPSILON = 55.0, 0.1
 
 
 class Preprocessing(flax.struct.PyTreeNode):
-    """Arrays in units of pixel values 0-255."""
+    """What is subtracted from images and what they are divided by, in pixel values 0-255."""
 
     mean: jax.Array  # broadcasts to [H, W, C]
     std: jax.Array  # broadcasts to [H, W, C]
@@ -71,12 +71,12 @@ def fit(train: Split, *, mean: str, std: str, whitening: str) -> Preprocessing:
     """Statistics of the training images, in float64.
 
     Args:
-      train: the training split; no other data is looked at.
-      mean: "none", of each "channel" or of each "pixel", or a constant of RGB images, "imagenet",
-        "inception", or "caffe_bgr", with which the channels come in the order BGR.
-      std: "none", of each "channel", of each "pixel", or one "scalar", or a constant:
-        "imagenet" or "inception" of RGB images, or "unit", 255.
-      whitening: "none", or "zca", which needs mean and std "none": it has its own.
+      train: the training split; no other split is used.
+      mean: "none", of each "channel" or each "pixel", or a constant for RGB images: "imagenet",
+        "inception", or "caffe_bgr", which also puts the channels into the order BGR.
+      std: "none", of each "channel" or each "pixel", or one "scalar"; or a constant: "imagenet" or
+        "inception" for RGB images, "unit" (255) for any.
+      whitening: "none", or "zca", which has its own statistics: mean and std must be "none".
     """
     images = train.images
     check(mean, std, whitening, images.shape[-1])
@@ -88,25 +88,24 @@ def fit(train: Split, *, mean: str, std: str, whitening: str) -> Preprocessing:
 def fit_stream(
     batches: Iterable["Batch"], channels: int, *, mean: str, std: str, whitening: str
 ) -> Preprocessing:
-    """`fit` of images that come in batches, as by `streaming.evaluation`; ZCA is not to be had.
+    """`fit` for images that come in batches, as from `reader.evaluation`, without ZCA.
 
-    With constants alone no batch is read. Padding and skipped images, of weight 0, do not count.
+    Reads no batch where all statistics are constants. Images of weight 0, which are padding or were
+    skipped, do not count.
     """
     check(mean, std, whitening, channels)
     if whitening != "none":
-        raise errors.UserError(
-            "preprocessing.whitening is 'zca', for which data must fit in memory"
-        )
+        raise errors.UserError("preprocessing.whitening is 'zca', which needs all data in memory")
     return compose((batch.images[batch.weights > 0] for batch in batches), mean, std)
 
 
 def is_computed(mean: str, std: str) -> bool:
-    """Whether the statistics ask for a look at the images."""
+    """Whether a statistic is computed from the images."""
     return mean in MEAN_AXES or std in STD_AXES
 
 
 def check(mean: str, std: str, whitening: str, channels: int) -> None:
-    """Raises `UserError` for names that are unknown or do not go together."""
+    """Raises `UserError` for unknown names, or names that exclude each other."""
     for field, value, choices in [
         ("mean", mean, MEANS),
         ("std", std, STDS),
@@ -126,7 +125,7 @@ def check(mean: str, std: str, whitening: str, channels: int) -> None:
 
 
 def compose(chunks: Iterable[np.ndarray], mean: str, std: str) -> Preprocessing:
-    """The statistics of images that come in chunks, uint8 [n, H, W, C], or the constants."""
+    """The constants, or statistics of images that come in chunks, uint8 [n, H, W, C]."""
     center = np.array(CONSTANT_MEANS.get(mean, (0.0,)))
     spread = np.array(CONSTANT_STDS.get(std, (1.0,)))
     if is_computed(mean, std):
@@ -135,16 +134,16 @@ def compose(chunks: Iterable[np.ndarray], mean: str, std: str) -> Preprocessing:
             center, _ = mean_and_std(moments, MEAN_AXES[mean])
         if std in STD_AXES:
             _, spread = mean_and_std(moments, STD_AXES[std])
-            # A pixel may never change, as at the rim of the digits.
+            # Some pixels never change, as at the border of the digits.
             spread = np.maximum(np.atleast_1d(spread), 1.0)
     channels = np.array([2, 1, 0], np.int32) if mean == "caffe_bgr" else None
     return Preprocessing(np.float32(center), np.float32(spread), None, channels)
 
 
 def sum_up(chunks: Iterable[np.ndarray]) -> tuple[int, np.ndarray, np.ndarray]:
-    """The number of images, and of each place the sum and the sum of squares, int64 [H, W, C].
+    """The number of images, and the sums of pixels and of their squares, int64 [H, W, C].
 
-    Integers, so that it is the same however the images are cut into chunks.
+    They are integers, so that chunks of any size give the same statistics.
     """
     count, total, squares = 0, 0, 0
     for images in chunks:
@@ -158,14 +157,14 @@ def sum_up(chunks: Iterable[np.ndarray]) -> tuple[int, np.ndarray, np.ndarray]:
 def mean_and_std(
     moments: tuple[int, np.ndarray, np.ndarray], axes: tuple[int, ...] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Over all images and these axes of [H, W, C], float64."""
+    """Mean and standard deviation over all images and the `axes` of [H, W, C], float64."""
     count, total, squares = moments
     first, second = ((sums / count).mean(axes) for sums in (total, squares))
     return first, np.sqrt(np.maximum(second - first**2, 0))
 
 
 def fit_zca(images: np.ndarray) -> Preprocessing:
-    """ZCA on contrast-equalized images: U (S + epsilon)^-1/2 U^T of their covariance."""
+    """ZCA for contrast-equalized images: U (S + epsilon)^-1/2 U^T for the covariance U S U^T."""
     rows = equalize_contrast(images.reshape(len(images), -1).astype(np.float32), np)
     mean = rows.mean(0, dtype=np.float64)
     rows -= mean.astype(np.float32)
@@ -187,10 +186,10 @@ def load(path: Path) -> Preprocessing:
 
 
 def to_arrays(preprocessing: Preprocessing) -> dict[str, np.ndarray]:
-    """The arrays by name, without those that there are not."""
+    """The arrays by name, without those that are None."""
     return {name: array for name, array in vars(preprocessing).items() if array is not None}
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray]) -> Preprocessing:
-    """From what `to_arrays` gave."""
+    """The inverse of `to_arrays`."""
     return Preprocessing(**({"whitening": None, "channels": None} | old_names.arrays(arrays)))

@@ -1,9 +1,8 @@
 """Data sets that TFDS prepared as ArrayRecord, here or elsewhere, read without TensorFlow.
 
-A data set is named as in TFDS, `cifar10`, `imagenette/320px`, `cifar10:3.0.2`; what follows a plus
-sign is one more split to train on: `svhn_cropped+extra`, as Wide ResNets do (1605.07146, section
-3). TensorFlow Datasets is imported where it is needed: it takes a second, and most runs read no
-prepared data set.
+A data set is named as in TFDS: `cifar10`, `imagenette/320px`, `cifar10:3.0.2`. After a plus sign
+comes one more split to train on: `svhn_cropped+extra`, as for Wide ResNets (1605.07146, section 3).
+TensorFlow Datasets is imported where it is used: that takes a second, and most runs do without.
 """
 
 import hashlib
@@ -27,12 +26,12 @@ BATCH = 256
 
 
 def default_folder() -> Path:
-    """Where data sets are prepared unless a folder is named."""
+    """The folder of prepared data sets where none is named."""
     return cache_folder("tfds")
 
 
 def prepared(data_dir: Path) -> dict[str, list[str]]:
-    """The data sets of a folder, with their versions, oldest first."""
+    """The names of the data sets in a folder, and the versions of each, oldest first."""
     found = {}
     for pattern in ("*/*/dataset_info.json", "*/*/*/dataset_info.json"):
         for file in data_dir.glob(pattern):
@@ -43,15 +42,15 @@ def prepared(data_dir: Path) -> dict[str, list[str]]:
 
 
 def numbers(version: str) -> list[int]:
-    """By which versions are ordered."""
+    """The parts of a version as numbers, by which versions are sorted."""
     return [int(part) for part in version.split(".")]
 
 
 def locate(name: str, data_dir: Path) -> Path:
-    """The folder of a data set's newest version, or of the one it names.
+    """The folder of the version that a name has, or else of the newest one.
 
     Raises:
-      UserError: it has not been prepared there.
+      UserError: the data set has not been prepared in `data_dir`.
     """
     parts = NAME.fullmatch(name)
     if not parts:
@@ -76,7 +75,7 @@ def open_builder(place: Path):
     """TFDS's read-only builder of a prepared data set.
 
     Raises:
-      UserError: it is no set of labeled images in ArrayRecord form.
+      UserError: it does not consist of labeled images in ArrayRecord files.
     """
     import tensorflow_datasets as tfds
 
@@ -95,19 +94,20 @@ def open_builder(place: Path):
 
 
 def shards(builder, split: str) -> list[tuple[Path, int]]:
-    """The files of a split and how many records each has, missing ones too."""
+    """The files that a split should have, and the number of records in each."""
     info = builder.info.splits[split]
     return list(zip([Path(file) for file in info.filepaths], info.shard_lengths, strict=True))
 
 
 class Source:
-    """Random access to the image files of a split, in the stored order.
-
-    May be read from threads and pickled. `labels`: int32 [N]; `class_names`: by label.
-    """
+    """The images of a split, in the stored order; a `stream.sources.Source`."""
 
     def __init__(self, name: str, split: str, data_dir: Path | None = None):
-        """`split`: one, or several as "train+extra"; `data_dir`: None is the default folder.
+        """Opens a split; reads the labels, and no image.
+
+        Args:
+          split: one, or several such as "train+extra".
+          data_dir: of all prepared data sets; None takes the default folder.
 
         Raises:
           UserError: no such data set or split, or a shard is missing.
@@ -135,25 +135,25 @@ class Source:
         return len(self._records)
 
     def encoded(self, index: int) -> bytes:
-        """The image file of an example; `UserError` where its shard is damaged there."""
+        """The image file of an example; `UserError` where its shard is damaged."""
         return self.read([index])[0]["image"]
 
     def where(self, index: int) -> str:
-        """What an error calls an example."""
+        """The name of an example in messages."""
         return f"{self._split}[{index}] of {self._place}"
 
     def read(self, indices) -> list[dict]:
-        """Some records, their images as they are stored."""
+        """The records of some examples, with images as stored."""
         try:
             return self._records.__getitems__(list(indices))
         except RuntimeError as error:
             raise UserError(
                 f"cannot read {self.where(indices[0])} ({first_line(error)}); "
-                "`python launch.py data check NAME` tells which shards are damaged"
+                "`python launch.py data check NAME` shows which shards are damaged"
             ) from None
 
     def checksum(self) -> int:
-        """Of the version, the records of each shard, and the labels."""
+        """A checksum of the version, the number of records in each shard, and the labels."""
         facts = f"{self._place.name} {self._shards}".encode()
         return zlib.crc32(facts, zlib.crc32(np.ascontiguousarray(self.labels)))
 
@@ -166,7 +166,7 @@ class Source:
         return f"{self._place.parent.name}-{digest.hexdigest()[:32]}"
 
     def _read_labels(self, builder) -> np.ndarray:
-        """From `labels.npz`; a data set prepared elsewhere has none and is read through, once."""
+        """From `labels.npz`; without one, as where TFDS prepared the data set, from all records."""
         if (beside := folder.read_cache(self._place / "labels.npz")) is not None:
             return np.concatenate([beside[part] for part in self._split.split("+")])
         cache = cache_folder("labels") / f"{self.fingerprint()}.npz"
@@ -180,10 +180,10 @@ class Source:
 
 
 def sources(name: str, data_dir: Path | None) -> dict[str, Source]:
-    """A source for each of the splits "train", "validation" and "test" that there are.
+    """The source of each split: "train", and "validation" and "test" if there are any.
 
-    Where there is no "test", or one without labels as ImageNet's, "validation" is that split: what
-    the papers report on.
+    Without a "test", or with one that has no labels, as in ImageNet, "validation" is called "test":
+    it is the split on which the papers report.
     """
     builder = open_builder(locate(name, data_dir or default_folder()))
     splits = {split: split for split in SPLITS if split in builder.info.splits}
@@ -191,7 +191,7 @@ def sources(name: str, data_dir: Path | None) -> dict[str, Source]:
         raise UserError(f"{name} has no split 'train', only {', '.join(builder.info.splits)}")
     if extra := NAME.fullmatch(name)["extra"]:
         splits["train"] = f"train+{extra}"
-        splits.pop(extra, None)  # never in two splits at once
+        splits.pop(extra, None)  # no image is in two splits
     found = {split: Source(name, parts, data_dir) for split, parts in splits.items()}
     if "test" in found and found["test"].labels.max() < 0:
         del found["test"]
@@ -203,12 +203,12 @@ def sources(name: str, data_dir: Path | None) -> dict[str, Source]:
 def load(name: str, path: Path | None, image_size: int | None) -> Dataset:
     """Reads a data set that fits into memory: uint8 [N, H, W, C], examples in the stored order.
 
-    The first read decodes every image and keeps the result in the user's cache folder.
+    The first read decodes every image and keeps the arrays in the user's cache folder.
 
     Args:
       name: as in TFDS, see above.
-      path: the folder of all prepared data sets, TFDS's `data_dir`; None is the default folder.
-      image_size: as of `data.load`.
+      path: the folder of all prepared data sets, TFDS's `data_dir`; None takes the default folder.
+      image_size: see `data.load`.
 
     Raises:
       UserError: not prepared, damaged, images of several sizes, or too many for the memory.

@@ -23,7 +23,7 @@ from cnn_jax.evaluation import predict, protocols
 from cnn_jax.evaluation.predict import Examples
 from cnn_jax.evaluation.protocols import Protocol
 from cnn_jax.runs import Run
-from cnn_jax.training import compiler, inputs
+from cnn_jax.training import build, compiler, inputs
 from cnn_jax.training.streams import StreamedData
 
 CHANGEABLE = ("data", "view", "evaluation", "precision")  # groups that a run may be evaluated with
@@ -175,7 +175,7 @@ def of_config(config: ConfigDict) -> EvalTarget:
     view = view_of(config, dataset)
     model = configs.call(models.create, "model", config.model, num_classes=len(dataset.class_names))
     seen = {"dataset": dataset, "view": config.view.evaluation, "group": Alone()}
-    preprocessing = configs.call(inputs.fit, "preprocessing", config.preprocessing, **seen)
+    preprocessing = configs.call(build.fit, "preprocessing", config.preprocessing, **seen)
     return EvalTarget(config, dataset, model, preprocessing, *view)
 
 
@@ -186,7 +186,7 @@ def view_of(
     inputs.check_view(config.view)
     view = config.view.evaluation
     if isinstance(dataset, data.Dataset):
-        inputs.check_full(config.view, "evaluation")
+        inputs.check_kinds(dataset, config.view, "evaluation")
         return dataset.image_shape, None, False, "bilinear"
     if view.kind not in ("center", "full"):
         raise errors.UserError(

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 COLORS = {"train": "tab:gray", "validation": "tab:blue", "test": "tab:red"}
 
 
 def draw(lines: list[dict], path: Path, title: str) -> None:
     """Draws the lines of `metrics.jsonl` into a PNG file."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 4), layout="constrained")
     axes = figure.subplots(1, 2)
     for split, color in COLORS.items():

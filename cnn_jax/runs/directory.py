@@ -8,17 +8,17 @@ import re
 import subprocess
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax import old_names
-from cnn_jax.data import preprocess
-from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.errors import UserError, first_line
 from cnn_jax.files import is_temporary, remove_leftovers, write_json
+
+if TYPE_CHECKING:
+    from cnn_jax.data.preprocess import Preprocessing
 
 # Settings of JAX that change numbers or speed; the rest is in the flags.
 JAX_CONFIG = (
@@ -37,14 +37,14 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collection
 
 
 class RunDirectory:
-    """Opened for training by one process at a time."""
+    """A run directory that one process has open for training."""
 
     def __init__(self, path: Path, config: ConfigDict):
         """Makes the directory, or opens it where it has a run of the same config.
 
         Raises:
-          UserError: it cannot be written, another process trains in it, or its run has another
-            config, with the difference.
+          UserError: the directory cannot be written, another process trains in it, or its run has
+            another config; the message has the difference.
         """
         self.path = path
         is_run = (path / "config.json").exists()
@@ -70,12 +70,19 @@ class RunDirectory:
             )
         self._config = config
 
-    def begin(self, dataset: dict, preprocessing: Preprocessing, compiler_options: dict) -> None:
-        """Writes what a run starts from, once its config is known to be good.
+    def begin(self, dataset: dict, preprocessing: "Preprocessing", compiler_options: dict) -> None:
+        """Writes what a run starts from, once its config has proved good.
+
+        Args:
+          dataset: what the data set says of itself, such as class names and a checksum.
+          preprocessing: as it was fitted to the training images.
+          compiler_options: XLA's, for `environment.json`.
 
         Raises:
-          UserError: the run there began with other data.
+          UserError: the run in this directory began with other data.
         """
+        from cnn_jax.data import preprocess
+
         write_json(self.path / "config.json", self._config.to_dict())
         facts = self.path / "dataset.json"
         if facts.exists():
@@ -88,10 +95,10 @@ class RunDirectory:
         else:
             preprocess.save(preprocessing, self.path / "preprocessing.npz")
             write_json(facts, dataset)
-        self._note({**environment(), "compiler_options": compiler_options})
+        self._add_environment({**environment(), "compiler_options": compiler_options})
 
-    def _note(self, now: dict) -> None:
-        """`environment.json`: that of the first start, and under "later" those that went on."""
+    def _add_environment(self, now: dict) -> None:
+        """Writes `environment.json`: of the first start, and under "later" of those that differ."""
         path = self.path / "environment.json"
         record = read_json(path) if path.exists() else {**now, "later": []}
         first = {key: value for key, value in record.items() if key != "later"}
@@ -100,17 +107,17 @@ class RunDirectory:
         write_json(path, record)
 
     def close(self) -> None:
-        """Lets another process in."""
+        """Lets another process train in the directory."""
         self._lock.close()
 
     @property
     def name(self) -> str:
-        """The last part of its path."""
+        """The last part of the path."""
         return self.path.name
 
     @property
     def seed(self) -> int:
-        """That of its config."""
+        """The seed of the config."""
         return self._config.seed
 
     @property
@@ -124,12 +131,12 @@ class RunDirectory:
 
 
 def is_foreign(name: str) -> bool:
-    """Whether a file is there that no run leaves before its `config.json` is whole."""
+    """Whether a run that ended before it had a `config.json` cannot have left this file."""
     return name != ".lock" and not is_temporary(name)
 
 
 def is_open(path: Path) -> bool:
-    """Whether a process trains in this directory at the moment."""
+    """Whether a process trains in this directory now."""
     try:
         with (path / ".lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -141,7 +148,7 @@ def is_open(path: Path) -> bool:
 
 
 def read_status(path: Path) -> dict:
-    """What `set_status` wrote last; {"status": "new"} where it never did."""
+    """What `status.json` says; {"status": "new"} where there is none."""
     try:
         return read_json(path / "status.json")
     except FileNotFoundError:
@@ -149,7 +156,7 @@ def read_status(path: Path) -> dict:
 
 
 def read_config(path: Path) -> ConfigDict:
-    """The config of the run in a directory, locked."""
+    """The locked config of the run in a directory."""
     fields = read_json(path / "config.json")
     try:
         return ConfigDict(old_names.config(fields)).lock()
@@ -159,7 +166,7 @@ def read_config(path: Path) -> ConfigDict:
 
 
 def read_json(path: Path) -> Any:
-    """What `write_json` wrote; raises `UserError` for a damaged file."""
+    """The value in a JSON file; raises `UserError` where the file is damaged."""
     try:
         return json.loads(path.read_text())
     except ValueError as error:
@@ -167,15 +174,16 @@ def read_json(path: Path) -> Any:
 
 
 def file_name(text: str) -> str:
-    """A text for people, such as the name of a row, as that of a file or folder."""
+    """A text for people, such as the name of a table's row, as the name of a file or folder."""
     return re.sub(r"[^\w.]+", "-", text).strip("-.")
 
 
 def environment() -> dict:
-    """Commit, versions and devices: with what the numbers were made."""
+    """Commit, versions, devices and settings, with which the numbers are made."""
+    import jax
+
     return {
-        "commit": git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(git("status", "--porcelain")),
+        **source(),
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "backend": jax.default_backend(),
@@ -190,15 +198,33 @@ def environment() -> dict:
 
 
 def is_flag(name: str) -> bool:
-    """Whether an environment variable sets JAX, XLA or the libraries below; no secrets are.
+    """Whether an environment variable sets JAX, XLA or the libraries below them.
 
-    Of TF_ only those that XLA reads: TF_TOKEN_ and TF_VAR_ are another program's.
+    No variable with a secret does: of TF_ only what XLA reads counts, not another program's
+    TF_TOKEN_ or TF_VAR_.
     """
     return name.startswith(FLAGS)
 
 
+def source() -> dict:
+    """The commit of the code that runs, and whether files differ from it.
+
+    Installed code may lie in somebody else's repository: its commit is that of the git address it
+    was installed from, None without one.
+    """
+    if git("ls-files", "--error-unmatch", Path(__file__).name) is not None:
+        changed = bool(git("status", "--porcelain"))
+        return {"commit": git("rev-parse", "HEAD"), "uncommitted_changes": changed}
+    try:
+        origin = metadata.distribution("cnn_jax").read_text("direct_url.json") or "{}"
+    except metadata.PackageNotFoundError:
+        origin = "{}"
+    commit = json.loads(origin).get("vcs_info", {}).get("commit_id")
+    return {"commit": commit, "uncommitted_changes": False}
+
+
 def git(*arguments: str) -> str | None:
-    """What git says of the code that is running; None where it is not in a repository."""
+    """The output of git about the code that runs; None where that is in no repository."""
     folder = Path(__file__).parent
     try:
         done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)

@@ -6,12 +6,10 @@ import os
 import time
 from pathlib import Path
 
-from tensorboardX import SummaryWriter
-
 from cnn_jax.errors import UserError, first_line
 from cnn_jax.files import write_text
 
-# What no two runs have alike, the last fields of a line.
+# The last fields of a line, which differ from run to run of the same config.
 WALL_CLOCK = ("data_wait", "images_per_second", "seconds")
 
 
@@ -21,8 +19,13 @@ class Metrics:
     def __init__(self, directory: Path, last_step: int, seconds: float):
         """Opens the file and drops the lines after `last_step`, which the run will write again.
 
-        `seconds` is what the run had taken at that step.
+        Args:
+          last_step: from which the run goes on; 0 at its start.
+          seconds: what the run had taken until then.
         """
+        # Takes two seconds where PyTorch is installed, which it imports.
+        from tensorboardX import SummaryWriter
+
         self.path = directory / "metrics.jsonl"
         lines = [line for line in read(directory) if line["step"] <= last_step]
         write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
@@ -32,11 +35,11 @@ class Metrics:
 
     @property
     def seconds(self) -> float:
-        """What the run has taken so far, in all its parts."""
+        """How long the run has trained so far, before its interruptions too."""
         return time.monotonic() - self._start
 
     def write(self, step: int, split: str, **values: float) -> None:
-        """One line, which outlives this process once this returns."""
+        """Writes one line; once this returns, the line survives the end of this process."""
         line = {"step": step, "split": split, **values, "seconds": round(self.seconds, 3)}
         try:
             self._file.write(json.dumps(line) + "\n")
@@ -51,18 +54,18 @@ class Metrics:
                 self._events.add_scalar(f"{split}/{name}", value, step)
 
     def sync(self) -> None:
-        """All lines are on disk once this returns: a checkpoint never knows more than they do."""
+        """Returns once all lines are on disk, so that no checkpoint is ahead of its metrics."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Flushes both."""
-        with contextlib.suppress(OSError):  # `write` has told it
+        """Closes both files."""
+        with contextlib.suppress(OSError):  # `write` has raised it
             self._file.close()
         self._events.close()
 
 
 def read(directory: Path) -> list[dict]:
-    """The lines of `metrics.jsonl`; a last one that a kill cut short is left out."""
+    """The lines of `metrics.jsonl`, without a last one that a kill cut short."""
     path = directory / "metrics.jsonl"
     if not path.exists():
         return []
@@ -79,7 +82,7 @@ def summary(directory: Path) -> dict[str, dict]:
 
 
 def tail(directory: Path, size: int = 2**16) -> list[dict]:
-    """The lines that begin in the last `size` bytes: of a long run, what is new."""
+    """The lines within the last `size` bytes: enough to show how far a long run is."""
     path = directory / "metrics.jsonl"
     if not path.exists():
         return []
@@ -91,7 +94,10 @@ def tail(directory: Path, size: int = 2**16) -> list[dict]:
 
 
 def by_evaluations(directory: Path) -> list[dict]:
-    """The lines of evaluations; before those of a step, the mean of the training since the last."""
+    """The lines of evaluations, and before those of a step one of split "train".
+
+    That is the mean of the training metrics since the evaluation before.
+    """
     rows, since = [], []
     for line in read(directory):
         if line["split"] == "train":
@@ -99,14 +105,14 @@ def by_evaluations(directory: Path) -> list[dict]:
             continue
         if since:
             means = {k: sum(row[k] for row in since) / len(since) for k in ("loss", "top1_error")}
-            place = {k: line[k] for k in ("step", "epoch", "seconds")}
-            rows.append({"split": "train", **means, **place})
+            when = {k: line[k] for k in ("step", "epoch", "seconds")}
+            rows.append({"split": "train", **means, **when})
             since = []
         rows.append(line)
     return rows
 
 
 def reproducible(directory: Path) -> bytes:
-    """`metrics.jsonl` without the wall clock: equal, byte for byte, in two runs of a config."""
+    """`metrics.jsonl` without times: equal, byte for byte, in two runs of a config."""
     rows = [{k: v for k, v in line.items() if k not in WALL_CLOCK} for line in read(directory)]
     return "".join(json.dumps(row) + "\n" for row in rows).encode()

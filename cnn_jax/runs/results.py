@@ -1,4 +1,4 @@
-"""`results.json`: what `launch.py eval` found, a JSON value for each evaluation, oldest first."""
+"""`results.json`: the numbers of `launch.py eval`, a value for each evaluation, oldest first."""
 
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ FILE = "results.json"
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The evaluations of a folder."""
+    """The evaluations that a folder has; none where it has no `results.json`."""
     path = folder / FILE
     return read_json(path) if path.exists() else []
 
 
 def add(folder: Path, result: dict[str, Any]) -> None:
-    """Adds one; it takes the place of an earlier one with the same "files"."""
+    """Adds an evaluation; it replaces an earlier one whose "files" are in the same folder."""
     kept = [old for old in read(folder) if old["files"] != result["files"]]
     write_json(folder / FILE, [*kept, result])

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from cnn_jax import config as configs
 from cnn_jax import data, errors, models
 from cnn_jax.cluster.join import Alone
-from cnn_jax.data import augment
+from cnn_jax.data import augment, preprocess
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.optim import ema, optimizers, schedules
 from cnn_jax.optim.schedules import LearningRate
@@ -115,29 +115,25 @@ def create_parts(
 ) -> Parts:
     """Every group of the config becomes the arguments of one function."""
     group = group or Alone()
-
-    def make(function: Callable, name: str, **others: Any) -> Any:
-        return configs.call(function, name, config[name], **others)
-
-    if config.seed < 0:
-        raise errors.UserError(f"seed {config.seed} is negative")
+    make = functools.partial(make_part, config)
+    check_seed(config.seed)
     in_memory.check_view(config.view)
     if dataset is None:
         dataset = make(data.open, "data")
-        if isinstance(dataset, data.Dataset):
-            in_memory.check_full(config.view, "train", "evaluation")
+        in_memory.check_kinds(dataset, config.view, "train", "evaluation")
     check_evaluation(config, dataset.splits)
     seen = {"dataset": dataset, "view": config.view.evaluation, "group": group}
-    preprocessing = make(in_memory.fit, "preprocessing", **seen)
+    preprocessing = make(fit, "preprocessing", **seen)
     size = data.size(dataset.splits["train"])
     when = make(plan.create, "training", evaluation=config.evaluation, train_size=size)
     learning_rate = make_learning_rate(config, when)
-    optimizer, begin = make(optimizers.create, "optimizer", learning_rate=learning_rate), None
-    if is_compressed := "compression" in config:
+    optimizer = make(optimizers.create, "optimizer", learning_rate=learning_rate)
+    begin, measure = None, lambda params: {}
+    if "compression" in config:
         from cnn_jax.training import compress
 
         others = {"optimizer": optimizer, "steps_per_epoch": when.steps_per_epoch, "group": group}
-        optimizer, begin = make(compress.create, "compression", **others)
+        optimizer, begin, measure = make(compress.create, "compression", **others)
     return Parts(
         config=config,
         dataset=dataset,
@@ -152,10 +148,15 @@ def create_parts(
         augment=make(augment.crop_and_flip, "augmentation"),
         color_jitter=make(augment.color_jitter, "color"),
         average=make(ema.create, "ema") if config.ema.decay else None,
-        measure=compress.measure if is_compressed else lambda params: {},
+        measure=measure,
         parallel=make(seeds.parallel, "parallel"),
         precise=make(compiler.precision, "precision"),
     )
+
+
+def make_part(config: ConfigDict, function: Callable, name: str, **others: Any) -> Any:
+    """`function` of the fields of the group `name`, and of what it takes besides."""
+    return configs.call(function, name, config[name], **others)
 
 
 def create_programs(parts: Parts, mesh: Mesh, several: Sequence[int] | None, group: Alone) -> Setup:
@@ -198,6 +199,27 @@ def create_programs(parts: Parts, mesh: Mesh, several: Sequence[int] | None, gro
     )
 
 
+def fit(
+    *,
+    mean: str,
+    std: str,
+    whitening: str,
+    dataset: "data.Dataset | StreamedDataset",
+    view: ConfigDict,
+    group: Alone,
+) -> Preprocessing:
+    """The group `preprocessing`, of the training split; of a stream as evaluations see it.
+
+    `view` is the group `view.evaluation`.
+    """
+    names = {"mean": mean, "std": std, "whitening": whitening}
+    if isinstance(dataset, data.Dataset):
+        return preprocess.fit(dataset.splits["train"], **names)
+    from cnn_jax.training import streams
+
+    return streams.fit(dataset, view, group, **names)
+
+
 def make_learning_rate(config: ConfigDict, when: Plan) -> LearningRate:
     """The learning rate by the step; raises `UserError` for a plateau of nothing."""
     learning_rate = configs.call(
@@ -213,6 +235,12 @@ def make_learning_rate(config: ConfigDict, when: Plan) -> LearningRate:
             "evaluation.splits (and set data.validation_size where the data has no such split)"
         )
     return learning_rate
+
+
+def check_seed(seed: int) -> None:
+    """Raises `UserError` for a negative one."""
+    if seed < 0:
+        raise errors.UserError(f"seed {seed} is negative")
 
 
 def check_evaluation(config: ConfigDict, splits: Sequence[str]) -> None:

@@ -30,6 +30,7 @@ class Stage(NamedTuple):
 
     optimizer: optax.GradientTransformation
     begin: Callable[[TrainState], TrainState]  # the first state, from initial values
+    measure: Callable[[Any], dict[str, jax.Array]]  # more metrics, of the parameters
 
 
 def create(
@@ -82,7 +83,7 @@ def prune(
     if len(starts) < rounds:
         raise UserError(f"compression.until {until!r} is too early for {rounds} rounds", 2)
     chain = optax.chain(optimizer, pruning.gradually(rule, amount, starts))
-    return Stage(chain, lambda state: with_weights(state, trained(start, state), group))
+    return Stage(chain, lambda state: with_weights(state, trained(start, state), group), measure)
 
 
 def share(
@@ -124,7 +125,7 @@ def share(
         state = with_weights(state, weights | {"params": flat}, group)
         return state.replace(opt_state=(tied, *others))
 
-    return Stage(optax.chain(sharing.tied(widest), optimizer), begin)
+    return Stage(optax.chain(sharing.tied(widest), optimizer), begin, measure)
 
 
 STAGES = {"prune": prune, "share": share}

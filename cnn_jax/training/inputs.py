@@ -13,7 +13,6 @@ from ml_collections import ConfigDict
 
 from cnn_jax import data, errors
 from cnn_jax.cluster.join import Alone
-from cnn_jax.data import preprocess
 from cnn_jax.data.dataset import batch_indices, evaluation_batches
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.training import compiler, sharding, steps
@@ -151,27 +150,10 @@ def make_evaluate(
     return evaluate
 
 
-def fit(
-    *, mean: str, std: str, whitening: str, dataset: Any, view: ConfigDict, group: Alone
-) -> Preprocessing:
-    """The group `preprocessing`, of the training split; of a stream as evaluations see it.
-
-    Args:
-      dataset: `data.Dataset`, or `data.stream.streamed.StreamedDataset`.
-      view: the group `view.evaluation`.
-    """
-    names = {"mean": mean, "std": std, "whitening": whitening}
-    if isinstance(dataset, data.Dataset):
-        return preprocess.fit(dataset.splits["train"], **names)
-    from cnn_jax.training import streams
-
-    return streams.fit(dataset, view, group, **names)
-
-
-def check_full(view: ConfigDict, *fields: str) -> None:
-    """Raises `UserError` for a view that data in memory has not."""
+def check_kinds(dataset: Any, view: ConfigDict, *fields: str) -> None:
+    """Raises `UserError` for a view that the data set has not: in memory there is only the full."""
     for field in fields:
-        if (kind := view[field].kind) != "full":
+        if isinstance(dataset, data.Dataset) and (kind := view[field].kind) != "full":
             raise errors.UserError(
                 f"view.{field}.kind {kind!r} is cut out of a stream: set data.storage to "
                 "'stream', or the view to 'full'"

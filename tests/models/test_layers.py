@@ -90,3 +90,25 @@ def test_batch_norm_groups_are_normalized_as_batches_of_their_own():
 def test_a_batch_that_does_not_divide_into_groups_is_refused():
     with pytest.raises(UserError, match="a batch of 6 does not divide .* groups of 4"):
         layers.BatchNorm(group_size=4).init(jax.random.key(0), jnp.zeros((6, 2, 2, 1)), True)
+
+
+class Unit(nn.Module):
+    """A convolution and a batch norm."""
+
+    @nn.compact
+    def __call__(self, x):
+        return layers.BatchNorm()(layers.Conv(4, (3, 3))(x), True)
+
+
+@pytest.mark.parametrize("platform,barriers", [("cpu", True), ("cuda", False), ("tpu", False)])
+def test_what_only_a_cpu_needs_is_in_programs_for_cpus_alone(platform, barriers):
+    x = jnp.ones((2, 8, 8, 3))
+    variables = Unit().init(jax.random.key(0), x)
+
+    def loss(params):
+        y, _ = Unit().apply(variables | {"params": params}, x, mutable=["batch_stats"])
+        return (y**2).sum()
+
+    traced = jax.jit(jax.grad(loss)).trace(variables["params"])
+    text = traced.lower(lowering_platforms=(platform,)).as_text()
+    assert ("optimization_barrier" in text) == barriers

@@ -1,4 +1,4 @@
-"""What is in a folder of archives as they are published: `find(name, folder)`."""
+"""The data sets in published archives: `find(name, folder)` finds one in a folder."""
 
 import hashlib
 import re
@@ -14,7 +14,7 @@ from cnn_jax.data.prepare import imagenet, svhn
 from cnn_jax.data.prepare.images import ArrayExamples, FileExamples, TarExamples
 from cnn_jax.errors import UserError
 
-# The images of each split, as their authors count them.
+# The number of images in each split, as published.
 COUNTS = {
     "cifar10": {"train": 50_000, "test": 10_000},
     "cifar100": {"train": 50_000, "test": 10_000},
@@ -27,11 +27,11 @@ COUNTS = {
 
 @dataclass(frozen=True)
 class Published:
-    """A data set before it is prepared."""
+    """A data set as published, before it is prepared."""
 
     class_names: tuple[str, ...]
     splits: dict[str, ArrayExamples | FileExamples | TarExamples]
-    files: list[Path]  # that it was read from, for the fingerprint
+    files: list[Path]  # from which it was read, for the fingerprint
 
     def fingerprint(self) -> str:
         """A digest of the names, sizes and modification times of the files."""
@@ -44,7 +44,9 @@ class Published:
 
 
 def find(name: str, path: Path) -> Published:
-    """The archives of `name` in the folder `path`, or under any other name an image folder.
+    """Finds the archives of the data set `name` in the folder `path`.
+
+    With a name that is not in `COUNTS`, `path` is an image folder.
 
     Raises:
       UserError: no such folder, unknown name, missing or damaged files, labels that do not fit.
@@ -80,13 +82,13 @@ def find(name: str, path: Path) -> Published:
 
 
 def from_dataset(dataset: Dataset, files: list[Path]) -> Published:
-    """What was read into memory from `files`."""
+    """A data set that was read into memory from `files`."""
     splits = {name: ArrayExamples(*split, name) for name, split in dataset.splits.items()}
     return Published(dataset.class_names, splits, files)
 
 
 def from_folder(path: Path) -> Published:
-    """An image folder; classes in alphabetical order."""
+    """An image folder, with its classes in alphabetical order."""
     class_names, files = folder.find_images(path)
     label = {name: i for i, name in enumerate(class_names)}
     splits = {}

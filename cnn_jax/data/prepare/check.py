@@ -1,4 +1,4 @@
-"""Is a prepared data set whole? Every shard is read and every image decoded."""
+"""Checks whether a prepared data set is whole: reads every shard and decodes every image."""
 
 import os
 from collections import Counter
@@ -15,12 +15,12 @@ from cnn_jax.errors import UserError
 
 @dataclass
 class SplitFacts:
-    """What was found in one split."""
+    """Counts and statistics of the images of one split."""
 
     classes: int
     channels: int
     labels: list[int] = field(default_factory=list)  # of the good images, in the stored order
-    shards: int = 0  # that are whole
+    shards: int = 0  # whole ones
     nbytes: int = 0  # of the encoded images
     sizes: Counter = field(default_factory=Counter)  # (height, width) -> images
     pixels: int = 0
@@ -29,12 +29,12 @@ class SplitFacts:
 
     @property
     def counts(self) -> np.ndarray:
-        """The good images of each class, int64 [classes]."""
+        """The number of good images in each class, int64 [classes]."""
         return np.bincount(np.array(self.labels, np.int64), minlength=self.classes)
 
     @property
     def mean(self) -> np.ndarray:
-        """Of all pixels of a channel, 0 to 255."""
+        """The mean of all pixels of a channel, 0-255."""
         return self.totals / max(self.pixels, 1)
 
     @property
@@ -43,12 +43,12 @@ class SplitFacts:
         return np.sqrt(np.maximum(self.squares / max(self.pixels, 1) - self.mean**2, 0))
 
     def add(self, image: np.ndarray, label: int, nbytes: int) -> None:
-        """One more image, uint8 [H, W, channels]."""
+        """Adds an image, uint8 [H, W, channels]."""
         self.labels.append(label)
         self.nbytes += nbytes
         self.sizes[image.shape[:2]] += 1
         self.pixels += image.shape[0] * image.shape[1]
-        # Of few values, counting them is faster than squaring every pixel, and exact.
+        # There are 256 values: to count them is faster than to square every pixel, and exact.
         bins = [np.bincount(image[..., c].ravel(), minlength=256) for c in range(self.channels)]
         values = np.arange(256.0)
         self.totals = self.totals + np.stack(bins) @ values
@@ -58,7 +58,10 @@ class SplitFacts:
 def check(
     name: str, data_dir: Path, report: tfds_writer.Report
 ) -> tuple[tuple[str, ...], dict[str, SplitFacts], list[str]]:
-    """Reads all of it: the class names, what each split has, and what is wrong, a line each.
+    """Reads all of a data set.
+
+    Returns:
+      The class names, the facts of each split, and a line for each problem.
 
     Raises:
       UserError: there is no such prepared data set.
@@ -88,7 +91,7 @@ def check(
 def check_shard(
     builder, file: Path, examples: int, expected: dict | None, facts: SplitFacts
 ) -> list[str]:
-    """Adds the good images of a shard to `facts`; returns what is wrong with others."""
+    """Adds the good images of a shard to `facts`; returns a line for each other one."""
     import tensorflow_datasets as tfds
 
     features, skip = builder.info.features, {"image": tfds.decode.SkipDecoding()}
@@ -97,7 +100,7 @@ def check_shard(
     def decode(numbered: tuple[int, bytes]) -> tuple | str:
         number, record = numbered
         example = features.deserialize_example_np(record, decoders=skip)
-        identity = example.get("id", b"")  # text in ours and CIFAR, absent or a number elsewhere
+        identity = example.get("id", b"")  # elsewhere than here and in CIFAR absent, or a number
         identity = identity.decode() if isinstance(identity, bytes) else identity
         what = f"{identity} (record {number} of {file.name})".lstrip()
         label = int(example["label"])

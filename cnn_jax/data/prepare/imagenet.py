@@ -1,8 +1,8 @@
-"""ImageNet (ILSVRC2012) from the archives as they are published, read in place.
+"""ImageNet (ILSVRC2012) from the published archives, which are read in place.
 
-The training tar holds a tar for each synset. Nothing is unpacked: one pass over the headers notes
-where each image lies. Labels are the synsets in alphabetical order, 0 to 999, as everywhere but in
-the development kit, whose numbers `meta.mat` translates.
+The training tar has a tar for each synset. Nothing is unpacked: one pass over the headers notes
+where each image lies. Label i is the i-th synset in alphabetical order, as everywhere but in the
+development kit, whose own numbers `meta.mat` translates.
 """
 
 import io
@@ -52,7 +52,7 @@ def read_devkit(devkit: Path) -> tuple[tuple[str, ...], np.ndarray]:
     try:
         meta = loadmat(io.BytesIO(wanted["meta.mat"]), squeeze_me=True)["synsets"]
         by_number = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in np.atleast_1d(meta)}
-        # The numbers after the leaves are inner nodes of the hierarchy, which no image has.
+        # Numbers above those of the leaves are inner nodes of the hierarchy, without images.
         leaves = [int(row["ILSVRC2012_ID"]) for row in meta if int(row["num_children"]) == 0]
         synsets = tuple(sorted(by_number[number] for number in leaves))
         label = {number: synsets.index(by_number[number]) for number in leaves}
@@ -67,7 +67,7 @@ def read_devkit(devkit: Path) -> tuple[tuple[str, ...], np.ndarray]:
 
 
 def read_member(devkit: Path, name: str) -> bytes:
-    """A file of the development kit, unpacked or not."""
+    """The bytes of a file of the development kit, which may be unpacked."""
     if devkit.is_dir():
         if not (devkit / name).is_file():
             raise UserError(f"imagenet2012: {devkit} has no {name}. {HOW_TO_GET}")
@@ -80,14 +80,14 @@ def read_member(devkit: Path, name: str) -> bytes:
 
 
 def index_train(file: Path, synsets: tuple[str, ...]) -> TarExamples:
-    """Where each training image lies in the tars within the tar."""
+    """Notes where each training image lies in the tars inside the tar."""
     label = {synset: i for i, synset in enumerate(synsets)}
     names, places, labels = [], [], []
     with tarfile.open(file, "r:") as outer:
         for tar in sorted(outer.getmembers(), key=lambda member: member.name):
             synset = Path(tar.name).stem
             if synset not in label:
-                raise UserError(f"imagenet2012: {file} has {tar.name}, no synset of the kit's")
+                raise UserError(f"imagenet2012: {file} has {tar.name}, no synset of the kit")
             with tarfile.open(fileobj=outer.extractfile(tar), mode="r:") as inner:
                 for image in inner:
                     names.append(f"{synset}/{image.name}")
@@ -97,7 +97,7 @@ def index_train(file: Path, synsets: tuple[str, ...]) -> TarExamples:
 
 
 def index_validation(file: Path, truth: np.ndarray) -> TarExamples:
-    """Where each validation image lies; the n-th by name has the n-th label."""
+    """Notes where each validation image lies; the n-th by name has the n-th label."""
     with tarfile.open(file, "r:") as tar:
         members = sorted((m for m in tar if m.isfile()), key=lambda member: member.name)
     if len(members) != len(truth):
@@ -110,5 +110,5 @@ def index_validation(file: Path, truth: np.ndarray) -> TarExamples:
 
 
 def as_places(places: list[tuple[int, int]]) -> np.ndarray:
-    """int64 [N, 2], also of none."""
+    """Offsets and sizes as int64 [N, 2], for N = 0 too."""
     return np.array(places, np.int64).reshape(-1, 2)

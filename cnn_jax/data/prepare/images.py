@@ -1,7 +1,7 @@
-"""Where the images of a published archive are: read one by one, in a fixed order, from anywhere.
+"""The images of a published archive, read one by one in a fixed order, wherever they lie.
 
 Each class has `labels` (int32 [N]), `encoded(i)` (the bytes of an image file), `identity(i)` (a
-name for people), `nbytes` (about how much there is) and a length; all may be read from threads.
+name for people), `nbytes` (the size of all images, roughly) and a length. Threads may share one.
 """
 
 import io
@@ -9,7 +9,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 
 class ArrayExamples:
@@ -23,19 +22,21 @@ class ArrayExamples:
         return len(self._images)
 
     def encoded(self, index: int) -> bytes:
-        """A PNG."""
+        """The image as a PNG file."""
+        from PIL import Image
+
         image, out = self._images[index], io.BytesIO()
         image = image[..., 0] if image.shape[-1] == 1 else image
         Image.fromarray(np.ascontiguousarray(image)).save(out, "PNG")
         return out.getvalue()
 
     def identity(self, index: int) -> str:
-        """Its place in the archive."""
+        """The split and the number in it."""
         return f"{self._name}/{index:05d}"
 
 
 class FileExamples:
-    """Image files, as they are."""
+    """Image files in folders."""
 
     def __init__(self, files: list[Path], labels: np.ndarray):
         self.labels, self._files = labels, files
@@ -45,20 +46,20 @@ class FileExamples:
         return len(self._files)
 
     def encoded(self, index: int) -> bytes:
-        """The file."""
+        """The bytes of the file."""
         return self._files[index].read_bytes()
 
     def identity(self, index: int) -> str:
-        """Its class folder and its name."""
+        """The folder of the class and the name of the file."""
         file = self._files[index]
         return f"{file.parent.name}/{file.name}"
 
 
 class TarExamples:
-    """Image files inside a tar that is not compressed, read from where they lie in it."""
+    """Image files in a tar that is not compressed, read in place."""
 
     def __init__(self, tar: Path, names: list[str], places: np.ndarray, labels: np.ndarray):
-        """`places`: int64 [N, 2], offset and size of each in bytes."""
+        """`places`: int64 [N, 2], the offset and the size of each image in the tar, in bytes."""
         self.labels, self._names, self._places = labels, names, places
         self.nbytes = int(places[:, 1].sum())
         self._file = tar.open("rb")
@@ -67,10 +68,11 @@ class TarExamples:
         return len(self._names)
 
     def encoded(self, index: int) -> bytes:
-        """The file, without moving a position that other threads read from."""
+        """The bytes of the file."""
         offset, size = self._places[index].tolist()
+        # Moves no file position, which other threads would move too.
         return os.pread(self._file.fileno(), size, offset)
 
     def identity(self, index: int) -> str:
-        """Its name in the tar."""
+        """The name in the tar."""
         return self._names[index]

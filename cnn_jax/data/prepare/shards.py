@@ -1,4 +1,4 @@
-"""Shards of ArrayRecord files: written in one stroke, read in order, told apart by a digest."""
+"""Shards, ArrayRecord files: written whole, read in order, verified by a digest."""
 
 import hashlib
 import itertools
@@ -10,24 +10,24 @@ from cnn_jax.errors import UserError, first_line
 from cnn_jax.files import replacing
 
 CHUNK = 256  # records read at once
-TASK = 16  # of these, what a thread takes at a time: small images one by one would wait for threads
+TASK = 16  # items that a thread takes at a time: small images one by one would cost more to pass on
 
 
 class Digest:
-    """Counts records and digests them, their lengths included."""
+    """The number, the bytes and the SHA-256 of records; the SHA-256 includes their lengths."""
 
     def __init__(self):
         self.examples, self.nbytes, self._sha256 = 0, 0, hashlib.sha256()
 
     def add(self, record: bytes) -> None:
-        """The next record."""
+        """Takes the next record."""
         self.examples += 1
         self.nbytes += len(record)
         self._sha256.update(len(record).to_bytes(8, "little"))
         self._sha256.update(record)
 
     def facts(self) -> dict:
-        """As JSON values."""
+        """`examples`, `bytes` and `sha256`, as JSON values."""
         return {
             "examples": self.examples,
             "bytes": self.nbytes,
@@ -36,7 +36,7 @@ class Digest:
 
 
 def in_threads(pool: ThreadPoolExecutor, function: Callable, items: Sequence) -> Iterator:
-    """As `pool.map`, in tasks that are worth a thread's while."""
+    """`pool.map` in tasks of `TASK` items each."""
     tasks = [items[start : start + TASK] for start in range(0, len(items), TASK)]
     return itertools.chain.from_iterable(
         pool.map(lambda task: [function(item) for item in task], tasks)
@@ -44,7 +44,7 @@ def in_threads(pool: ThreadPoolExecutor, function: Callable, items: Sequence) ->
 
 
 def write(file: Path, records: Iterable[bytes]) -> dict:
-    """Writes a shard, so that there is never half of one under its name; its `Digest.facts`."""
+    """Writes a shard, see `files.replacing`; returns its `Digest.facts`."""
     from array_record.python import array_record_module
 
     digest = Digest()
@@ -61,10 +61,10 @@ def write(file: Path, records: Iterable[bytes]) -> dict:
 
 
 def read(file: Path, examples: int) -> Iterator[list[bytes]]:
-    """The records of a shard in order, some at a time.
+    """The records of a shard in order, `CHUNK` at a time.
 
     Raises:
-      UserError: the file is missing or damaged, or does not have so many `examples`.
+      UserError: the file is missing or damaged, or has another number of `examples`.
     """
     from array_record.python import array_record_module
 
@@ -83,7 +83,7 @@ def read(file: Path, examples: int) -> Iterator[list[bytes]]:
 
 
 def verify(file: Path, facts: dict) -> None:
-    """Reads a shard back; raises `UserError` unless it is what `write` returned `facts` of."""
+    """Reads a shard back; raises `UserError` where it does not have the `facts` of `write`."""
     digest = Digest()
     for chunk in read(file, facts["examples"]):
         for record in chunk:

@@ -1,4 +1,4 @@
-"""SVHN, the cropped digits (format 2): three .mat files as they are published."""
+"""SVHN, the cropped digits (format 2), from the three .mat files as published."""
 
 from pathlib import Path
 
@@ -14,9 +14,9 @@ HOW_TO_GET = (
 
 
 def load(path: Path) -> Dataset:
-    """Reads the splits "train", "test" and, where its file is there, "extra": uint8 [N, 32, 32, 3].
+    """Reads the splits "train", "test" and, where there is a file, "extra": uint8 [N, 32, 32, 3].
 
-    A split is in memory as a whole: 1.6 GB for "extra" with its 531,131 images.
+    They are held in memory: 1.6 GB for the 531,131 images of "extra".
     """
     splits = {}
     for split in ("train", "test", "extra"):
@@ -29,7 +29,7 @@ def load(path: Path) -> Dataset:
 
 
 def read_mat(file: Path) -> Split:
-    """X is [32, 32, 3, N]; y is [N, 1], in which 10 stands for the digit 0."""
+    """Reads a file with X, uint8 [32, 32, 3, N], and y, [N, 1], where 10 stands for the digit 0."""
     from scipy.io import loadmat
 
     try:

@@ -1,13 +1,13 @@
-"""From archives as they are published to a TFDS data set of ArrayRecord shards, without TensorFlow.
+"""Writes a published data set as a TFDS data set of ArrayRecord shards, without TensorFlow.
 
-TFDS's own `GeneratorBasedBuilder` does not do for it: it spills to disk through TensorFlow as soon
-as a split has more than 1 GB, keeps no finished shard of an interrupted preparation, and shuffles.
-So the shards are written here, with TFDS's features, serializer and metadata, and any TFDS reads
-them: `tfds.data_source("cifar10:1.0.0", data_dir=...)`. Records stand in the order of the archive.
+TFDS's own `GeneratorBasedBuilder` cannot: it needs TensorFlow for splits of more than 1 GB, keeps
+no finished shard of an interrupted preparation, and shuffles. So the shards are written here, with
+TFDS's features, serializer and metadata, and TFDS reads them everywhere:
+`tfds.data_source("cifar10:1.0.0", data_dir=...)`. Records are in the order of the archive.
 
-While it lasts, everything is in `VERSION.incomplete`, with the finished shards noted in
-`preparation.json`: started again, it goes on with the next shard. At the end every shard is read
-back and compared with its checksum; only then does the folder get its name.
+Meanwhile all files are in `VERSION.incomplete`, and `preparation.json` there lists the finished
+shards: when started again, it continues with the next one. In the end every shard is read back and
+compared with its checksum; only then does the folder get its name.
 """
 
 import contextlib
@@ -31,10 +31,10 @@ from cnn_jax.errors import UserError
 
 VERSION = "1.0.0"
 SHARD_BYTES = 64 * 2**20
-MOST_SHARDS = 512  # of a split: a reader holds each open, and 1,024 files is a usual limit
+MOST_SHARDS = 512  # of a split: a reader opens all of them, and 1,024 files are a usual limit
 ON_ERROR = ("raise", "skip")
 
-Report = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
+Report = Callable[[str, int, int], None]  # takes the task, and how many of how many are done
 
 
 def prepare(
@@ -46,23 +46,23 @@ def prepare(
     report: Report,
     shard_bytes: int = SHARD_BYTES,
 ) -> tuple[Path, dict]:
-    """Writes the data set, or goes on with writing it; where it is there already, does nothing.
+    """Writes a data set, or continues with it; does nothing where it is complete.
 
     Args:
       name: of the data set.
-      published: what `published.find` found.
+      published: what `archives.find` found.
       data_dir: the folder of all prepared data sets.
-      on_error: what to do about an image that cannot be decoded: "raise", or "skip" it.
-      report: is told of the progress.
-      shard_bytes: about how large a shard gets.
+      on_error: what an image that cannot be decoded does: "raise", or "skip", it is left out.
+      report: called with the progress.
+      shard_bytes: the size of a shard, roughly.
 
     Returns:
-      The folder, and what `preparation.json` in it says: `shards`, by file name, each with
+      The folder, and the content of `preparation.json` in it: `shards`, by file name, each with
       `examples`, `bytes`, `sha256`, `shape` and `skipped`.
 
     Raises:
-      UserError: an image is damaged, another process is at it, what is there was made from other
-        files, or a shard cannot be read back as it was written.
+      UserError: an image is damaged, another process prepares the data set, there is one made from
+        other files, or a shard reads back other than it was written.
     """
     if on_error not in ON_ERROR:
         raise errors.unknown("on_error", on_error, ON_ERROR)
@@ -70,21 +70,13 @@ def prepare(
     made_from = [published.fingerprint(), on_error, shard_bytes]
     with alone(final.parent):
         if final.exists():
-            if read_notes(final).get("made_from") != made_from:
-                raise UserError(
-                    f"{final} is there, made from other files or with another --on_error; "
-                    "remove it, or choose another --data_dir"
-                )
-            return final, read_notes(final)
+            return final, notes_of_complete(final, made_from)
         incomplete = final.with_name(f"{VERSION}.incomplete")
         notes = begin(incomplete, made_from)
         for split in published.splits:
             writer = ShardWriter(published, split, on_error, report)
-            for shard, indices in plan_shards(name, published, split, shard_bytes):
-                if shard not in notes["shards"]:
-                    notes["shards"][shard] = writer.write(incomplete / shard, indices)
-                    write_notes(incomplete, notes)
-                report(f"write {split}", indices.stop, len(published.splits[split]))
+            planned = plan_shards(name, published, split, shard_bytes)
+            writer.write_missing(planned, incomplete, notes)
         verify(incomplete, notes, report)
         write_metadata(name, published, incomplete, notes)
         os.replace(incomplete, final)
@@ -116,7 +108,7 @@ def plan_shards(
 
 
 def begin(incomplete: Path, made_from: list) -> dict:
-    """The notes of an interrupted preparation from the same files; else of one that begins."""
+    """The notes of an interrupted preparation from the same files, else those of a new one."""
     notes = read_notes(incomplete)
     if notes.get("made_from") == made_from:
         files.remove_leftovers(incomplete)
@@ -128,19 +120,30 @@ def begin(incomplete: Path, made_from: list) -> dict:
     return notes
 
 
+def notes_of_complete(final: Path, made_from: list) -> dict:
+    """The notes of a complete data set; raises `UserError` where it was made from others."""
+    notes = read_notes(final)
+    if notes.get("made_from") != made_from:
+        raise UserError(
+            f"{final} is there, made from other files or with another --on_error; "
+            "remove it, or choose another --data_dir"
+        )
+    return notes
+
+
 def read_notes(place: Path) -> dict:
-    """`preparation.json`; empty where there is none, as with a data set prepared elsewhere."""
+    """Reads `preparation.json`; empty where there is none, as where TFDS prepared the data set."""
     file = place / "preparation.json"
     return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def write_notes(place: Path, notes: dict) -> None:
-    """`preparation.json`, written whole."""
+    """Writes `preparation.json`."""
     files.write_json(place / "preparation.json", notes)
 
 
 class ShardWriter:
-    """Writes shards of one split: decodes every image once, and stores it as it is."""
+    """Writes shards of one split: each image is decoded, as a check, and stored as it was."""
 
     def __init__(self, published: Published, split: str, on_error: str, report: Report):
         from tensorflow_datasets.core import example_serializer
@@ -152,8 +155,16 @@ class ShardWriter:
             self._features.get_serialized_info()
         )
 
+    def write_missing(self, planned: Iterator[tuple[str, range]], place: Path, notes: dict) -> None:
+        """Writes the planned shards that the notes do not have, and notes each."""
+        for shard, indices in planned:
+            if shard not in notes["shards"]:
+                notes["shards"][shard] = self.write(place / shard, indices)
+                write_notes(place, notes)
+            self._report(f"write {self._split}", indices.stop, len(self._examples))
+
     def write(self, file: Path, indices: range) -> dict:
-        """The facts of the shard."""
+        """Writes the examples `indices` as one shard; returns its facts for `preparation.json`."""
         shapes, skipped = set(), []
 
         def good() -> Iterator[bytes]:
@@ -173,7 +184,7 @@ class ShardWriter:
         return {**facts, "shape": common_shape(shapes), "skipped": skipped}
 
     def _record(self, index: int) -> tuple[bytes, tuple] | tuple[None, str]:
-        """A record and the shape of its image; or None and what is wrong with it."""
+        """A record and the shape of its image; for a damaged one None and the reason."""
         identity = self._examples.identity(index)
         try:
             encoded = self._examples.encoded(index)
@@ -188,8 +199,7 @@ class ShardWriter:
 
 
 def features(class_names: tuple[str, ...], shape: tuple):
-    """What a record has: the bytes of an image file, the label, and a name for people."""
-    # Imported where it is needed: it takes a second, and only prepared data sets need it.
+    """TFDS's description of a record: an image file, the label, and a name for people."""
     import tensorflow_datasets as tfds
 
     return tfds.features.FeaturesDict(
@@ -202,14 +212,14 @@ def features(class_names: tuple[str, ...], shape: tuple):
 
 
 def common_shape(shapes: set[tuple]) -> list:
-    """Height and width, None where they differ, and the most channels that any image has."""
+    """Height and width, None where images differ in them, and the largest number of channels."""
     height, width, channels = ({shape[axis] for shape in shapes} for axis in range(3))
     sides = [side.pop() if len(side) == 1 else None for side in (height, width)]
     return [*sides, max(channels, default=1)]
 
 
 def verify(place: Path, notes: dict, report: Report) -> None:
-    """Reads every shard back; one that is not as it was written is removed, to be written anew."""
+    """Reads every shard back; one that differs from what was written is to be written anew."""
     for i, (name, facts) in enumerate(list(notes["shards"].items())):
         try:
             shards.verify(place / name, facts)
@@ -221,12 +231,12 @@ def verify(place: Path, notes: dict, report: Report) -> None:
 
 
 def write_metadata(name: str, published: Published, place: Path, notes: dict) -> None:
-    """`dataset_info.json` and `features.json` for TFDS, and `labels.npz` for a fast start."""
+    """Writes TFDS's `dataset_info.json` and `features.json`, and `labels.npz` for a fast start."""
     import tensorflow_datasets as tfds
 
     infos, labels = [], {}
     for split, examples in published.splits.items():
-        # By name: a shard that was written anew stands last in the notes.
+        # Sorted, because a shard that was written anew is the last of the notes.
         named = sorted(notes["shards"].items())
         shards = [facts for file, facts in named if split_of(file) == split]
         skipped = [index for facts in shards for index, _ in facts["skipped"]]
@@ -255,5 +265,5 @@ def write_metadata(name: str, published: Published, place: Path, notes: dict) ->
 
 
 def split_of(shard: str) -> str:
-    """The split that a shard's file name names."""
+    """The split in the file name of a shard."""
     return shard.partition(".")[0].rpartition("-")[2]

@@ -1,15 +1,14 @@
-"""Batches of data that does not fit in memory: read, decoded and cut by Grain, ahead of the step.
+"""Batches of data that does not fit in memory: Grain reads and decodes them ahead of the steps.
 
-Batch `step` holds the examples that `batches.batch_indices` names, as on the in-memory path, so
-that a run resumes at any step without reading what came before. Of each batch a process takes its
-share, one piece. The view of an example is a function of (seed, epoch, example): threads, worker
-processes and the number of machines change the speed and nothing else.
+The batch of a step holds the examples that `dataset.batch_indices` names, as in memory, so that a
+run resumes at any step without reading what came before. Each process reads one slice of every
+batch. The view of an example is a function of (seed, epoch, example): threads, worker processes and
+the number of machines change the speed and nothing else.
 """
 
 import functools
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,29 +24,29 @@ from cnn_jax.data.stream.views import View
 ON_ERROR = ("raise", "skip")
 GRAIN_FLAG = "grain_enable_multiprocess_worker_profiling"
 
-# Of each image that cannot be decoded, its number in the source and a line that says why.
+# For each image that cannot be decoded: its number in the source, and a line that says why.
 Bad = dict[int, str]
 
 
 class Batch(NamedTuple):
-    """One process' share of a batch."""
+    """The slice of a batch that one process reads."""
 
     images: np.ndarray  # uint8 [B, H, W, 3]
     labels: np.ndarray  # int32 [B]
     index: np.ndarray  # int32 [B], the number of each example in its split
-    weights: np.ndarray  # float32 [B], all 1 in training; 0 for padding and what was skipped
-    bad: np.ndarray  # bool [B], it could not be decoded; in training another stands in for it
+    weights: np.ndarray  # float32 [B], all 1 in training; 0 for padding and skipped images
+    bad: np.ndarray  # bool [B], could not be decoded; in training another image replaces it
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Who reads: it changes the speed, not the batches."""
+    """How many threads and processes read. They change the speed, not the batches."""
 
-    threads: int  # 0: one per core and one more; of several workers, cores / workers in each
+    threads: int  # 0: one more than cores; with workers, cores / workers in each of them
     workers: int  # processes that decode; 0: the threads of this one do
-    prefetch: int  # batches kept ready, besides one in the making per thread
-    process: int  # this one
-    processes: int  # of so many, each of which takes its share of every batch
+    prefetch: int  # batches kept ready, besides the one that each thread is making
+    process: int  # the number of this process among those that train
+    processes: int  # how many train, each of which reads one slice of every batch
 
     def __post_init__(self):
         fields = [("threads", self.threads, 0), ("workers", self.workers, 0)]
@@ -55,8 +54,8 @@ class Reading:
             if value < least:
                 raise errors.UserError(f"data.{name} is {value}: it must be {least} or more")
 
-    def share(self, batch_size: int) -> slice:
-        """Where this process' piece of a batch lies. Raises `UserError` if it does not divide."""
+    def local_slice(self, batch_size: int) -> slice:
+        """This process' slice of a batch. Raises `UserError` where the batch does not divide."""
         piece, rest = divmod(batch_size, self.processes)
         if rest:
             raise errors.UserError(
@@ -66,23 +65,17 @@ class Reading:
 
 
 class Batches(Iterator[Batch]):
-    """The batches as they come ready.
+    """Batches in order.
 
-    waited: seconds spent in `next` in all: the time that the step had no data.
-    skipped: the images that could not be decoded, among the batches handed out so far.
+    skipped: the images of the batches so far that could not be decoded.
     """
 
     def __init__(self, results: Iterator[tuple[Batch, Bad]]):
         self._results = results
-        self.waited = 0.0
         self.skipped: Bad = {}
 
     def __next__(self) -> Batch:
-        begin = time.perf_counter()
-        try:
-            batch, bad = next(self._results)
-        finally:
-            self.waited += time.perf_counter() - begin
+        batch, bad = next(self._results)
         self.skipped |= bad
         return batch
 
@@ -94,15 +87,15 @@ class Batches(Iterator[Batch]):
 
 @dataclass(frozen=True)
 class Images:
-    """A split as it is read.
+    """A split seen by a view.
 
-    on_error: an image that cannot be decoded is to "raise" a `UserError` that names it, or to be
-      left out, "skip".
+    on_error: what an image does that cannot be decoded: "raise" a `UserError` that names it, or
+      "skip", it is left out.
     """
 
     source: Source
     view: View
-    shape: tuple[int, int, int]  # of every image that the view gives
+    shape: tuple[int, int, int]  # of every image after the view
     on_error: str
 
     def __post_init__(self):
@@ -110,7 +103,7 @@ class Images:
             raise errors.unknown("data.on_error", self.on_error, ON_ERROR)
 
     def look(self, i: int, rng: np.random.Generator, bad: Bad) -> np.ndarray | None:
-        """The view of example `i`; of one to be skipped None, and a line in `bad`."""
+        """The view of example `i`; None of one to be skipped, which is added to `bad`."""
         source = self.source
         try:
             image = self.view(source.encoded(i), rng)
@@ -131,14 +124,14 @@ class Images:
 
 
 def undecodable(source: Source, i: int, error: Exception) -> str:
-    """What is said of an image that cannot be decoded."""
+    """A line about an image that cannot be decoded."""
     return f"cannot decode the image {source.where(i)} ({errors.first_line(error)})"
 
 
 def refused(what: str) -> errors.UserError:
-    """The same as an error, where it is not to be skipped."""
+    """The error for such an image where it is not to be skipped."""
     return errors.UserError(
-        f"{what}; replace or remove it, or go on without with --config.data.on_error=skip"
+        f"{what}; replace or remove it, or go on without it by --config.data.on_error=skip"
     )
 
 
@@ -146,8 +139,8 @@ def refused(what: str) -> errors.UserError:
 class TrainingStream:
     """`for batch in stream.from_step(first_step)`: batch after batch, without an end.
 
-    In the place of an image to be skipped comes the next good one of the source, of a folder mostly
-    one of the same class, with its own label and number.
+    An image to be skipped is replaced by the next good one of the source, with its own label and
+    number; in an image folder that is mostly one of the same class.
     """
 
     images: Images
@@ -156,7 +149,7 @@ class TrainingStream:
     reading: Reading
 
     def __post_init__(self):
-        self.reading.share(self.batch_size)
+        self.reading.local_slice(self.batch_size)  # raises where it does not divide
         size = len(self.images.source)
         if not 1 <= self.batch_size <= size:
             raise errors.UserError(
@@ -164,14 +157,14 @@ class TrainingStream:
             )
 
     def from_step(self, first_step: int) -> Batches:
-        """The batches from a step on; what came before is not read."""
+        """The batches from a step on; earlier ones are not read."""
         return read_ahead(self.batch, range(first_step, sys.maxsize), self.reading)
 
     def batch(self, step: int) -> tuple[Batch, Bad]:
-        """This process' share of the batch of one step."""
+        """This process' slice of the batch of one step."""
         source = self.images.source
         wanted = batch_indices(self.seed, step, 1, self.batch_size, len(source))[0]
-        wanted = wanted[self.reading.share(self.batch_size)]
+        wanted = wanted[self.reading.local_slice(self.batch_size)]
         epoch = step // (len(source) // self.batch_size)
         bad = {}
         images, index = zip(*(self.example(int(i), epoch, bad) for i in wanted), strict=True)
@@ -180,10 +173,10 @@ class TrainingStream:
         return Batch(np.stack(images), source.labels[index], index, weights, index != wanted), bad
 
     def example(self, i: int, epoch: int, bad: Bad) -> tuple[np.ndarray, int]:
-        """The view of example `i` or of its stand-in, and whose it is; adds to `bad`."""
+        """The view of example `i` or of the next good one, and its number; adds to `bad`."""
         size = len(self.images.source)
         for j in range(i, i + size):
-            # Counters far apart for each example and epoch: random numbers that never overlap.
+            # The counters are so far apart that the random numbers of two examples never overlap.
             rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, epoch, i]))
             image = self.images.look(j % size, rng, bad)
             if image is not None:
@@ -198,12 +191,12 @@ def evaluation(images: Images, batch_size: int, reading: Reading) -> Batches:
       batch_size: of all processes together.
 
     Raises:
-      UserError: a batch that does not divide among the processes, and, on the way, an image that
-        cannot be decoded and is not to be skipped.
+      UserError: at once where a batch does not divide among the processes; from `next` for an image
+        that cannot be decoded and is not to be skipped.
     """
-    share = reading.share(batch_size)
+    own = reading.local_slice(batch_size)
     batches = evaluation_batches(len(images.source), batch_size)
-    index, weights = (a[:, share] for a in batches)
+    index, weights = (a[:, own] for a in batches)
     batch = functools.partial(evaluation_batch, images, index, weights)
     return read_ahead(batch, range(len(index)), reading)
 
@@ -211,7 +204,7 @@ def evaluation(images: Images, batch_size: int, reading: Reading) -> Batches:
 def evaluation_batch(
     images: Images, index: np.ndarray, weights: np.ndarray, number: int
 ) -> tuple[Batch, Bad]:
-    """One row of index and weights, [batches, B] each."""
+    """The batch of the row `number` of index and weights, [batches, B] each."""
     index, weights, bad = index[number], weights[number], {}
     blank = np.zeros(images.shape, np.uint8)
     found = [blank] * len(index)
@@ -227,15 +220,15 @@ def evaluation_batch(
 def read_ahead(
     batch: Callable[[int], tuple[Batch, Bad]], numbers: range, reading: Reading
 ) -> Batches:
-    """`batch(number)` for each number, in order, computed by threads or processes ahead of use."""
+    """`batch(number)` for each number, in order; threads or processes compute them ahead of use."""
     import grain  # takes most of a second, and only streams need it
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    # Without workers one more than cores: at any time one may wait for Python's lock.
+    # Without workers one more than cores: at any time one of them may wait for Python's lock.
     threads = reading.threads or max(1, cores // reading.workers if reading.workers else cores + 1)
-    # A thread makes a whole batch: the fewer elements, the less time goes into passing them on.
+    # Each element is a whole batch: the fewer elements, the less time is lost in passing them on.
     elements = grain.MapDataset.range(numbers.start, numbers.stop).map(batch)
-    # Those in the making count too: were there no more, a thread would wait for its neighbor.
+    # Grain's buffer counts the batches that threads are making; a smaller one would stop threads.
     options = grain.ReadOptions(
         num_threads=threads, prefetch_buffer_size=threads + reading.prefetch
     )

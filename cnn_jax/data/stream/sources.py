@@ -1,8 +1,6 @@
 """Images that stay encoded, read one by one in any order, for data that does not fit in memory.
 
-A source has `len(source)`, `source.encoded(i) -> bytes`, `source.where(i) -> str` for messages,
-`source.labels`, int32 [N], and `source.class_names`. It can be pickled, for worker processes, and
-read from threads.
+A `Source` can be pickled, for worker processes, and read from several threads.
 """
 
 import functools
@@ -22,7 +20,7 @@ LAYOUT = "{train,validation,test}/<class>/<image files>, or as <class>/<image fi
 
 
 class Source(Protocol):
-    """What `streaming` reads."""
+    """What `reader` reads: N encoded images with labels."""
 
     labels: np.ndarray  # int32 [N]
     class_names: tuple[str, ...]
@@ -31,21 +29,21 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def encoded(self, i: int) -> bytes:
-        """The bytes of image `i` as they are stored."""
+        """The bytes of image `i` as stored."""
 
     def where(self, i: int) -> str:
-        """Which image that is, for a message."""
+        """The name of image `i` in messages."""
 
     def checksum(self) -> int:
-        """Of the names and labels, wherever the files lie: cheap, and of no image read."""
+        """A checksum of names and labels, the same wherever the files lie; reads no image."""
 
     def fingerprint(self) -> str:
-        """A digest that also changes with the place, the sizes and the times of the files."""
+        """A digest that also depends on the place, sizes and modification times of the files."""
 
 
 @dataclass(frozen=True)
 class FolderSource:
-    """Image files in one folder per class; every file counts that is not hidden."""
+    """Image files in one folder per class; all files but hidden ones are images."""
 
     root: Path
     files: tuple[str, ...]  # relative to root, in a fixed order
@@ -75,11 +73,11 @@ class FolderSource:
 
 @dataclass(frozen=True)
 class Subset:
-    """Some examples of a source."""
+    """A part of a source."""
 
     source: Source
-    index: np.ndarray  # int [N], those that it has
-    labels: np.ndarray  # int32 [N], theirs
+    index: np.ndarray  # int [N], the examples of the source that it has
+    labels: np.ndarray  # int32 [N], of these
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -107,19 +105,19 @@ class Subset:
 
 @dataclass(frozen=True)
 class FakeSource:
-    """Pixels that need no decoding, for `views.raw`: what is left of the time is the model's."""
+    """Pixels that need no decoding, for `views.raw`: they show how fast the model alone is."""
 
     size: int  # side of the images
     labels: np.ndarray
     class_names: tuple[str, ...]
-    random: bool  # or all of one gray
+    random: bool  # noise, else one shade of gray
     channels = 3
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def encoded(self, i: int) -> bytes:
-        # Windows of one sheet of noise, of which each example has its own: made once, not N times.
+        # Each example is another window of the same noise, which is made once.
         start = i % NOISE_SHIFTS
         return noise(self.size, self.random)[start : start + self.size**2 * 3]
 
@@ -143,13 +141,13 @@ NOISE_SHIFTS = 4096
 
 @functools.lru_cache(maxsize=1)
 def noise(size: int, random: bool) -> bytes:
-    """The bytes that fake images are cut out of."""
+    """The bytes of which fake images are windows."""
     count = size**2 * 3 + NOISE_SHIFTS
     return np.random.default_rng(0).bytes(count) if random else bytes([128]) * count
 
 
 def fake(examples: int, classes: int, size: int, random: bool) -> FakeSource:
-    """`examples` images of noise, or all gray, of `size` pixels; the labels go round."""
+    """`examples` images of noise or gray, of `size` pixels a side, labeled 0, 1, ... in turn."""
     if min(examples, classes, size) < 1:
         raise UserError(
             f"fake data of {examples} images, {classes} classes, {size} pixels: no data"
@@ -163,14 +161,13 @@ def folder(root: Path | None, class_list: Path | None) -> dict[str, FolderSource
 
     Args:
       root: laid out as `LAYOUT`, see `split_folders`.
-      class_list: a text file whose line i starts with the name of the folder of label i - 1, the
-        rest of the line is a remark; the folders may be some of them only. None: the file
-        `synsets.tsv` in `root` where there is one, else the folders of "train", in alphabetical
-        order.
+      class_list: a text file whose first word in line i is the folder of label i - 1; the rest of
+        the line is ignored, and folders may be missing. None takes the file `synsets.tsv` in `root`
+        where there is one, else the folders of "train" in alphabetical order.
 
     Raises:
-      UserError: no such folder, no images, a class without images (in "train", where there is no
-        `class_list`), a class that "train" or the list lacks, a list that cannot be read.
+      UserError: no such folder, no images, a class that "train" or the list lacks, a list that
+        cannot be read; without a list, a class that has no images in "train".
     """
     if root is None or not root.is_dir():
         raise UserError(f"no folder at data.path = {root}; it must be laid out as {LAYOUT}")
@@ -192,7 +189,7 @@ def folder(root: Path | None, class_list: Path | None) -> dict[str, FolderSource
 
 
 def list_files(root: Path, class_names: tuple[str, ...], known: Path) -> FolderSource:
-    """All images of one split, by class and name. Raises `UserError`."""
+    """The images of one split, sorted by class and name; `known` is where the classes are from."""
     label = {name: i for i, name in enumerate(class_names)}
     files, labels = [], []
     for name in subfolders(root):
@@ -208,7 +205,7 @@ def list_files(root: Path, class_names: tuple[str, ...], known: Path) -> FolderS
 
 
 def subfolders(root: Path) -> tuple[str, ...]:
-    """The names of the folders in a folder, hidden ones apart, in alphabetical order."""
+    """The names of the folders in a folder, without hidden ones, in alphabetical order."""
     with os.scandir(root) as entries:
         return tuple(sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(".")))
 

@@ -1,4 +1,4 @@
-"""Data sets whose images stay encoded where they are, to be read ahead of each step."""
+"""Data sets that do not fit in memory: images stay in their files until a step needs them."""
 
 import functools
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ from cnn_jax.data.stream.sources import FakeSource, Source
 
 @dataclass(frozen=True)
 class StreamedDataset:
-    """What `dataset.Dataset` is for data in memory; the views of the images are chosen apart."""
+    """The counterpart of `dataset.Dataset`; `images` chooses how images are seen."""
 
     class_names: tuple[str, ...]
-    splits: dict[str, Source]  # "train", and "validation" and "test" where there are
-    image_size: int | None  # that the view "full" brings images to
+    splits: dict[str, Source]  # "train", and "validation" and "test" if there are any
+    image_size: int | None  # side to which the view "full" resizes images
     on_error: str
     decoder: str
     threads: int
@@ -30,14 +30,14 @@ class StreamedDataset:
     prefetch: int
 
     def images(self, split: str, field: str, fields: Mapping[str, Any]) -> Images:
-        """A split, seen as the fields of a view say.
+        """A split, seen by a view.
 
         Args:
-          field: what errors call them, such as "view.train".
-          fields: `kind`, and what this kind takes, see `views.create`; "full" takes no more.
+          field: the name of the view in messages, such as "view.train".
+          fields: `kind`, and the options of that kind, see `views.create`; "full" has none.
 
         Raises:
-          UserError: fields that cannot be; of the view "full", no image can be decoded.
+          UserError: an option that cannot be; for "full", no image can be decoded.
         """
         source, size = self.splits[split], self.image_size
         if fields["kind"] == "full":
@@ -61,7 +61,7 @@ class StreamedDataset:
         return Images(source, view, shape, self.on_error)
 
     def first_shape(self, view: views.View) -> tuple[int, int, int]:
-        """Of the first training image that can be decoded."""
+        """The shape of the first training image that can be decoded."""
         source, rng = self.splits["train"], np.random.default_rng(0)
         for i in range(len(source)):
             try:
@@ -73,11 +73,11 @@ class StreamedDataset:
         raise errors.UserError(f"none of {len(source):,} images can be decoded: {what}")
 
     def reading(self, process: int, processes: int) -> Reading:
-        """For one of so many processes."""
+        """How the process number `process` of `processes` reads."""
         return Reading(self.threads, self.workers, self.prefetch, process, processes)
 
     def facts(self, image_shape: tuple[int, int, int]) -> dict[str, Any]:
-        """What tells this data from other data, as JSON values; reads no image."""
+        """JSON values that differ for other data: classes, sizes and checksums; reads no image."""
         return {
             "class_names": list(self.class_names),
             "image_shape": list(image_shape),
@@ -95,16 +95,16 @@ def load(
     split_seed: int,
     **others,
 ) -> StreamedDataset:
-    """Finds the images of a data set; none is read.
+    """Finds the images of a data set, and reads none.
 
     Args:
       name: "folder", "tfds:NAME" or "fake:EXAMPLES,CLASSES".
-      class_list: of a folder, see `sources.folder`.
+      class_list: for a folder, see `sources.folder`.
       validation_size, split_seed: see `data.open`.
       others: the remaining fields of `StreamedDataset`.
 
     Raises:
-      UserError: a data set that is not read as a stream, or is not there.
+      UserError: the data set is not read as a stream, or not there.
     """
     decode.check(others["decoder"])
     kind, _, rest = name.partition(":")
@@ -127,7 +127,7 @@ def load(
 
 
 def fake(name: str, numbers: str) -> dict[str, Source]:
-    """Noise in place of images, a test split of a twentieth; their size is set by the view."""
+    """Noise instead of images, of a size that the view sets; "test" is a twentieth of "train"."""
     parts = numbers.split(",")
     if len(parts) != 2 or not all(part.isdecimal() for part in parts):
         raise errors.UserError(f"data.name {name!r}: write fake:EXAMPLES,CLASSES", 2)

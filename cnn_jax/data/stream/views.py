@@ -1,16 +1,18 @@
-"""What of an image the network sees, cut out on the host: encoded bytes -> uint8 [size, size, 3].
+"""The part of an image that the network sees: encoded bytes -> uint8 [size, size, 3], on the host.
 
-Each of the papers' views is a window in the coordinates of the image, resized to the output at one
-stroke: the same pixels as of resizing all of it and cropping then (within one level), and only the
-window is computed. Windows are pure functions of a random generator and the image's size.
+Each of the papers' views is a window in the coordinates of the image, which is resized to the
+output in one step. The pixels are those of resizing the full image and then cropping (within one
+level of 255), but only the window is computed. A window is a pure function of a random generator
+and the image's size.
 
   scale_crop    VGG (Simonyan and Zisserman, 2015, 3.1), ResNet (He et al., 2016, 3.4): the shorter
-                side to a random value of [256, 480], then a random crop. frame "center" is AlexNet
-                (2012, 2), the crop out of the central square; "squash" is Caffe's, W and H to 256.
+                side becomes a random value of [256, 480], then a random crop is taken. With frame
+                "center" it is a crop of the central square, as for AlexNet (2012, 2); with "squash"
+                width and height both become 256, as in Caffe.
   area_aspect   GoogLeNet (Szegedy et al., 2015, 6): a box of 8-100 % of the area, of an aspect
                 ratio between 3/4 and 4/3, drawn as in fb.resnet.torch. Inception's code: 5-100 %.
-  center        the shorter side (or, with frame "squash", both) to `resize`, the central crop.
-  full          all of the image, as it is or brought to a size: for small images.
+  center        the shorter side (or, with frame "squash", both) becomes `resize`; the central crop.
+  full          the full image, as it is or resized: for small images.
 """
 
 import functools
@@ -19,7 +21,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image
 
 from cnn_jax import errors
 from cnn_jax.data import decode
@@ -28,8 +29,9 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of
 Window = Callable[[np.random.Generator, int, int], Box]
 View = Callable[[bytes, np.random.Generator], np.ndarray]
 
-# Pillow's; all but "nearest" average over what falls into a pixel when they shrink ("box": areas).
-FILTERS = {f.name.lower(): f for f in Image.Resampling if f.name != "HAMMING"}
+# Pillow's numbers of them, `Image.Resampling`. Where the image shrinks, all but "nearest" average
+# over the pixels that fall into one ("box" with equal weights).
+FILTERS = {"nearest": 0, "box": 4, "bilinear": 2, "bicubic": 3, "lanczos": 1}
 FRAMES = ("full", "center", "squash")
 ATTEMPTS = 10
 
@@ -40,17 +42,17 @@ def create(*, kind: str, decoder: str, **options) -> View:
     Args:
       decoder: "pillow", or "simplejpeg": the same pixels, faster.
       kind: "scale_crop" with the options `shorter_side` (least, greatest) in pixels and `frame`;
-        "area_aspect" with `area` and `aspect`, (least, greatest) each, areas as shares of the
+        "area_aspect" with `area` and `aspect`, (least, greatest) each, areas as fractions of the
         image; "center" with `resize`, in pixels, and `frame`.
 
     Options of all kinds:
       size: side of the output, in pixels.
       filters: names of `FILTERS`; of several, one is drawn per image, as Inception's code does.
-      dct_scaling: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where the window keeps at
-        least `size` pixels a side: faster for large images, and not quite the same pixels.
+      dct_scaling: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where the window still has
+        `size` pixels a side. Faster for large images; the pixels differ slightly.
 
     Raises:
-      UserError: a name that is unknown, an option too many or too few, a range that cannot be.
+      UserError: an unknown name, an option too many or too few, a range that cannot be.
     """
     if kind not in WINDOWS:
         raise errors.unknown("view.kind", kind, WINDOWS)
@@ -80,7 +82,7 @@ def create(*, kind: str, decoder: str, **options) -> View:
 
 
 def check_scale_crop(size: int, shorter_side: tuple[int, int], frame: str) -> None:
-    """Raises `UserError` where the crop does not fit."""
+    """Raises `UserError` for an unknown frame, or where the crop does not fit."""
     if frame not in FRAMES:
         raise errors.unknown("view.frame", frame, FRAMES)
     low, high = shorter_side
@@ -92,7 +94,7 @@ def check_scale_crop(size: int, shorter_side: tuple[int, int], frame: str) -> No
 
 
 def check_center(size: int, resize: int, frame: str) -> None:
-    """Raises `UserError` where the crop does not fit."""
+    """Raises `UserError` for an unknown frame, or where the crop does not fit."""
     if frame not in ("full", "squash"):
         raise errors.unknown("view.frame", frame, ("full", "squash"))
     if resize < size:
@@ -100,11 +102,11 @@ def check_center(size: int, resize: int, frame: str) -> None:
 
 
 def check_area_aspect(size: int, area: tuple[float, float], aspect: tuple[float, float]) -> None:
-    """Raises `UserError` for what is no range."""
+    """Raises `UserError` for ranges that cannot be."""
     del size
     if not 0 < area[0] <= area[1] <= 1:
         raise errors.UserError(
-            f"view.area is {tuple(area)}: (least, greatest) share of the image, above 0, at most 1"
+            f"view.area is {tuple(area)}: (least, greatest) fraction of the image, in (0, 1]"
         )
     if not 0 < aspect[0] <= aspect[1]:
         raise errors.UserError(f"view.aspect is {tuple(aspect)}: (least, greatest) width / height")
@@ -149,7 +151,7 @@ def center(
 
 
 def in_image(box: Box, resized: tuple[int, int], image: tuple[int, int]) -> Box:
-    """A box of the resized image in coordinates of the image itself."""
+    """A box of the resized image in the coordinates of the image itself."""
     x, y = image[0] / resized[0], image[1] / resized[1]
     left, top, right, bottom = box
     # Rounding must not lead out of the image, which Pillow refuses.
@@ -165,11 +167,11 @@ def area_aspect(
     area: tuple[float, float],
     aspect: tuple[float, float],
 ) -> Box:
-    """A box of random area and aspect ratio; the central square where none of ten fits."""
+    """A box of random area and aspect ratio; after ten that do not fit, the central square."""
     del size
     for _ in range(ATTEMPTS):
-        share, ratio, swap = rng.uniform(*area), rng.uniform(*aspect), rng.random() < 0.5
-        sides = [math.sqrt(share * width * height * r) for r in (ratio, 1 / ratio)]
+        fraction, ratio, swap = rng.uniform(*area), rng.uniform(*aspect), rng.random() < 0.5
+        sides = [math.sqrt(fraction * width * height * r) for r in (ratio, 1 / ratio)]
         wide, high = (max(1, round(side)) for side in (sides[::-1] if swap else sides))
         if wide <= width and high <= height:
             left, top = (int(rng.integers(n + 1)) for n in (width - wide, height - high))
@@ -192,11 +194,13 @@ def render(
     *,
     window: Window,
     size: int,
-    filters: tuple[Image.Resampling, ...],
+    filters: tuple[int, ...],
     decoder: str,
     dct_scaling: bool,
 ) -> np.ndarray:
     """The window of one image, uint8 [size, size, 3]. Raises `decode.BadImage`."""
+    from PIL import Image
+
     image = decode.open_image(encoded)
     box = window(rng, *image.size)
     chosen = filters[int(rng.integers(len(filters)))] if len(filters) > 1 else filters[0]
@@ -219,7 +223,7 @@ def render(
 
 
 def dct_factor(box: Box, size: int) -> int:
-    """By how much a JPEG may shrink while its window keeps `size` pixels a side: 1, 2, 4 or 8."""
+    """The most, 1, 2, 4 or 8, by which a JPEG shrinks while its window has `size` pixels a side."""
     least = min(box[2] - box[0], box[3] - box[1])
     return next((factor for factor in (8, 4, 2) if least >= factor * size), 1)
 
@@ -227,9 +231,9 @@ def dct_factor(box: Box, size: int) -> int:
 def surroundings(
     box: Box, size: int, image: tuple[int, int]
 ) -> tuple[tuple[int, int, int, int], Box]:
-    """As much of the image as resizing the box looks at, and the box in it."""
+    """The region of the image that resizing the box reads, and the box in its coordinates."""
     left, top, right, bottom = box
-    # Lanczos reaches furthest, three pixels of the coarser of both grids.
+    # Lanczos reads the furthest: three pixels of the coarser of the two grids.
     x, y = (3 * max(1, side / size) + 2 for side in (right - left, bottom - top))
     first_x, first_y = max(0, int(left - x)), max(0, int(top - y))
     region = (first_x, first_y, min(image[0], int(right + x)), min(image[1], int(bottom + y)))
@@ -239,12 +243,12 @@ def surroundings(
 def full(
     encoded: bytes, rng: np.random.Generator, *, size: tuple[int, int] | None, mode: str
 ) -> np.ndarray:
-    """All of an image, see `decode.full`."""
+    """The full image, see `decode.full`."""
     del rng
     return decode.full(encoded, size, mode)
 
 
 def raw(encoded: bytes, rng: np.random.Generator, *, size: int) -> np.ndarray:
-    """The view of fake data, whose bytes are the pixels: uint8 [size, size, 3]."""
+    """The view of fake data, whose bytes are its pixels: uint8 [size, size, 3]."""
     del rng
     return np.frombuffer(encoded, np.uint8).reshape(size, size, 3)

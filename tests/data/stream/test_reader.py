@@ -220,13 +220,6 @@ def test_an_image_of_another_size_is_an_error_also_where_bad_ones_are_skipped(so
         take(reader.evaluation(images, BATCH, READING))
 
 
-def test_time_without_data_is_measured(source):
-    batches = stream(source).from_step(0)
-    assert batches.waited == 0
-    take(batches, 3)
-    assert batches.waited > 0
-
-
 @pytest.mark.parametrize(
     "make,message",
     [

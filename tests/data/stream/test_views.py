@@ -148,6 +148,11 @@ def test_a_view_that_cannot_be_is_refused_in_one_line(change, message):
     assert "\n" not in str(caught.value)
 
 
+def test_filters_have_pillows_numbers():
+    for name, number in views.FILTERS.items():
+        assert Image.Resampling[name.upper()] == number
+
+
 def test_an_option_too_few_is_named():
     with pytest.raises(UserError, match="the view center lacks its option 'frame'"):
         views.create(**COMMON, kind="center", resize=28)
