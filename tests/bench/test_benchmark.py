@@ -68,7 +68,7 @@ def test_memory_holds_at_least_the_parameters_and_the_data(trained):
 
 
 def test_a_cpu_has_no_known_peak(trained):
-    assert trained["share_of_peak"] is None
+    assert trained["fraction_of_peak"] is None
 
 
 def test_inference_on_random_images_reads_no_data():
@@ -163,4 +163,4 @@ def test_the_peak_of_a_device_is_found_by_its_kind(kind, dtype, expected):
 def test_the_share_of_the_peak_counts_two_operations_for_a_multiply_add(monkeypatch):
     monkeypatch.setattr(benchmark, "peak", lambda kind, dtype: 1000.0)
     found = benchmark.arithmetic("float32", 5.0, 10)
-    assert math.isclose(found["share_of_peak"], 0.1 / jax.device_count())
+    assert math.isclose(found["fraction_of_peak"], 0.1 / jax.device_count())
