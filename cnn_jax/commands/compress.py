@@ -40,7 +40,7 @@ def add_arguments(add) -> None:
     add("--out", type=Path, required=True, metavar="FILE", help="the file to write")
     add("--lossless", action="store_true", help="keep every value exactly")
     add("--bits", type=positive, metavar="B", help="share 2^B values per layer by k-means")
-    add("--initialization", default="linear", choices=share.INITIALISATIONS, help="of k-means")
+    add("--initialization", default="linear", choices=share.INITIALIZATIONS, help="of k-means")
     steps = f"steps by rate and distortion, finer for a larger Q; default {QUALITY:g}"
     add("--quality", type=quality, metavar="Q", help=steps)
     add("--images", type=Path, metavar="FOLDER", help="to calibrate with, labels are not read")
