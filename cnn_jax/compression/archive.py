@@ -1,15 +1,16 @@
-"""A trained network as one small file, which needs nothing else to be read.
+"""A trained network as one small file that is complete in itself.
 
     8 bytes   MAGIC, whose last byte is the version
-    8 bytes   BLAKE2b of all that follows
-    uint32    size of the header (little-endian, as all numbers)
-    header    zlib of JSON: `about` (config, class names, ...), and path, shape, coding
+    8 bytes   BLAKE2b hash of everything after it
+    uint32    size of the header (all numbers are little-endian)
+    header    zlib of JSON: `about` (config, class names, ...), and path, shape and coding
               of each array
-    4 x       uint32 and as many bytes: zlib of the first, second, ... byte of all float values
-    rest      the symbols of all "step" and "codebook" arrays, as `coder` makes them
+    4 x       uint32 size, and zlib of the first, second, ... byte of all float values
+    rest      the symbols of all "step" and "codebook" arrays, as `coder` writes them
 
-Codings of an array: "float32" and "float16" as they are; "step" is one float32, times symbols;
-"codebook" is increasing float32 values, of which symbol s stands for the one s behind `zero`.
+An array has one of four codings. "float32" and "float16" store its values. "step" stores a float32
+step and integer symbols, which multiply it. "codebook" stores increasing float32 values and integer
+symbols: symbol s stands for value number `zero` + s.
 """
 
 import hashlib
@@ -31,11 +32,11 @@ from cnn_jax.errors import UserError, first_line
 MAGIC = b"\x89CNNJAX\x01"
 CHECKSUM = 8  # bytes
 LARGEST_HEADER = 2**24  # bytes; the names of 22,000 classes are half a million
-MOST_VALUES = 2**28  # VGG-16, the largest network of the project, has 138 million
+MOST_VALUES = 2**28  # VGG-19, the largest network of the project, has 144 million
 
 
 class Steps(NamedTuple):
-    """An array of whole multiples of a step."""
+    """An array of integer multiples of a step."""
 
     symbols: np.ndarray  # int, in the shape of the array
     step: np.float32
@@ -45,7 +46,7 @@ class Steps(NamedTuple):
 
 
 class Codebook(NamedTuple):
-    """An array of few different values."""
+    """An array that has few different values."""
 
     symbols: np.ndarray  # int, in the shape of the array; 0 stands for codebook[zero]
     codebook: np.ndarray  # float32 [k], increasing
@@ -56,15 +57,15 @@ class Codebook(NamedTuple):
 
 
 class Archive(NamedTuple):
-    """What `read` gives."""
+    """The content of a file."""
 
     variables: dict[str, Any]  # {"params", "batch_stats"} of float32 NumPy arrays
-    about: dict[str, Any]  # as it was given to `write`
-    arrays: dict[str, Any]  # by path, as they were given to `write`
+    about: dict[str, Any]  # the argument of `write`
+    arrays: dict[str, Any]  # the argument of `write`: a coded array for each path
 
 
 def codebook(values: np.ndarray) -> Codebook:
-    """Shares the equal values of an array, exactly."""
+    """Codes an array exactly, by the list of its different values."""
     different, index = np.unique(np.asarray(values, np.float32), return_inverse=True)
     zero = int(np.searchsorted(different, 0)) if len(different) else 0
     zero = min(zero, max(len(different) - 1, 0))
@@ -102,7 +103,7 @@ def write(path: str | os.PathLike, arrays: Mapping[str, Any], about: Mapping[str
 
 
 def is_archive(path: str | os.PathLike) -> bool:
-    """Whether a file begins as `write` begins it, in this version or another."""
+    """Whether a file begins with the magic bytes of a compressed network, in any version."""
     try:
         with open(path, "rb") as file:
             return file.read(len(MAGIC))[:-1] == MAGIC[:-1]
@@ -111,7 +112,7 @@ def is_archive(path: str | os.PathLike) -> bool:
 
 
 def read(path: str | os.PathLike) -> Archive:
-    """Reads what `write` wrote; raises `UserError` for any other or a damaged file."""
+    """Reads a file of `write`; raises `UserError` for a damaged file and for any other file."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -139,12 +140,12 @@ def _checksum(body: bytes) -> bytes:
 
 
 def _parse(body: bytes) -> tuple[dict, dict]:
-    """`about`, and the arrays by path."""
+    """Reads everything after the checksum: `about`, and the arrays by path."""
     (size,) = struct.unpack_from("<I", body)
     unpacked = zlib.decompressobj()
     text = unpacked.decompress(body[4 : 4 + size], LARGEST_HEADER)
     if not unpacked.eof:
-        raise UserError("its header is not whole")
+        raise UserError("its header is not complete")
     header = json.loads(text)
     about, entries = header["about"], header["arrays"]
     for name, shape, coding, *_ in entries:
@@ -166,7 +167,7 @@ def _parse(body: bytes) -> tuple[dict, dict]:
 
 
 def _floats(entry: list) -> int:
-    """How many float values an array of the header has."""
+    """How many float values the file stores for an entry of the header."""
     _, shape, coding, *numbers = entry
     if coding == "step":
         return 1
@@ -180,7 +181,7 @@ def _floats(entry: list) -> int:
 
 
 def _array(entry: list, bits: np.ndarray, kernels) -> Any:
-    """One array from its float values and the next symbols."""
+    """Makes the array of an entry from its float values and, if it has any, the next symbols."""
     name, shape, coding, *numbers = entry
     if coding == "float32":
         return bits.view(np.float32).reshape(shape)
@@ -205,7 +206,7 @@ def _values(array: Any) -> np.ndarray:
 
 
 def _nested(flat: Mapping[str, np.ndarray]) -> dict:
-    """{"params/conv1/kernel": a} as {"params": {"conv1": {"kernel": a}}}."""
+    """Turns {"params/conv1/kernel": a} into {"params": {"conv1": {"kernel": a}}}."""
     tree: dict = {}
     for name, array in flat.items():
         *groups, last = name.split("/")
@@ -213,21 +214,21 @@ def _nested(flat: Mapping[str, np.ndarray]) -> dict:
         for part in groups:
             group = group.setdefault(part, {})
             if not isinstance(group, dict):
-                raise UserError(f"{name} is inside of an array")
+                raise UserError(f"{name} lies inside another array")
         if last in group:
-            raise UserError(f"{name} is twice there")
+            raise UserError(f"it has {name} twice")
         group[last] = array
     return tree
 
 
 def order(dimensions: int) -> list[int]:
-    """Flax's [height, width, in, out] or [in, out] as [out, in, height, width], [out, in]."""
+    """Axes that turn Flax's kernels into [out, in, height, width] and [out, in]."""
     axes = list(range(dimensions))
     return axes[:-3:-1] + axes[:-2] if dimensions > 1 else axes
 
 
 def _matrix(shape: list[int]) -> tuple[int, ...]:
-    """The shape as the coder sees it: [out, in, height, width], of any number of axes."""
+    """The shape [out, in, height, width] in which the coder sees an array of any shape."""
     if len(shape) == 4:
         return tuple(shape[i] for i in order(4))
     if len(shape) < 2:
@@ -236,13 +237,13 @@ def _matrix(shape: list[int]) -> tuple[int, ...]:
 
 
 def _bits(values: np.ndarray) -> np.ndarray:
-    """Float values as uint32 [n]; those of a float16 have 16 bits."""
+    """The bits of float values as uint32 [n]; float16 fills the lower half."""
     values = np.ascontiguousarray(values).reshape(-1)
     return values.view(f"u{values.itemsize}").astype(np.uint32)
 
 
 def _ordered(values: np.ndarray) -> np.ndarray:
-    """Float32 as uint32 that increase with them, so that neighbors differ by little."""
+    """Maps float32 to uint32 in the same order, so that neighbors differ by little."""
     bits = np.asarray(values, np.float32).view(np.uint32)
     return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
 
@@ -252,7 +253,7 @@ def _unordered(bits: np.ndarray) -> np.ndarray:
 
 
 def _planes(floats: list[np.ndarray]) -> bytes:
-    """All values, byte by byte: the upper ones of many values are alike."""
+    """Compresses all first bytes, all second bytes, ...: the upper bytes of values are similar."""
     values = np.concatenate([np.zeros(0, np.uint32), *floats])
     planes = [(values >> 8 * i & 255).astype(np.uint8).tobytes() for i in range(4)]
     packed = [zlib.compress(plane, 9) for plane in planes]
@@ -260,15 +261,15 @@ def _planes(floats: list[np.ndarray]) -> bytes:
 
 
 def _unplanes(body: bytes, offset: int, counts: list[int]) -> tuple[list[np.ndarray], int]:
-    """Values of each array, and where the planes end."""
+    """The values of each array, and the offset behind the planes."""
     values = np.zeros(sum(counts), np.uint32)
     for i in range(4):
         (size,) = struct.unpack_from("<I", body, offset)
         unpacked = zlib.decompressobj()
         packed = body[offset + 4 : offset + 4 + size]
-        plane = unpacked.decompress(packed, len(values) + 1)  # 0 would mean without a limit
+        plane = unpacked.decompress(packed, len(values) + 1)  # + 1 since 0 means no limit
         if len(plane) != len(values):
-            raise UserError(f"it has {len(plane)} float values, where {len(values)} belong")
+            raise UserError(f"it has {len(plane)} float values instead of {len(values)}")
         values |= np.frombuffer(plane, np.uint8).astype(np.uint32) << np.uint32(8 * i)
         offset += 4 + size
     return np.split(values, np.cumsum(counts)[:-1]) if counts else [], offset

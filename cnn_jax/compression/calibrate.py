@@ -1,12 +1,13 @@
-"""What the layers of a network are sensitive to, from images without labels.
+"""How sensitive a network is to errors in each layer's weights, measured on unlabeled images.
 
-Of each layer: the second moments of what it sees, and how much the network's predictions move when
-an output of the layer does. An error E [out, columns] in a kernel then moves them by about
+For each layer we measure the second moments of its inputs (`moments`), and how strongly the
+network's predictions react to its outputs (`gain`). An error E [out, columns] in its kernel then
+changes the predictions by about
 
     KL(before || after) = 1/2 sum over o of gain[o] E[o] moments E[o]^T.
 
-That is the Kronecker-factored Fisher information (Martens & Grosse 2015, arXiv:1503.05671) with the
-factor of the outputs reduced to its diagonal, and scaled to agree with the gradients themselves.
+This is the Kronecker-factored Fisher information (Martens & Grosse 2015, arXiv:1503.05671), but its
+factor of the outputs is reduced to its diagonal, and scaled to agree with the squared gradients.
 """
 
 import functools
@@ -22,27 +23,27 @@ from jax import lax
 
 from cnn_jax.errors import UserError
 
-PLACES = 256  # of an image that a convolution is looked at in, about
-SHRINKAGE = 0.7  # of the gains towards their mean: each has seen few images
+POSITIONS = 256  # about as many output positions of each image are used for a convolution
+SHRINKAGE = 0.7  # how far gains move towards their mean: each is estimated from few images
 
 
 class Sensitivity(NamedTuple):
-    """Of one convolution or linear layer."""
+    """How sensitive a network is to one convolution or linear layer."""
 
-    moments: np.ndarray  # [groups, columns + 1, columns + 1]; column (in, height, width), last: 1
+    moments: np.ndarray  # [groups, columns + 1, columns + 1]; columns: in x height x width, then 1
     gain: np.ndarray  # [out]
 
 
 class Calibration:
-    """A network as it is before anything is quantized, on images without labels.
+    """Measures a network on unlabeled images before anything in it is quantized.
 
     Args:
       model: any network of the project whose stages are not scanned.
       variables: {"params", "batch_stats"}.
-      batches: preprocessed images, float32 [B, H, W, C] each, all of one shape.
-      seed: of the classes that are drawn from the network's predictions.
+      batches: preprocessed images, float32 [B, H, W, C]; all batches have the same shape.
+      seed: seed for the classes that are drawn from the network's predictions.
 
-    Raises `UserError` without images, and for scanned stages.
+    Raises `UserError` if there are no images, or a stage is scanned.
     """
 
     def __init__(
@@ -66,21 +67,22 @@ class Calibration:
         self.paths = _paths(model, variables, batches[0])
         keys = jax.random.split(jax.random.key(seed), len(batches))
         squared = [gradients(variables, *each) for each in zip(batches, keys, strict=True)]
-        self._squared = jax.tree.map(lambda *parts: np.sum(parts, 0), *squared)
+        self._squared = jax.tree.map(lambda *batches: np.sum(batches, 0), *squared)
         self._outputs = [outputs(variables, images) for images in batches]
 
     def layer(self, path: str, variables: Mapping[str, Any]) -> tuple[Sensitivity, np.ndarray]:
-        """Sensitivity of a layer in a network whose earlier layers are those of `variables`.
+        """The sensitivity of the layer at `path` in a network with other `variables`.
 
-        Also the products [groups, columns + 1, out / groups] of what it sees there with what it
-        gave in the network before: what least squares need to repair what came before it.
+        Also returns the products [groups, columns + 1, out / groups] of the layer's inputs with
+        these variables and its outputs with the original ones. Least squares use them to make up
+        for the changes in earlier layers.
         """
         products = jax.jit(_products(self.model, path))
         sums = [
             products(variables, images, outputs[path])
             for images, outputs in zip(self.batches, self._outputs, strict=True)
         ]
-        moments, targets = jax.tree.map(lambda *parts: np.sum(np.float64(parts), 0), *sums)
+        moments, targets = jax.tree.map(lambda *batches: np.sum(np.float64(batches), 0), *sums)
         weight = moments[:, -1:, -1:].copy()
         moments, targets = moments / weight, targets / weight
         return Sensitivity(moments, self._gain(path, moments)), targets
@@ -95,8 +97,8 @@ class Calibration:
         return np.maximum((1 - SHRINKAGE) * gain + SHRINKAGE * gain.mean(), 1e-30)
 
 
-def _looking(model, look):
-    """`apply(variables, images)` that shows `look` each layer's path, module, input and output."""
+def _observed(model, look):
+    """`run(variables, images)` calls `look(path, module, input, output)` for each layer."""
 
     def intercept(call, arguments, keywords, context):
         result = call(*arguments, **keywords)
@@ -105,39 +107,39 @@ def _looking(model, look):
             look(path, context.module, arguments[0], result)
         return result
 
-    def apply(variables, images):
+    def run(variables, images):
         with nn.intercept_methods(intercept):
             model.apply(variables, images, train=False)
 
-    return apply
+    return run
 
 
 def _paths(model, variables, images):
-    """The kernels of the layers, in the order in which images pass them."""
+    """The paths of the kernels, in the order in which the network uses them."""
     paths = []
-    look = _looking(model, lambda path, module, x, y: paths.append(path))
-    jax.eval_shape(look, variables, images)
+    run = _observed(model, lambda path, module, x, y: paths.append(path))
+    jax.eval_shape(run, variables, images)
     return paths
 
 
 def _outputs(model):
-    """What each layer gives: {path: [places, out]}."""
+    """`outputs(variables, images)` gives the outputs of each layer: {path: [positions, out]}."""
 
     def outputs(variables, images):
         found = {}
 
         def look(path, module, x, y):
-            places = y.reshape(*y.shape[:1], -1, y.shape[-1])
-            found[path] = _some(places) if isinstance(module, nn.Conv) else y
+            rows = y.reshape(*y.shape[:1], -1, y.shape[-1])
+            found[path] = _subsample(rows) if isinstance(module, nn.Conv) else y
 
-        _looking(model, look)(variables, images)
+        _observed(model, look)(variables, images)
         return found
 
     return outputs
 
 
 def _products(model, path):
-    """Sums of products of what one layer sees, with itself and with `outputs` [places, out]."""
+    """`products(variables, images, outputs)` sums inputs x inputs and inputs x outputs."""
 
     def products(variables, images, outputs):
         found = []
@@ -146,7 +148,7 @@ def _products(model, path):
             if seen == path:
                 found.append(_columns(module, x))
 
-        _looking(model, look)(variables, images)
+        _observed(model, look)(variables, images)
         (columns,) = found
         ones = jnp.ones((*columns.shape[:-1], 1), columns.dtype)
         columns = jnp.concatenate([columns, ones], -1).astype(jnp.float32)
@@ -157,22 +159,21 @@ def _products(model, path):
     return products
 
 
-def _some(places: jax.Array) -> jax.Array:
-    """About `PLACES` of the places of each image: [B, places, n] -> [rows, n]."""
-    apart = max(1, places.shape[1] // PLACES)
-    return places[:, apart // 2 :: apart].reshape(-1, places.shape[-1])
+def _subsample(rows: jax.Array) -> jax.Array:
+    """Keeps about `POSITIONS` evenly spaced rows of each image: [B, positions, n] -> [rows, n]."""
+    stride = max(1, rows.shape[1] // POSITIONS)
+    return rows[:, stride // 2 :: stride].reshape(-1, rows.shape[-1])
 
 
 def _columns(module: nn.Module, x: jax.Array) -> jax.Array:
-    """What each group of outputs sees: [groups, places, columns], column (in, height, width)."""
+    """The inputs of each group of outputs: [groups, positions, in x height x width]."""
     if isinstance(module, nn.Dense):
         return x.reshape(1, -1, x.shape[-1])
     window = module.kernel_size
     ones = (1,) * len(window)
     padding = module.padding
     if not isinstance(padding, str):
-        whole = isinstance(padding, int)
-        pairs = [padding] * len(window) if whole else padding
+        pairs = [padding] * len(window) if isinstance(padding, int) else padding
         padding = [(p, p) if isinstance(p, int) else tuple(p) for p in pairs]
     strides = module.strides or 1
     strides = (strides,) * len(window) if isinstance(strides, int) else strides
@@ -186,24 +187,23 @@ def _columns(module: nn.Module, x: jax.Array) -> jax.Array:
         rhs_dilation=dilation,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-    places = _some(patches.reshape(len(x), -1, patches.shape[-1]))
-    groups = module.feature_group_count
-    return places.reshape(len(places), groups, -1).transpose(1, 0, 2)
+    rows = _subsample(patches.reshape(len(x), -1, patches.shape[-1]))
+    return rows.reshape(len(rows), module.feature_group_count, -1).transpose(1, 0, 2)
 
 
 def _squared_gradients(model):
-    """Estimates of the sums over images of squared gradients, of the log-probability of a class.
+    """`gradients(variables, images, key)` estimates the sum over images of squared gradients.
 
-    The classes are drawn from the network's predictions. With a random sign for each image, the
-    square of the sum of the gradients is expected to be the sum of the squares.
+    They are gradients of the log-probability of a class drawn from the network's predictions. Each
+    image gets a random sign, so the expected square of the sum is the sum of the squares.
     """
 
     def loss(params, others, images, key):
         draw, flip = jax.random.split(key)
         logits = model.apply({"params": params, **others}, images, train=False)
         drawn = jax.random.categorical(draw, lax.stop_gradient(logits))
-        chances = jnp.take_along_axis(jax.nn.log_softmax(logits), drawn[:, None], 1)[:, 0]
-        return (chances * jax.random.rademacher(flip, chances.shape, chances.dtype)).sum()
+        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), drawn[:, None], 1)[:, 0]
+        return (chosen * jax.random.rademacher(flip, chosen.shape, chosen.dtype)).sum()
 
     def gradients(variables, images, key):
         others = {name: value for name, value in variables.items() if name != "params"}

@@ -1,6 +1,6 @@
-"""Kernels of whole numbers to bytes and back: the decisions of `context` through a range coder.
+"""Integer kernels to bytes and back: a range coder codes the binary decisions of `context`.
 
-uint8     how many nodes of the regression are used; for each
+uint8     how many nodes of the regression are used; then for each of them
 uint8         its number
 int16 x 13    its coefficients, in units of 1/512
 uint32 x n    the range coder's words (constriction's `queue.RangeEncoder`), little-endian
@@ -16,18 +16,18 @@ from cnn_jax.compression import context
 from cnn_jax.errors import UserError
 
 UNIT = 512
-PENALTY = 2.0  # of squared coefficients, in nats
-ROWS = 4096  # decisions of one visit that `fit` looks at
-CARRIED = 8  # how many decisions the counts of the layers before are worth to the next
+PENALTY = 2.0  # on squared coefficients, in nats
+ROWS = 4096  # `fit` uses at most as many decisions of each visit
+CARRIED = 8  # the counts of earlier layers weigh as much as this many decisions of the next one
 
 _BERNOULLI = constriction.stream.model.Bernoulli(perfect=False)
 
 
 def encode(kernels: Sequence[np.ndarray]) -> bytes:
-    """Integer arrays [out, in, height, width] as bytes, one after the other."""
+    """Codes integer arrays [out, in, height, width], one after the other."""
     for kernel in kernels:
         if kernel.size and np.abs(kernel).max() >= 2**context.CLASSES:
-            raise UserError(f"symbols of {np.abs(kernel).max()}; below 2^{context.CLASSES} please")
+            raise UserError(f"a symbol of {np.abs(kernel).max()} is not below 2^{context.CLASSES}")
     coefficients = fit(kernels)
     used = np.flatnonzero(coefficients.any(1))
     table = b"".join(struct.pack("<B13h", node, *coefficients[node]) for node in used)
@@ -43,7 +43,7 @@ def encode(kernels: Sequence[np.ndarray]) -> bytes:
 
 
 def decode(data: bytes, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
-    """What `encode` was given; raises `UserError` for data that cannot be right."""
+    """Restores the arrays that `encode` coded; raises `UserError` for damaged data."""
     size = struct.calcsize("<B13h")
     used = data[0] if data else 0
     rest = data[1 + used * size :]
@@ -64,7 +64,7 @@ def decode(data: bytes, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
 
     try:
         return _walk_all(shapes, visit, [None] * len(shapes))
-    except AssertionError as error:  # constriction: compressed data cannot be what it wrote
+    except AssertionError as error:  # constriction: it cannot have written this data
         raise UserError(f"the range-coded section is damaged ({error})") from None
 
 
@@ -80,7 +80,7 @@ def _walk_all(shapes, visit, kernels):
 
 
 def _chance(coefficients, node, features):
-    """Probabilities, in steps of 2^-16, that the decisions are 1."""
+    """The probability that each decision is 1, in steps of 2^-16."""
     if node == context.PLAIN:
         return np.clip(np.rint(features[0] * 65536), 1, 65535) / 65536
     logit = np.zeros(len(features[0]))
@@ -90,13 +90,13 @@ def _chance(coefficients, node, features):
 
 
 def fit(kernels: Sequence[np.ndarray]) -> np.ndarray:
-    """Coefficients int [NODES, FEATURES] for these kernels, by Newton's method."""
+    """Fits the coefficients, int [NODES, FEATURES], to these kernels."""
     seen: dict[int, list] = {}
 
     def visit(node, features, bits):
         if node != context.PLAIN and len(bits):
-            some = slice(None, None, -(-len(bits) // ROWS))
-            taken = np.stack([feature[some] for feature in features], 1), bits[some]
+            every = slice(None, None, -(-len(bits) // ROWS))
+            taken = np.stack([feature[every] for feature in features], 1), bits[every]
             seen.setdefault(node, []).append((*taken, len(bits) / len(taken[1])))
         return bits
 
@@ -106,14 +106,14 @@ def fit(kernels: Sequence[np.ndarray]) -> np.ndarray:
         rows = np.concatenate([features for features, _, _ in visits])
         bits = np.concatenate([bits for _, bits, _ in visits])
         weight = np.concatenate([np.full(len(bits), weight) for _, bits, weight in visits])
-        found = _regression(rows, bits, weight) / np.log(2)  # logits are to the base of 2
+        found = _regression(rows, bits, weight) / np.log(2)  # logits have base 2
         limits = np.iinfo(np.int16)
         coefficients[node, : rows.shape[1]] = np.clip(np.rint(found * UNIT), limits.min, limits.max)
     return coefficients
 
 
 def _regression(rows: np.ndarray, bits: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Logistic regression with a penalty: coefficients [features]."""
+    """Penalized logistic regression by Newton's method; returns coefficients [features]."""
     found = np.zeros(rows.shape[1])
     penalty = PENALTY * np.eye(len(found))
     for _ in range(12):

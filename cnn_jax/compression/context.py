@@ -1,37 +1,37 @@
 """Entropy coding of quantized kernels: binary decisions, each with a probability from its context.
 
-A symbol is an integer. It is told by decisions: zero? negative? magnitude of 2 or more, of 4 or
-more, ...? then the bits below its highest one. The probability of a decision is a logistic
-regression on what is decoded already: how large, how often not zero and how often negative the
-symbols in the same row (output), column (input and place), input, kernel and neighborhood are.
-The regression has one set of coefficients for all layers, which stands in the file (`fit`).
+A symbol is an integer. Decisions describe it: is it zero? negative? is its magnitude at least 2, at
+least 4, ...? Then follow the bits below the highest one. A logistic regression predicts each
+decision from the symbols that are known already: how large, how often nonzero and how often
+negative they are in the same row (output), column (input and kernel position), input, kernel and
+neighborhood. All layers use the same coefficients, which the file contains (`coder.fit`).
 
-The weights of a layer come in passes, spread evenly over its rows and columns, so that NumPy works
-on thousands of them at a time. Probabilities are made of sums, products, quotients and roundings of
-float64, never of `log`, `exp` or a dot product of a library: they are the same on every machine,
-without which a decoder would lose its way.
+The weights of a layer come in passes that are spread evenly over its rows and columns, so that
+NumPy works on thousands of them at a time. Probabilities use only sums, products, quotients and
+roundings of float64, never a library's `log`, `exp` or dot product: a decoder needs exactly the
+probabilities of the encoder, on every machine.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
-# A weight is in the first pass whose limit is above its place in 0 .. 65535.
+# A weight is in the first pass whose limit is above its pseudo-random number in 0 .. 65535.
 PASSES = np.array([1, 2, 4, 8, 16, 28, 40, 52, 64]) * 1024
 ZERO, NEGATIVE, MORE = 0, 1, 2  # nodes: MORE + c asks whether the magnitude is 2^(c+1) or more
 CLASSES = 20  # magnitudes below 2^20
 BELOW = MORE + CLASSES  # BELOW + c asks for the second highest bit of 2^c <= magnitude < 2^(c+1)
 NODES = BELOW + CLASSES
-PLAIN = -1  # not a node: the only feature is the probability
+PLAIN = -1  # not a node: its only feature is the probability itself
 FEATURES = 13
-PREFIXES = 4096  # bits below have counts of their own while the number so far is below this
+PREFIXES = 4096  # lower bits have their own counts for each number so far, up to this
 
-# (node, features [n] each, bits or None) -> bits
+# (node, features of shape [n], bits to code or None) -> bits
 Visit = Callable[[int, list[np.ndarray], np.ndarray | None], np.ndarray]
 
 
 def log2(x: np.ndarray) -> np.ndarray:
-    """The logarithm, in straight lines between the powers of 2."""
+    """The logarithm, interpolated linearly between the powers of 2."""
     mantissa, exponent = np.frexp(x)
     return exponent + 2 * mantissa - 2
 
@@ -39,35 +39,35 @@ def log2(x: np.ndarray) -> np.ndarray:
 def probability(logit: np.ndarray) -> np.ndarray:
     """1 / (1 + 2^-logit), in steps of 2^-16, never 0 or 1."""
     logit = np.clip(logit, -20, 20)
-    whole = np.floor(logit)
-    part = logit - whole
-    odds = np.ldexp(1 + part * (0.6565 + 0.3435 * part), whole.astype(np.int64))
+    floor = np.floor(logit)
+    rest = logit - floor
+    odds = np.ldexp(1 + rest * (0.6565 + 0.3435 * rest), floor.astype(np.int64))
     return np.clip(np.rint(odds / (1 + odds) * 65536), 1, 65535) / 65536
 
 
 def passes(shape: tuple[int, ...]) -> list[np.ndarray]:
     """Flat positions of the weights of each pass, for a kernel [out, in, height, width]."""
     outputs, columns = shape[0], int(np.prod(shape[1:]))
-    place = (np.arange(outputs)[:, None] * 40503 + np.arange(columns) * 30011) & 65535
-    which = np.searchsorted(PASSES, place.reshape(-1), side="right")
+    number = (np.arange(outputs)[:, None] * 40503 + np.arange(columns) * 30011) & 65535
+    which = np.searchsorted(PASSES, number.reshape(-1), side="right")
     return [np.flatnonzero(which == i) for i in range(len(PASSES))]
 
 
 class Layer:
-    """What is known of a kernel [out, in, height, width] while it is coded."""
+    """The known part of a kernel [out, in, height, width] while it is coded."""
 
     def __init__(self, shape: tuple[int, ...], counts: np.ndarray):
         self.symbols = np.zeros(shape, np.int32)
         self.known = np.zeros(shape, np.int32)
-        self.counts = counts  # [NODES, 2], how often a decision was 0 and 1
+        self.counts = counts  # [NODES, 2]: how often each decision was 0 and was 1
         self.prefixes = np.zeros((PREFIXES, 2), np.int64)
 
     def features(self, chosen: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Features of the weights `chosen`: of sizes, and of signs."""
+        """Features of the weights `chosen`, for their sizes and for their signs."""
         where = np.unravel_index(chosen, self.symbols.shape)
         size = np.abs(self.symbols)
         total, seen, filled = size.sum(dtype=np.int64), self.known.sum(), np.count_nonzero(size)
-        mean, share = (total + 1) / (seen + 1), (filled + 1) / (seen + 2)
+        mean, density = (total + 1) / (seen + 1), (filled + 1) / (seen + 2)
         sizes, fills, signs = [np.full(len(chosen), log2(mean))], [], []
         for around in (_row, _column, _input, _kernel, _adjacent):
             known, sums = _at(around(self.known), where), _at(around(size), where)
@@ -75,7 +75,7 @@ class Layer:
             signs.append(_at(around(self.symbols), where) / (sums + mean))
             if around is not _adjacent:
                 filled = _at(around(np.minimum(size, 1)), where)
-                fills.append(log2((filled + 2 * share) / (known + 2)) - log2(share))
+                fills.append(log2((filled + 2 * density) / (known + 2)) - log2(density))
         return sizes + fills, signs
 
 
@@ -105,29 +105,30 @@ def _adjacent(x):
 
 
 def _at(values: np.ndarray, where: tuple[np.ndarray, ...]) -> np.ndarray:
-    """Values at these weights; an axis of length 1 is the same for all."""
+    """The values at these weights; an axis of length 1 is broadcast."""
     axes = zip(where, values.shape, strict=True)
     return values[tuple(index if length > 1 else 0 * index for index, length in axes)]
 
 
 def walk(layer: Layer, visit: Visit, symbols: np.ndarray | None = None) -> np.ndarray:
-    """Goes through the decisions of a kernel; with `symbols` they are told, without they are asked.
+    """Visits all decisions of a kernel: given its symbols (encoding), or to learn them (decoding).
 
-    Returns the symbols [out, in, height, width]; `layer.counts` are those after it.
+    Returns the symbols [out, in, height, width] and updates `layer.counts`.
     """
-    told = None if symbols is None else symbols.reshape(-1)
+    given = None if symbols is None else symbols.reshape(-1)
     for index, chosen in enumerate(passes(layer.symbols.shape)):
         sizes, signs = layer.features(chosen)
         first = np.full(len(chosen), float(index == 0))
         decide = _decider(layer, visit, [first, *sizes], [first, *signs])
-        values = _symbols(layer, decide, visit, None if told is None else told[chosen], len(chosen))
+        own = None if given is None else given[chosen]
+        values = _symbols(layer, decide, visit, own, len(chosen))
         layer.symbols.reshape(-1)[chosen] = values
         layer.known.reshape(-1)[chosen] = 1
     return layer.symbols
 
 
 def _decider(layer, visit, sizes, signs):
-    """`decide(node, rows, bits)` asks one node for the weights `rows` of the pass."""
+    """`decide(node, rows, bits)` visits one node for the weights `rows` of the pass."""
 
     def decide(node, rows, bits):
         zeros, ones = layer.counts[node]
@@ -141,9 +142,9 @@ def _decider(layer, visit, sizes, signs):
     return decide
 
 
-def _symbols(layer, decide, visit, told, count):
-    """The symbols of one pass."""
-    size = None if told is None else np.abs(told)
+def _symbols(layer, decide, visit, given, count):
+    """The symbols of one pass; `given` are the symbols to encode, None to decode them."""
+    size = None if given is None else np.abs(given)
 
     def ask(node, rows, question):
         if not len(rows):
@@ -152,7 +153,7 @@ def _symbols(layer, decide, visit, told, count):
 
     rows = np.flatnonzero(ask(ZERO, np.arange(count), lambda r: size[r] > 0))
     values = np.zeros(count, np.int64)
-    sign = 1 - 2 * ask(NEGATIVE, rows, lambda r: told[r] < 0)
+    sign = 1 - 2 * ask(NEGATIVE, rows, lambda r: given[r] < 0)
     signed = rows
     for c in range(CLASSES):
         if not len(rows):
@@ -173,7 +174,7 @@ def _symbols(layer, decide, visit, told, count):
 
 
 def _low(layer, visit, prefix, bits):
-    """A lower bit, by how often it was set after the same higher bits in this layer."""
+    """Visits a lower bit: how often was it set after the same higher bits in this layer?"""
     if not len(prefix):
         return np.zeros(0, np.int64)
     index = np.minimum(prefix, PREFIXES - 1)

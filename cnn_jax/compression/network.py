@@ -1,4 +1,4 @@
-"""All arrays of a network as the archive keeps them: exact, shared, or in steps."""
+"""Codes all arrays of a network for the archive: exactly, with shared weights, or in steps."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,14 +9,14 @@ import numpy as np
 from cnn_jax.compression import archive, share, steps
 from cnn_jax.compression.calibrate import Calibration, Sensitivity
 
-MOST_SHARED = 4096  # values of a kernel that counts as shared already
-UNKNOWN_GAIN = 1.4e-4  # without images: a rate of 1e-7 gives steps of a tenth of the deviation
-RIDGE = 0.02  # of the mean second moment, which holds repaired weights to what they were
-FINER = 16  # so many times smaller than a kernel's are the steps of its bias
+MOST_SHARED = 4096  # a kernel with at most as many different values counts as shared
+UNKNOWN_GAIN = 1.4e-4  # without images: a rate of 1e-7 gives steps of a tenth of the std
+RIDGE = 0.02  # fraction of the mean second moment that keeps repaired weights near the old ones
+FINER = 16  # the steps of a bias are this many times smaller than those of its kernel
 
 
 def lossless(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Every value exactly: kernels of few different values as a codebook, the rest as float32."""
+    """Codes every value exactly: kernels with few different values by codebooks, else float32."""
     arrays = {}
     for path, values in flatten(variables).items():
         arrays[path] = values
@@ -28,7 +28,7 @@ def lossless(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shared(variables: Mapping[str, Any], bits: int, initialization: str) -> dict[str, Any]:
-    """Kernels of 2^bits shared values, the rest in half precision."""
+    """Gives each kernel 2^bits shared values, and all other arrays half precision."""
     return {
         path: share.share(values, bits, initialization) if is_kernel(path) else half(values)
         for path, values in flatten(variables).items()
@@ -38,11 +38,10 @@ def shared(variables: Mapping[str, Any], bits: int, initialization: str) -> dict
 def in_steps(
     variables: Mapping[str, Any], rate: float, calibration: Calibration | None = None
 ) -> dict[str, Any]:
-    """Kernels and their biases in steps, the rest in half precision.
+    """Codes kernels and their biases in steps, and all other arrays in half precision.
 
-    With a calibration each layer also repairs what the quantized ones before it have changed.
-    Kernels that no image passes are taken to be as sensitive as their deviation says. `rate` is as
-    in `steps.quantize`.
+    With a calibration each layer also makes up for the quantization of the layers before it. The
+    sensitivity of a kernel without calibration follows from its std. `rate`: see `steps.quantize`.
     """
     flat = flatten(variables)
     arrays = {path: half(values) for path, values in flat.items()}
@@ -67,7 +66,7 @@ def in_steps(
 def repaired(
     kernel: np.ndarray, bias: np.ndarray | None, layer: Sensitivity, targets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The kernel and bias that come nearest to what the layer gave before, on what it sees now."""
+    """The kernel and bias whose outputs, on the layer's new inputs, are nearest to the old ones."""
     axes = archive.order(kernel.ndim)
     turned = kernel.transpose(axes)
     matrix = turned.reshape(kernel.shape[-1], -1)
@@ -75,7 +74,7 @@ def repaired(
         [matrix, (np.zeros(len(matrix)) if bias is None else bias)[:, None]], 1
     )
     groups = weights.reshape(len(layer.moments), -1, weights.shape[-1])
-    if bias is None:  # the last column is no weight
+    if bias is None:  # the last column belongs to the bias
         layer = layer._replace(moments=layer.moments[:, :-1, :-1])
         groups, targets = groups[..., :-1], targets[:, :-1]
     ridge = RIDGE * steps.mean_square(layer.moments, bias is not None)
@@ -88,28 +87,28 @@ def repaired(
 def kernel_in_steps(
     kernel: np.ndarray, bias: np.ndarray | None, layer: Sensitivity, rate: float
 ) -> tuple[archive.Steps, archive.Steps | None]:
-    """Flax's kernel [..., in, out] and bias [out] in steps."""
+    """Quantizes Flax's kernel [..., in, out] and bias [out]."""
     axes = archive.order(kernel.ndim)
     turned = kernel.transpose(axes)
     found, left = steps.quantize(turned.reshape(kernel.shape[-1], -1), bias, layer, rate)
     symbols = found.symbols.reshape(turned.shape).transpose(np.argsort(axes))
     if left is None:
         return archive.Steps(symbols, found.step), None
-    # A bias sees 1 where a column sees the root of its moment.
-    seen = np.sqrt(np.diagonal(layer.moments, axis1=1, axis2=2)[:, :-1].mean())
-    step = np.float32(max(float(found.step) * seen / FINER, np.abs(left).max() / 2**16, 1e-20))
+    # The input of a bias is 1, that of a column is the root of its moment on average.
+    size = np.sqrt(np.diagonal(layer.moments, axis1=1, axis2=2)[:, :-1].mean())
+    step = np.float32(max(float(found.step) * size / FINER, np.abs(left).max() / 2**16, 1e-20))
     return archive.Steps(symbols, found.step), archive.Steps(np.rint(left / step).astype(int), step)
 
 
 def unknown(kernel: np.ndarray) -> Sensitivity:
-    """What is assumed of a layer that no image was seen by."""
+    """The assumed sensitivity of a layer that was not calibrated."""
     outputs, columns = kernel.shape[-1], kernel.size // kernel.shape[-1]
     gain = UNKNOWN_GAIN / max(float(kernel[kernel != 0].var()) if kernel.any() else 1.0, 1e-30)
     return Sensitivity(np.eye(columns + 1)[None], np.full(outputs, gain))
 
 
 def flatten(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Arrays by path: "params/conv1/kernel"."""
+    """The arrays by path, such as "params/conv1/kernel"."""
     flat = flax.traverse_util.flatten_dict(dict(variables), sep="/")
     return {path: np.asarray(values) for path, values in flat.items()}
 
@@ -119,7 +118,7 @@ def is_kernel(path: str) -> bool:
 
 
 def half(values: np.ndarray) -> np.ndarray:
-    """float16 where its range is enough (a relative error of at most 2^-11), else float32."""
+    """float16 where its range suffices (relative error at most 2^-11), else float32."""
     size = np.abs(values[values != 0])
     fits = not size.size or (size.max() < 6e4 and size.min() > 6.2e-5)
     return values.astype(np.float16 if fits else np.float32)

@@ -1,4 +1,4 @@
-"""Where the weights are that pruning left: relative positions (Han et al. 2016, section 2)."""
+"""Relative positions of the weights that pruning kept (Han et al. 2016, section 2)."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ from cnn_jax.errors import UserError
 
 
 def to_gaps(positions: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gaps of at most 2^bits - 1 between increasing positions, and which entry each position has.
+    """Codes increasing positions as gaps of at most 2^bits - 1; also the entry of each position.
 
-    An entry stands gap + 1 places behind the one before it. Where the next weight is further away,
-    entries with the largest gap fill the way; their weight is 0 (Figure 2).
+    An entry is gap + 1 positions behind the one before it. Where the next weight is further away,
+    filler entries with the largest gap and a weight of 0 bridge the distance (Figure 2).
     """
     reach = 1 << bits
     distance = np.diff(positions, prepend=-1)
@@ -21,8 +21,8 @@ def to_gaps(positions: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def from_gaps(gaps: np.ndarray, size: int) -> np.ndarray:
-    """The position of every entry, fillers too, among `size` weights."""
+    """The position of every entry, including fillers, among `size` weights."""
     positions = np.cumsum(np.asarray(gaps, np.int64) + 1) - 1
     if len(positions) and positions[-1] >= size:
-        raise UserError(f"position {positions[-1]} in a layer of {size} weights")
+        raise UserError(f"position {positions[-1]} lies outside a layer of {size} weights")
     return positions

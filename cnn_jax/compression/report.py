@@ -1,4 +1,4 @@
-"""The tables of Han et al. (2016), 2 to 5: what each layer costs, stage by stage."""
+"""Tables 2 to 5 of Han et al. (2016): the size of each layer after each stage."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,29 +7,29 @@ import numpy as np
 
 from cnn_jax.compression import archive, huffman, positions
 
-INDEX_BITS = 4  # of a gap, as for AlexNet (Table 4) and in the released SqueezeNet
+INDEX_BITS = 4  # bits of a gap for AlexNet (Table 4) and in the released SqueezeNet
 
 
 class Row(NamedTuple):
-    """A layer, or the sum of several; sizes in bits, without codebooks, biases and the like."""
+    """The sizes of a layer, or of several, in bits; codebooks, biases and the like do not count."""
 
     layer: str
     weights: int
-    kept: int  # that are not 0
-    entries: int  # stored: those, and the fillers of gaps that are too long
-    codes: float  # P+Q: entries times the bits of a code
+    kept: int  # weights that are not 0
+    entries: int  # stored entries: the kept weights, and the fillers of long gaps
+    codes: float  # entries times the bits of a code (the paper's P+Q)
     codes_huffman: float
     gaps: float
     gaps_huffman: float
 
     @property
     def rate(self) -> float:
-        """How many times smaller than float32 after all stages."""
+        """How many times smaller than float32 the layer is after all stages."""
         return 32 * self.weights / max(self.codes_huffman + self.gaps_huffman, 1)
 
 
 def rows(arrays: Mapping[str, Any], index_bits: int = INDEX_BITS) -> list[Row]:
-    """A row for each kernel that is shared or in steps; `index_bits` are those of a gap."""
+    """A row for each kernel that has a codebook or steps; a gap has `index_bits` bits."""
     coded = archive.Steps | archive.Codebook
     return [
         _row(path.removeprefix("params/").removesuffix("/kernel"), array, index_bits)
@@ -38,16 +38,16 @@ def rows(arrays: Mapping[str, Any], index_bits: int = INDEX_BITS) -> list[Row]:
     ]
 
 
-def total(parts: list[Row]) -> Row:
-    """The sum of rows."""
-    return Row("total", *(sum(column) for column in list(zip(*parts, strict=True))[1:]))
+def total(rows: list[Row]) -> Row:
+    """Adds all rows up."""
+    return Row("total", *(sum(column) for column in list(zip(*rows, strict=True))[1:]))
 
 
 def _row(layer: str, array: archive.Steps | archive.Codebook, index_bits: int) -> Row:
-    """In the order [out, in, height, width], as the released file has it."""
+    """Counts gaps in the order [out, in, height, width] of the released file."""
     axes = archive.order(array.symbols.ndim)
     flat = array.symbols.transpose(axes).reshape(-1)
-    # Not the symbols: in a codebook without 0 that of 0 stands for the value next to it.
+    # Symbols would not do: in a codebook without 0, symbol 0 stands for a value near 0.
     where = np.flatnonzero(array.values().transpose(axes))
     gaps, entry = positions.to_gaps(where, index_bits)
     codes = np.zeros(len(gaps), np.int64)  # a filler has the code of 0
@@ -67,5 +67,5 @@ def _row(layer: str, array: archive.Steps | archive.Codebook, index_bits: int) -
 
 
 def _huffman(counts: np.ndarray) -> int:
-    """Bits of all codewords."""
+    """The bits of all codewords of a Huffman code for these counts."""
     return int((counts * huffman.lengths(counts).astype(np.int64)).sum())

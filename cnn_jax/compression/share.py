@@ -1,4 +1,4 @@
-"""Weight sharing: k-means per layer (Han et al. 2016, section 3), deterministic."""
+"""Weight sharing: deterministic k-means in each layer (Han et al. 2016, section 3)."""
 
 from typing import Any
 
@@ -11,24 +11,24 @@ import optax
 from cnn_jax import errors
 from cnn_jax.compression.archive import Codebook, codebook
 
-INITIALISATIONS = ("linear", "random", "density")
+INITIALIZATIONS = ("linear", "random", "density")
 ITERATIONS = 50
 
 
 def share(
     weights: np.ndarray, bits: int, initialization: str = "linear", seed: int = 0
 ) -> Codebook:
-    """The weights that are not 0 share 2^bits - 1 values; 0, the pruned ones, is one more.
+    """Lets the weights that are not 0 share 2^bits - 1 values; pruned weights keep the value 0.
 
     Args:
-      weights: of any shape.
-      bits: of a code, at least 1.
-      initialization: of the centroids (section 3.2): "linear" between the smallest and the largest
-        weight, "random" weights (Forgy), or of equal "density" of weights between them.
-      seed: of "random".
+      weights: an array of any shape.
+      bits: bits of a code, 1 to 16.
+      initialization: initial centroids (section 3.2): "linear" from the smallest to the largest
+        weight, "random" weights (Forgy), or "density", with as many weights between neighbors.
+      seed: seed of "random".
     """
     if not 1 <= bits <= 16:
-        raise errors.UserError(f"codes of {bits} bits; they have 1 to 16", 2)
+        raise errors.UserError(f"codes have 1 to 16 bits, not {bits}", 2)
     weights = np.asarray(weights, np.float32)
     shared = weights.copy()
     kept = weights != 0
@@ -38,7 +38,7 @@ def share(
 
 
 def kmeans(values: np.ndarray, count: int, initialization: str, seed: int) -> np.ndarray:
-    """Each of the values [n], replaced by the mean of its cluster; at most `count` clusters."""
+    """Replaces each of the values [n] by the mean of its cluster; `count` clusters at most."""
     order = np.argsort(values, kind="stable")
     ordered = values[order].astype(np.float64)
     if initialization == "linear":
@@ -48,10 +48,10 @@ def kmeans(values: np.ndarray, count: int, initialization: str, seed: int) -> np
     elif initialization == "density":
         centroids = np.quantile(ordered, (np.arange(count) + 0.5) / count)
     else:
-        raise errors.unknown("initialization", initialization, INITIALISATIONS)
+        raise errors.unknown("initialization", initialization, INITIALIZATIONS)
     sums = np.append(0, np.cumsum(ordered))
     for _ in range(ITERATIONS):
-        # Of sorted values a cluster is a stretch, between the middles of neighboring centroids.
+        # In sorted order a cluster lies between the midpoints of neighboring centroids.
         inner = np.searchsorted(ordered, (centroids[1:] + centroids[:-1]) / 2)
         limits = np.concatenate([[0], inner, [len(ordered)]])
         sizes = np.diff(limits)
@@ -66,25 +66,26 @@ def kmeans(values: np.ndarray, count: int, initialization: str, seed: int) -> np
 
 
 class ShareState(flax.struct.PyTreeNode):
-    """Which weights share a value, in the shape of the params; what is no kernel has one 0."""
+    """The state of `tied`: the code of each weight; other arrays have a single 0."""
 
     codes: Any
 
 
 def codes(kernel: np.ndarray) -> np.ndarray:
-    """The number of each weight's value, int32 in its shape; 0 is that of the pruned weights."""
+    """The code of each weight, int32 in the kernel's shape: one for each value, 0 for pruned."""
     number = np.unique(kernel, return_inverse=True)[1].reshape(kernel.shape) + 1
     return np.where(kernel == 0, 0, number).astype(np.int32)
 
 
 def tied(bits: int) -> optax.GradientTransformation:
-    """Trains values instead of weights: first in the chain of an optimizer.
+    """Trains shared values instead of weights; put it first in an optimizer's chain.
 
-    The gradient of a value is the sum of those of the weights that have it (section 3.3), so
-    that all of them take the same steps and remain equal; pruned weights stay 0.
+    The gradient of a value is the sum of its weights' gradients (section 3.3), so that these
+    weights take the same steps and remain equal; pruned weights stay 0. The caller puts the codes
+    of the weights into the state.
 
     Args:
-      bits: of the longest code. The codes themselves are put into the state by who knows them.
+      bits: bits of the longest code.
     """
 
     def init(params):

@@ -1,10 +1,10 @@
-"""Uniform steps chosen by rate and distortion: every bit where it saves most.
+"""Uniform quantization that weighs distortion against bits (rate-distortion).
 
-A kernel becomes multiples of one step per layer. Which multiple each weight gets is decided column
-by column: the one with the least distortion + rate * bits. The error that it makes is taken back by
-the columns still to come, as far as the moments of the layer's inputs allow (optimal brain surgery
-for a whole matrix at once; Frantar et al. 2022, arXiv:2210.17323, without the price of the bits).
-The bias comes last, so it takes back what is left of the mean.
+All weights of a kernel become multiples of one step. Column by column, each weight gets the
+multiple with the least distortion + rate * bits, and the columns that follow compensate for its
+error as far as the moments of the layer's inputs allow. This is optimal brain surgery for a matrix
+(Frantar et al. 2022, arXiv:2210.17323, who do not count bits). The bias is the last column, and
+compensates for the remaining error of the mean.
 """
 
 import numpy as np
@@ -12,23 +12,23 @@ import numpy as np
 from cnn_jax.compression.archive import Steps
 from cnn_jax.compression.calibrate import Sensitivity
 
-DAMPING = 0.01  # of the mean second moment, added to all of them
-STEP = 0.9  # of the step that is best at high rates
-SIGN = 0.9  # bits of a sign; the context knows the rest
-ROUNDS = 2  # the first with the bits of plain rounding, each next with those of the one before
-BLOCK = 64  # columns, whose errors are handed to the columns behind the block in one product
-LARGEST = 4095
+DAMPING = 0.01  # fraction of the mean second moment that is added to all of them
+STEP = 0.9  # fraction of the step that is best at high rates
+SIGN = 0.9  # bits of a sign; the context predicts the rest
+ROUNDS = 2  # the first counts the bits of plain rounding, the second those of the first
+BLOCK = 64  # columns; one matrix product passes their errors to all columns behind the block
+LARGEST = 4095  # the largest multiple
 
 
 def quantize(
     matrix: np.ndarray, bias: np.ndarray | None, layer: Sensitivity, rate: float
 ) -> tuple[Steps, np.ndarray | None]:
-    """Multiples of a step for a kernel, and the bias that goes with them.
+    """Quantizes a kernel to multiples of a step, and adjusts the bias.
 
     Args:
-      matrix: [out, columns], of all groups.
+      matrix: [out, columns]; its rows hold all groups.
       bias: [out] or None.
-      layer: of these columns.
+      layer: the sensitivity of the layer.
       rate: nats of KL divergence that a bit is worth; larger is coarser and smaller.
 
     Returns the symbols [out, columns] with their step, and the bias [out] in full precision.
@@ -42,17 +42,18 @@ def quantize(
     inverse = np.linalg.inv(moments)
     step = _step(matrix, layer, inverse[:, : matrix.shape[1], : matrix.shape[1]], rate)
     symbols = np.rint(matrix / step).astype(np.int64)
-    parts = list(zip(np.split(weights, groups), moments, np.split(layer.gain, groups), strict=True))
+    rows, gains = np.split(weights, groups), np.split(layer.gain, groups)
+    each = list(zip(rows, moments, gains, strict=True))
     for _ in range(ROUNDS):
         bits = _bits(symbols)
-        done = [_columns(*part, matrix.shape[1], step, rate, bits) for part in parts]
+        done = [_columns(*group, matrix.shape[1], step, rate, bits) for group in each]
         symbols = np.concatenate([found for found, _ in done])
     left = np.concatenate([rest for _, rest in done])
     return Steps(symbols, np.float32(step)), None if bias is None else left[:, 0]
 
 
 def mean_square(moments: np.ndarray, bias: bool) -> np.ndarray:
-    """The unit matrix, times the mean of the diagonal of each group; the bias has its own, 1."""
+    """The identity times the mean diagonal of each group; the column of a bias keeps its own."""
     columns = moments.shape[-1] - bias
     mean = np.trace(moments[:, :columns, :columns], axis1=1, axis2=2) / max(columns, 1)
     result = np.maximum(mean, 1e-30)[:, None, None] * np.eye(moments.shape[-1])
@@ -62,7 +63,7 @@ def mean_square(moments: np.ndarray, bias: bool) -> np.ndarray:
 
 
 def _step(matrix, layer, inverse, rate) -> float:
-    """Where distortion = gain * spread * step^2 / 24 falls by `rate` for the next bit."""
+    """The step at which one more bit lowers distortion = gain * spread * step^2 / 24 by `rate`."""
     spread = np.exp(-np.log(np.diagonal(inverse, axis1=1, axis2=2)).mean())
     step = STEP * np.sqrt(12 * rate / np.log(2) / (layer.gain.mean() * spread))
     largest = np.abs(matrix).max(initial=0)
@@ -70,7 +71,7 @@ def _step(matrix, layer, inverse, rate) -> float:
 
 
 def _bits(symbols: np.ndarray) -> np.ndarray:
-    """What each magnitude costs, from how often each occurs."""
+    """The bits of each magnitude, from how often it occurs."""
     counts = np.bincount(np.minimum(np.abs(symbols), LARGEST).reshape(-1), minlength=LARGEST + 1)
     bits = -np.log2((counts + 0.3) / (counts + 0.3).sum())
     bits[1:] += SIGN
@@ -78,10 +79,10 @@ def _bits(symbols: np.ndarray) -> np.ndarray:
 
 
 def _columns(weights, moments, gain, columns, step, rate, bits):
-    """Symbols [out, columns] of one group, and what became of the columns behind them."""
+    """The symbols [out, columns] of one group, and the adjusted columns behind them (the bias)."""
     order = np.argsort(-np.diag(moments)[:columns], kind="stable")
     order = np.append(order, np.arange(columns, len(moments)))
-    # Row j: how a unit of error in column j is best taken back by those behind it.
+    # Row j says how the columns behind column j best compensate for a unit of error in it.
     factor = np.linalg.cholesky(np.linalg.inv(moments[order][:, order])).T
     rest = weights[:, order].copy()
     found = np.zeros((len(weights), columns), np.int64)

@@ -1,4 +1,4 @@
-"""Layer by layer against PyTorch: where does a converted network first differ?"""
+"""Compares a converted network with PyTorch's, layer by layer, to find where they first differ."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,19 +12,21 @@ from cnn_jax.models import layers
 
 
 class Difference(NamedTuple):
-    layer: str  # path here
-    torch_layer: str  # prefix there
-    largest: float  # absolute difference of the outputs
+    """How far the outputs of one layer differ."""
+
+    layer: str  # its path in our network
+    torch_layer: str  # its prefix in torchvision's
+    largest: float  # the largest absolute difference of the outputs
     relative: float  # the same, divided by the largest output
 
 
 def layer_differences(
     name: str, state_dict: Mapping[str, Any], images: np.ndarray
 ) -> list[Difference]:
-    """Runs both networks on `images`, float32 [B, H, W, 3], and compares the output of each layer.
+    """Evaluates both networks on `images`, float32 [B, H, W, 3], and compares their layers.
 
-    Convolutions, batch norms and linear layers, in the order in which they are computed, in
-    evaluation. Raises `UserError` where torchvision cannot be imported.
+    Returns the differences of convolutions, batch norms and linear layers in the order in which the
+    network computes them. Raises `UserError` if torchvision cannot be imported.
     """
     state = torchvision.as_torchvision(state_dict)
     model = torchvision.module(name, torchvision.number_of_classes(state))
@@ -45,7 +47,7 @@ def layer_differences(
 
 
 def _flax_outputs(model: nn.Module, variables: Any, images: np.ndarray):
-    """(path, output) of each layer, in order."""
+    """Yields (path, output) of each layer in order."""
     kinds = (nn.Conv, nn.Dense, layers.BatchNorm)
     order: list[str] = []
 
@@ -67,7 +69,7 @@ def _flax_outputs(model: nn.Module, variables: Any, images: np.ndarray):
 
 
 def _torch_outputs(name: str, state: Mapping[str, np.ndarray], images: np.ndarray) -> dict:
-    """Prefix -> output of each module of torchvision's network."""
+    """The output of each module of torchvision's network, by prefix."""
     network = reference.network(name, torchvision.number_of_classes(state))
     import torch
 
@@ -79,12 +81,12 @@ def _torch_outputs(name: str, state: Mapping[str, np.ndarray], images: np.ndarra
     def keep(prefix):
         def hook(_module, _inputs, output):
             if isinstance(output, torch.Tensor):
-                outputs[prefix] = output.numpy().copy()  # a ReLU in place may follow
+                outputs[prefix] = output.numpy().copy()  # an in-place ReLU may follow
 
         return hook
 
-    for prefix, part in network.named_modules():
-        part.register_forward_hook(keep(prefix))
+    for prefix, module in network.named_modules():
+        module.register_forward_hook(keep(prefix))
     with torch.no_grad():
         network(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()))
     return outputs

@@ -1,4 +1,4 @@
-"""Files of weights, from PyTorch to Flax and back; the content of the file says which way."""
+"""Converts files of weights from PyTorch to Flax and back; the content decides the direction."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from cnn_jax.interop import torchvision, weights
 def convert(name: str, source: Path, target: Path) -> tuple[str, dict[str, np.ndarray]]:
     """Converts the weights of torchvision's network `name`.
 
-    A state dict (`.pth`, `.safetensors`) becomes Flax variables in a `.safetensors` file, and such
-    a file a state dict (`.safetensors`, or `.pth` with PyTorch). Returns what was done, and the
-    state dict. Raises `UserError` for files and weights that are something else, before `target`
-    is touched.
+    A state dict (`.pth`, `.safetensors`) becomes Flax variables in a `.safetensors` file; such a
+    file becomes a state dict (`.safetensors`, or `.pth` with PyTorch). Returns a description of
+    what was written, and the state dict. Raises `UserError` for other files and other weights,
+    before it touches `target`.
     """
-    torchvision.module(name)  # an unknown name is told before a large file is read
+    torchvision.module(name)  # an unknown name raises before a large file is read
     if not target.parent.is_dir():
         raise UserError(f"no folder {target.parent} to write {target.name} into")
     content = torchvision.read(source)

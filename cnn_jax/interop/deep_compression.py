@@ -1,16 +1,16 @@
-"""The compressed SqueezeNet as its authors published it (Han et al. 2016, arXiv:1510.00149).
+"""The compressed SqueezeNet that its authors published (Han et al. 2016, arXiv:1510.00149).
 
 github.com/songhan/SqueezeNet-Deep-Compression, `compressed_SqueezeNet.net`, little-endian:
 
     26 x uint32          stored entries of conv1, fire2 (squeeze 1x1, expand 1x1, expand 3x3), ...,
                          fire9, conv10; then for each of these convolutions
-    256 x float32        codebook; entry 0 is 0, the pruned weights
+    256 x float32        codebook; value 0 is 0, for pruned weights
     out x float32        biases
     entries x uint8      codes
-    entries x 4 bits     gaps, two to a byte, the low half first
+    entries x 4 bits     gaps, two in a byte, the low half first
 
 The position of entry i in the flattened kernel [out, in, height, width] is the sum of gap + 1 over
-the entries up to i, less 1. An entry of code 0 only fills a gap of more than 15.
+the entries up to i, minus 1. An entry with code 0 bridges a gap of more than 15.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ CODEBOOK = 256
 
 
 class _Reader:
-    """Takes arrays from the bytes of a file, one after the other."""
+    """Reads arrays from the bytes of a file, one after the other."""
 
     def __init__(self, data: bytes):
         self._data = data
@@ -46,7 +46,7 @@ class _Layer(NamedTuple):
 
 
 class Shared(NamedTuple):
-    """One convolution as it stands in the file."""
+    """The content of the file for one convolution."""
 
     codebook: np.ndarray  # float32 [256]
     bias: np.ndarray  # float32 [out]
@@ -55,12 +55,12 @@ class Shared(NamedTuple):
 
 
 def read(path: str | PathLike) -> dict:
-    """Variables {"params": ...} (float32, NumPy) from the authors' file.
+    """Reads variables {"params": ...} (float32, NumPy) from the authors' file.
 
-    They are for `create("squeezenet", num_classes=1000, version="1.0", conv10_padding=1)`, whose
-    images are 227x227, channels in the order BGR, values 0-255 less (104, 117, 123).
+    They belong to `create("squeezenet", num_classes=1000, version="1.0", conv10_padding=1)`. Its
+    images are 227x227 with channels in the order BGR, and values 0-255 minus (104, 117, 123).
 
-    Raises `UserError` for a file that is not complete, has bytes left over or is something else.
+    Raises `UserError` for a file that is incomplete, has bytes left over or is something else.
     """
     params: dict = {}
     for layer, shared in zip(_layers(), parse(path), strict=True):
@@ -72,9 +72,9 @@ def read(path: str | PathLike) -> dict:
 
 
 def parse(path: str | PathLike) -> list[Shared]:
-    """The convolutions of the authors' file, in its order, as they are stored.
+    """Reads the stored convolutions of the authors' file, in its order.
 
-    Raises `UserError` for a file that is not complete, has bytes left over or is something else.
+    Raises `UserError` for a file that is incomplete, has bytes left over or is something else.
     """
     try:
         data = Path(path).read_bytes()
@@ -90,9 +90,9 @@ def parse(path: str | PathLike) -> list[Shared]:
 
 
 def write(path: str | PathLike, convolutions: Sequence[Shared]) -> None:
-    """Writes the authors' file; of what `parse` gave it is the same, byte for byte.
+    """Writes the authors' format; `parse` and `write` reproduce their file byte for byte.
 
-    Raises `UserError` for arrays that are not those of the 26 convolutions.
+    Raises `UserError` for arrays that do not fit the 26 convolutions.
     """
     layers = _layers()
     if len(convolutions) != len(layers):
@@ -107,7 +107,7 @@ def write(path: str | PathLike, convolutions: Sequence[Shared]) -> None:
                 f"{[CODEBOOK]}, {[layer.kernel_shape[-1]]} and {[len(codes)]}, not "
                 f"{', '.join(str(list(shape)) for shape in shapes)}"
             )
-        _kernel(path, layer, shared)  # positions inside of the kernel
+        _kernel(path, layer, shared)  # raises for positions outside the kernel
         even = np.pad(gaps, (0, len(gaps) % 2)).reshape(-1, 2).astype(np.uint8)
         sections += [codebook.astype("<f4").tobytes(), bias.astype("<f4").tobytes()]
         sections += [codes.astype("u1").tobytes(), (even[:, 0] | even[:, 1] << 4).tobytes()]
@@ -131,7 +131,7 @@ def _layers() -> list[_Layer]:
 
 
 def _entries(path, data: bytes, layers: list[_Layer]) -> list[int]:
-    """Stored entries of each layer; the file has exactly the size that they ask for."""
+    """The number of stored entries of each layer; raises if the size of the file contradicts it."""
     header = 4 * len(layers)
     if len(data) < header:
         raise UserError(
@@ -141,7 +141,7 @@ def _entries(path, data: bytes, layers: list[_Layer]) -> list[int]:
     entries = np.frombuffer(data, "<u4", len(layers)).tolist()
     expected = header
     for layer, count in zip(layers, entries, strict=True):
-        # Every entry has a position of its own, so there are never more of them than weights.
+        # Every entry has its own position, so a layer never has more entries than weights.
         if not 1 <= count <= np.prod(layer.kernel_shape):
             raise UserError(
                 f"{path} is not a compressed SqueezeNet 1.0: its header gives {count} entries for "
@@ -158,7 +158,7 @@ def _entries(path, data: bytes, layers: list[_Layer]) -> list[int]:
 
 
 def _shared(path, reader: _Reader, layer: _Layer, count: int) -> Shared:
-    """One convolution, as it stands in the file."""
+    """Reads one convolution."""
     codebook = reader.take("<f4", CODEBOOK)
     bias = reader.take("<f4", layer.kernel_shape[-1])
     codes = reader.take("u1", count)
@@ -173,7 +173,7 @@ def _shared(path, reader: _Reader, layer: _Layer, count: int) -> Shared:
 
 
 def _kernel(path, layer: _Layer, shared: Shared) -> np.ndarray:
-    """Kernel [height, width, in, out] of one convolution."""
+    """The decoded kernel [height, width, in, out] of one convolution."""
     height, width, inputs, outputs = layer.kernel_shape
     positions = np.cumsum(shared.gaps.astype(np.int64) + 1) - 1
     kernel = np.zeros(height * width * inputs * outputs, np.float32)

@@ -1,13 +1,13 @@
-"""AlexNet's layers beside torchvision's `alexnet`."""
+"""The names of AlexNet's layers in torchvision's `alexnet`."""
 
 from cnn_jax.models import alexnet
 
-# torchvision's name -> family and options here.
+# torchvision's name -> our family and options.
 NETWORKS = {"alexnet": {"name": "alexnet", "variant": "one_tower"}}
 
 
 def torch_names(module: alexnet.AlexNet) -> dict[str, str]:
-    """Path of each layer -> prefix of the same layer in torchvision's state_dict."""
+    """Maps the path of each layer to its prefix in torchvision's state dict."""
     del module
     return {
         "conv1": "features.0",
@@ -22,9 +22,9 @@ def torch_names(module: alexnet.AlexNet) -> dict[str, str]:
 
 
 def flatten_shape(module: alexnet.AlexNet) -> tuple[str, tuple[int, int, int]]:
-    """The linear layer that follows the flattening, and the map [C, H, W] as Torch flattens it.
+    """The linear layer behind the flattened map, and the shape [C, H, W] that Torch flattens.
 
-    Ours is flattened as [H, W, C].
+    We flatten [H, W, C].
     """
     channels = alexnet.VARIANTS[module.variant].channels[-1]
     return "fc6", (channels, alexnet.POOLED, alexnet.POOLED)

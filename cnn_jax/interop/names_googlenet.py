@@ -1,9 +1,9 @@
-"""Names of torchvision's `googlenet` for the layers of `GoogLeNet`."""
+"""The names of GoogLeNet's layers in torchvision's `googlenet`."""
 
 from cnn_jax import errors
 from cnn_jax.models.googlenet import TABLE_1, GoogLeNet
 
-# torchvision's name -> family and options here. Its weights, too, are for pixels in [-1, 1]: see
+# torchvision's name -> our family and options. Its weights are for pixels in [-1, 1], as in
 # `names_inception_v3`.
 NETWORKS = {"googlenet": {"name": "googlenet", "variant": "torchvision", "dropout": 0.2}}
 
@@ -20,7 +20,7 @@ AUXILIARY = {"auxiliary_4a": "aux1", "auxiliary_4d": "aux2"}
 
 
 def torch_names(module: GoogLeNet) -> dict[str, str]:
-    """Path of each convolution, batch norm and linear layer -> its prefix in torchvision's weights.
+    """Maps the path of each layer with parameters to its prefix in torchvision's state dict.
 
     Raises `UserError` for the paper's network, which torchvision does not have.
     """

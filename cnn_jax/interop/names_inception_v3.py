@@ -1,11 +1,11 @@
-"""Names of torchvision's `inception_v3` for the layers of `InceptionV3`."""
+"""The names of Inception-v3's layers in torchvision's `inception_v3`."""
 
 from cnn_jax import errors
 from cnn_jax.models.inception_blocks import named_steps
 from cnn_jax.models.inception_v3 import InceptionV3, architecture
 
-# torchvision's name -> family and options here. Its ported weights are for pixels in [-1, 1], as in
-# TensorFlow; `transform_input=True` there maps ImageNet-normalized images to that.
+# torchvision's name -> our family and options. Its ported weights are for pixels in [-1, 1], as in
+# TensorFlow; its `transform_input=True` maps ImageNet-normalized images to that range.
 NETWORKS = {
     "inception_v3": {
         "name": "inception_v3",
@@ -25,7 +25,7 @@ STEM = {
     "Conv2d_4a": "Conv2d_4a_3x3",
 }
 
-# Of every kind of module: the convolutions of its branches, in order.
+# The convolutions of all branches, in order, for each kind of module.
 _35 = "branch1x1 branch5x5_1 branch5x5_2 branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3 branch_pool"
 _17 = (
     "branch1x1 branch7x7_1 branch7x7_2 branch7x7_3 branch7x7dbl_1 branch7x7dbl_2 branch7x7dbl_3 "
@@ -49,7 +49,7 @@ AUXILIARY = {"Conv2d_1b_1x1": "conv0", "Conv2d_2a_5x5": "conv1"}
 
 
 def torch_names(module: InceptionV3) -> dict[str, str]:
-    """Path of each convolution, batch norm and linear layer -> its prefix in torchvision's weights.
+    """Maps the path of each layer with parameters to its prefix in torchvision's state dict.
 
     Raises `UserError` for options that torchvision's network does not have.
     """
@@ -81,8 +81,8 @@ def _convolutions(module: str, branches: tuple) -> list[str]:
     return [
         f"{module}/Branch_{i}/{name}"
         for i, branch in enumerate(branches)
-        for place in named_steps(branch)
-        for name, _ in place
+        for parallel in named_steps(branch)
+        for name, _ in parallel
         if name.startswith("Conv2d")
     ]
 

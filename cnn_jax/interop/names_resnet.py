@@ -1,4 +1,4 @@
-"""torchvision's names for the residual networks, and what their layers are called there."""
+"""The names of the residual networks and of their layers in torchvision."""
 
 import re
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from cnn_jax import errors
 from cnn_jax.models.resnet import ResNet
 
-# torchvision's name -> family and options here.
+# torchvision's name -> our family and options.
 _COMMON = {"name": "resnet", "stride_in": "3x3", "init_fan": "out"}
 NETWORKS = {
     **{f"resnet{depth}": {**_COMMON, "depth": depth} for depth in (18, 34, 50, 101, 152)},
@@ -24,10 +24,10 @@ IN_UNIT = {"shortcut": "downsample.0", "shortcut_bn": "downsample.1"}
 
 
 def torch_names(module: ResNet) -> dict[str, str | list[str]]:
-    """Path of each layer, "conv2/block1/conv1", to its prefix in torchvision, "layer1.0.conv1".
+    """Maps the path of each layer ("conv2/block1/conv1") to its prefix ("layer1.0.conv1").
 
-    A layer of a scanned stack, "conv4/blocks/conv1", has the list of the prefixes, in the order of
-    the stack. Raises `UserError` for a pre-activated network, which torchvision does not have.
+    A layer of a scanned stack ("conv4/blocks/conv1") has a list of prefixes in the order of the
+    stack. Raises `UserError` for a pre-activated network, which torchvision does not have.
     """
     if module.preactivation:
         raise errors.UserError("torchvision has no pre-activated ResNet: preactivation=False")

@@ -1,8 +1,8 @@
-"""SqueezeNet's layers beside torchvision's: squeezenet1_0 and squeezenet1_1."""
+"""The names of SqueezeNet's layers in torchvision's squeezenet1_0 and squeezenet1_1."""
 
 from cnn_jax.models import squeezenet
 
-# torchvision's name -> family and options here.
+# torchvision's name -> our family and options.
 NETWORKS = {
     f"squeezenet{version.replace('.', '_')}": {
         "name": "squeezenet",
@@ -14,7 +14,7 @@ NETWORKS = {
 
 
 def torch_names(module: squeezenet.SqueezeNet) -> dict[str, str]:
-    """Path of each layer -> prefix of the same layer in torchvision's state_dict."""
+    """Maps the path of each layer to its prefix in torchvision's state dict."""
     names = {"conv1": "features.0"}
     pool_after = squeezenet.VERSIONS[module.version].pool_after
     position = 3  # after conv1, ReLU and pooling

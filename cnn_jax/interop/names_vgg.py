@@ -1,8 +1,8 @@
-"""VGG's layers beside torchvision's: vgg11, vgg13, vgg16 and vgg19, with and without `_bn`."""
+"""The names of VGG's layers in torchvision's vgg11, vgg13, vgg16 and vgg19, also with `_bn`."""
 
 from cnn_jax.models import vgg
 
-# torchvision's name -> family and options here.
+# torchvision's name -> our family and options.
 NETWORKS = {
     f"vgg{depth}{suffix}": {
         "name": "vgg",
@@ -16,7 +16,7 @@ NETWORKS = {
 
 
 def torch_names(module: vgg.VGG) -> dict[str, str]:
-    """Path of each layer -> prefix of the same layer in torchvision's state_dict."""
+    """Maps the path of each layer to its prefix in torchvision's state dict."""
     names = {}
     position = 0
     for group, count in enumerate(vgg.CONVOLUTIONS[module.depth], 1):
@@ -31,9 +31,9 @@ def torch_names(module: vgg.VGG) -> dict[str, str]:
 
 
 def flatten_shape(module: vgg.VGG) -> tuple[str, tuple[int, int, int]]:
-    """The linear layer that follows the flattening, and the map [C, H, W] as Torch flattens it.
+    """The linear layer behind the flattened map, and the shape [C, H, W] that Torch flattens.
 
-    Ours is flattened as [H, W, C].
+    We flatten [H, W, C].
     """
     del module
     return "fc6", (vgg.CHANNELS[-1], vgg.POOLED, vgg.POOLED)

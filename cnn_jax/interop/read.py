@@ -1,4 +1,4 @@
-"""Weights of any file that is known here, for a given network; wrong ones are told by name."""
+"""Reads weights for a given network from a file of any known format, and verifies them."""
 
 import zipfile
 import zlib
@@ -17,15 +17,15 @@ SUFFIXES = (".pth", ".pt", ".safetensors", ".npz", ".net")
 
 
 def variables(path: Path, model: nn.Module, image_shape: tuple[int, ...]) -> dict[str, Any]:
-    """Variables {"params", "batch_stats"} (NumPy) for `model` from a file.
+    """Reads variables {"params", "batch_stats"} (NumPy) for `model` from a file.
 
     Args:
-      path: a `.pth`, `.safetensors` or `.npz` file with arrays by torchvision's names or by paths
-        like "params/conv1/kernel", or the authors' compressed SqueezeNet, `.net`.
-      image_shape: height, width and channels of an image that the network takes.
+      path: a `.pth`, `.safetensors` or `.npz` file whose arrays have torchvision's names or paths
+        like "params/conv1/kernel"; or the authors' compressed SqueezeNet, `.net`.
+      image_shape: height, width and channels of the network's images.
 
     Raises:
-      UserError: the file is something else, or has the weights of another network.
+      UserError: the file is something else, or holds the weights of another network.
     """
     if path.suffix not in SUFFIXES:
         raise UserError(f"weights are in files {', '.join(SUFFIXES)}, not {path.name}", 2)
@@ -45,7 +45,7 @@ def variables(path: Path, model: nn.Module, image_shape: tuple[int, ...]) -> dic
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays by name."""
+    """Reads the arrays of an `.npz` file by name."""
     try:
         found = np.load(path)
         if not isinstance(found, np.lib.npyio.NpzFile):
@@ -57,7 +57,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def nested(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Arrays by paths like "params/conv1/kernel" as nested dicts."""
+    """Turns arrays by paths like "params/conv1/kernel" into nested dicts."""
     for key in arrays:
         if any(other.startswith(f"{key}/") for other in arrays):
             raise UserError(f"{path} has an array {key} and others below it")
@@ -65,7 +65,7 @@ def nested(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def check_classes(path: Path, found: int, expected: int) -> None:
-    """Raises `UserError` for another number of classes."""
+    """Raises `UserError` if a file has another number of classes than the data."""
     if found != expected:
         raise UserError(
             f"{path} has {found:,} classes and the data {expected:,}; where the data has only some "
@@ -76,7 +76,7 @@ def check_classes(path: Path, found: int, expected: int) -> None:
 def checked(
     path: Path, model: nn.Module, image_shape: tuple[int, ...], found: dict[str, Any]
 ) -> dict[str, Any]:
-    """The variables, if they are those of the network; heads that only training needs may lack."""
+    """Returns the variables if they are the network's; auxiliary heads may be missing."""
     image = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
     shapes = jax.eval_shape(model.init, jax.random.key(0), image)
     expected = {k: v.shape for k, v in flax.traverse_util.flatten_dict(shapes, sep="/").items()}

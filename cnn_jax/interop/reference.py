@@ -1,30 +1,31 @@
-"""torchvision's networks to compare with, also where its compiled operators are missing."""
+"""torchvision's networks for comparisons; its compiled operators may be missing."""
 
 from types import ModuleType
 from typing import Any
 
 from cnn_jax.errors import UserError, first_line
 
-# They serve detection; no network for classification needs them, but the import asks for the names.
+# Operators for detection. Networks for classification do not use them, but the import needs their
+# names.
 OPERATORS = ("nms", "qnms", "roi_align", "ps_roi_align", "roi_pool", "ps_roi_pool")
 BACKWARD = ("roi_align", "ps_roi_align", "roi_pool", "ps_roi_pool", "deform_conv2d")
 
 
 def torchvision() -> ModuleType:
-    """The package; raises `UserError` where it or PyTorch is not installed or cannot be loaded."""
+    """Imports the package; raises `UserError` if it or PyTorch is missing or cannot be loaded."""
     try:
         import torch
 
         try:
             import torchvision
-        except RuntimeError:  # its operators are missing, as beside a CPU-only PyTorch
+        except RuntimeError:  # a CPU-only PyTorch lacks its operators
             library = torch.library.Library("torchvision", "DEF")
             for name in OPERATORS:
                 library.define(f"{name}(Tensor x) -> Tensor")
             for name in BACKWARD:
                 library.define(f"_{name}_backward(Tensor x) -> Tensor")
             library.define("deform_conv2d(Tensor x) -> Tensor")
-            torch._torchvision_operators = library  # they live as long as the library does
+            torch._torchvision_operators = library  # the names live as long as this object
             import torchvision
     except (ImportError, RuntimeError) as error:
         raise UserError(
@@ -35,7 +36,7 @@ def torchvision() -> ModuleType:
 
 
 def network(name: str, classes: int) -> Any:
-    """torchvision's network of that name, untrained."""
-    # Without them these two draw each weight with SciPy, for minutes.
+    """torchvision's untrained network of this name."""
+    # The initialization of these two takes minutes, since SciPy draws each weight.
     options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     return torchvision().models.get_model(name, weights=None, num_classes=classes, **options)

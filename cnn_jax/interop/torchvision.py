@@ -1,8 +1,8 @@
-"""Weights of torchvision's (and timm's) networks: to Flax variables, and back.
+"""Converts weights of torchvision's (and timm's) networks to Flax variables, and back.
 
-A layer has the same content in both, in another order of axes: kernels are [height, width, in, out]
-here and [out, in, height, width] there, those of linear layers [in, out] and [out, in]. A linear
-layer that follows a flattened map also has its inputs in another order.
+Both have the same arrays, with axes in another order: Flax's kernels are [height, width, in, out]
+and Torch's [out, in, height, width]; in linear layers they are [in, out] and [out, in]. A linear
+layer behind a flattened map also has its inputs in another order.
 """
 
 import functools
@@ -34,10 +34,10 @@ FAMILIES = (
     names_squeezenet,
     names_vgg,
 )
-# The last layer, by which a state dict tells its number of classes; the first that it has.
+# Names of the last layer; the first that a state dict has shows its number of classes.
 HEADS = ("fc.weight", "classifier.6.weight", "classifier.1.weight", "head.fc.weight")
 BATCH_NORM = {"scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
-# timm's VGG has its linear layers as convolutions over the last map, under other names.
+# timm's VGG has convolutions on the last map, with these names, in place of linear layers.
 TIMM_VGG = {
     "classifier.0": "pre_logits.fc1",
     "classifier.3": "pre_logits.fc2",
@@ -46,21 +46,21 @@ TIMM_VGG = {
 
 
 class Entry(NamedTuple):
-    """One array in both worlds."""
+    """One array in Flax and in Torch."""
 
-    path: tuple[str, ...]  # ("params", "conv2", "block1", "conv1", "kernel")
-    place: int | None  # in the stack of a scanned stage
-    key: str  # "layer1.0.conv1.weight"
-    shape: tuple[int, ...]  # here, without the stack
-    flattened: tuple[int, int, int] | None  # the map [C, H, W] that a linear layer follows
+    path: tuple[str, ...]  # in Flax: ("params", "conv2", "block1", "conv1", "kernel")
+    index: int | None  # in the stack of a scanned stage
+    key: str  # in Torch: "layer1.0.conv1.weight"
+    shape: tuple[int, ...]  # in Flax, without the axis of the stack
+    flattened: tuple[int, int, int] | None  # shape [C, H, W] of the map before a linear layer
 
     @property
     def torch_shape(self) -> tuple[int, ...]:
-        """The shape there."""
+        """The shape of the array in Torch."""
         return self.to_torch(np.empty(self.shape, np.bool_)).shape
 
     def to_torch(self, array: np.ndarray) -> np.ndarray:
-        """From our order of axes to Torch's."""
+        """Changes Flax's order of axes to Torch's."""
         if self.path[-1] != "kernel":
             return array
         if array.ndim == 4:
@@ -71,7 +71,7 @@ class Entry(NamedTuple):
         return array.T
 
     def to_flax(self, array: np.ndarray) -> np.ndarray:
-        """From Torch's order of axes to ours."""
+        """Changes Torch's order of axes to Flax's."""
         if self.path[-1] != "kernel":
             return array
         if array.ndim == 4:
@@ -84,36 +84,36 @@ class Entry(NamedTuple):
 
 
 def names() -> list[str]:
-    """torchvision's names of the networks that are known here."""
+    """torchvision's names of all networks that we have."""
     return sorted(name for family in FAMILIES for name in family.NETWORKS)
 
 
 def options(name: str) -> dict[str, Any]:
-    """The family, as "name", and its options that torchvision's network has."""
+    """The arguments of `models.create` for torchvision's network, with the family as "name"."""
     return dict(_family(name).NETWORKS[name])
 
 
 def module(name: str, num_classes: int = 1000, **changes: Any) -> nn.Module:
-    """Our network for torchvision's name, such as "resnet50"; `changes` are options of ours.
+    """Our network for torchvision's name, such as "resnet50"; `changes` override its options.
 
-    timm's networks of the same names are the same. Raises `UserError` for any other name.
+    timm's networks with these names are the same. Raises `UserError` for an unknown name.
     """
     return models.create(num_classes=num_classes, **options(name) | changes)
 
 
 def to_flax(name: str, state_dict: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
-    """Variables {"params", "batch_stats"} (NumPy) from a state dict of torchvision or timm.
+    """Converts a state dict of torchvision or timm to variables {"params", "batch_stats"} (NumPy).
 
-    They are for `module(name, num_classes, **changes)`, where the number of classes is that of the
-    state dict; without auxiliary heads there, there are none here. Raises `UserError` that names
-    the keys that are missing or unknown, or have the wrong shape.
+    They belong to `module(name, num_classes, **changes)` with the number of classes of the state
+    dict; a state dict without auxiliary heads gives variables without them. Raises `UserError` that
+    names keys that are missing or unknown, or have the wrong shape.
     """
     state = as_torchvision(state_dict)
     return for_module(name, module(name, number_of_classes(state), **changes), state)
 
 
 def name_of(model: nn.Module) -> str:
-    """A torchvision name of the family of `model`; raises `UserError` where there is none."""
+    """Some torchvision name of the family of `model`; raises `UserError` if there is none."""
     for family in FAMILIES:
         for name, settings in family.NETWORKS.items():
             if isinstance(model, models.family(settings["name"])):
@@ -122,7 +122,7 @@ def name_of(model: nn.Module) -> str:
 
 
 def for_module(name: str, model: nn.Module, state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """`to_flax` for a given network of the family that `name` is of."""
+    """`to_flax` for a given network `model` of the family of `name`."""
     state = as_torchvision(state_dict)
     entries = _entries(name, model)
     if not any(key.lower().startswith("aux") for key in state):
@@ -131,7 +131,7 @@ def for_module(name: str, model: nn.Module, state_dict: Mapping[str, Any]) -> di
     flat: dict[tuple[str, ...], Any] = {}
     for entry in entries:
         array = np.ascontiguousarray(entry.to_flax(state[entry.key]))
-        if entry.place is None:
+        if entry.index is None:
             flat[entry.path] = array
         else:
             flat.setdefault(entry.path, []).append(array)
@@ -140,10 +140,10 @@ def for_module(name: str, model: nn.Module, state_dict: Mapping[str, Any]) -> di
 
 
 def to_torch(name: str, variables: Mapping[str, Any], **changes: Any) -> dict[str, np.ndarray]:
-    """A state dict (NumPy arrays by torchvision's keys) from variables of `module(name)`.
+    """Converts variables of `module(name)` to a state dict (NumPy arrays by torchvision's keys).
 
-    `changes` are options of that module, as in `to_flax`. Raises `UserError` that names what is
-    missing, unknown or of another shape.
+    `changes` are options of that module, as in `to_flax`. Raises `UserError` that names arrays that
+    are missing, unknown or of another shape.
     """
     flat = flax.traverse_util.flatten_dict(jax.tree.map(np.asarray, dict(variables)))
     entries = _entries(name, module(name, _classes(flat), **changes))
@@ -158,7 +158,7 @@ def to_torch(name: str, variables: Mapping[str, Any], **changes: Any) -> dict[st
         )
     state = {}
     for entry in entries:
-        array = flat[entry.path] if entry.place is None else flat[entry.path][entry.place]
+        array = flat[entry.path] if entry.index is None else flat[entry.path][entry.index]
         if array.shape != entry.shape:
             raise UserError(f"{'/'.join(entry.path)} of {name} is {entry.shape}, not {array.shape}")
         state[entry.key] = np.ascontiguousarray(entry.to_torch(array))
@@ -168,7 +168,7 @@ def to_torch(name: str, variables: Mapping[str, Any], **changes: Any) -> dict[st
 
 
 def read(path: str | Path) -> dict[str, np.ndarray]:
-    """The state dict in a `.safetensors` file, or (with PyTorch, weights only) in a `.pth` file."""
+    """Reads the state dict of a `.safetensors` or (with PyTorch, weights only) `.pth` file."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no file {path}")
@@ -182,22 +182,22 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except ImportError:
         raise UserError(f"reading {path} needs PyTorch: pip install torch") from None
-    except Exception as error:  # both libraries raise all kinds for files that are something else
-        raise UserError(f"{path} is no file of weights ({first_line(error)})") from None
+    except Exception as error:  # both libraries raise errors of many types for other files
+        raise UserError(f"{path} is not a file of weights ({first_line(error)})") from None
     state = state.get("state_dict", state) if isinstance(state, Mapping) else state
     if not isinstance(state, Mapping) or not all(hasattr(v, "numpy") for v in state.values()):
-        raise UserError(f"{path} has no state dict, that is arrays by name")
+        raise UserError(f"{path} has no state dict: it does not map names to arrays")
     return {key: as_array(value.detach()) for key, value in state.items()}
 
 
 def as_array(tensor: Any) -> np.ndarray:
-    """A detached tensor; halves as float32: NumPy has no bfloat16."""
+    """Converts a detached tensor; half precision becomes float32, as NumPy has no bfloat16."""
     is_half = tensor.is_floating_point() and tensor.element_size() < 4
     return (tensor.float() if is_half else tensor).numpy()
 
 
 def layer_names(name: str, model: nn.Module) -> dict[str, str | list[str]]:
-    """Path of each layer here -> its prefix there; a list for the stack of a scanned stage."""
+    """Maps each layer's path to its prefix in Torch; to a list of them for a scanned stage."""
     return _family(name).torch_names(model)
 
 
@@ -228,20 +228,20 @@ def _entries(name: str, model: nn.Module) -> list[Entry]:
             entries.append(Entry(path, None, f"{found}.{kind}", leaf.shape, flattened.get(layer)))
         else:
             entries += [
-                Entry(path, place, f"{prefix}.{kind}", leaf.shape[1:], None)
-                for place, prefix in enumerate(found)
+                Entry(path, i, f"{prefix}.{kind}", leaf.shape[1:], None)
+                for i, prefix in enumerate(found)
             ]
     return entries
 
 
 def number_of_classes(state: Mapping[str, Any]) -> int:
-    """Rows of the last layer in a state dict."""
+    """The number of rows of the last layer in a state dict."""
     head = next((key for key in HEADS if key in state), None)
     return len(state[head]) if head and np.ndim(state[head]) else 1000
 
 
 def as_torchvision(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """NumPy arrays by torchvision's keys, from its own, timm's or a `DataParallel` state dict."""
+    """NumPy arrays by torchvision's keys; timm's and `DataParallel`'s keys are renamed."""
     state = {key: np.asarray(value) for key, value in state_dict.items()}
     state = {key.removeprefix("module."): value for key, value in state.items()}
     if "pre_logits.fc1.weight" not in state:
@@ -249,15 +249,15 @@ def as_torchvision(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
     renamed = {}
     for key, value in state.items():
         prefix, _, kind = key.rpartition(".")
-        ours = {theirs: its for its, theirs in TIMM_VGG.items()}.get(prefix)
-        if ours and value.ndim == 4:
+        known = {timm: torchvision for torchvision, timm in TIMM_VGG.items()}.get(prefix)
+        if known and value.ndim == 4:
             value = value.reshape(len(value), -1)
-        renamed[f"{ours}.{kind}" if ours else key] = value
+        renamed[f"{known}.{kind}" if known else key] = value
     return renamed
 
 
 def _classes(flat: Mapping[tuple[str, ...], np.ndarray]) -> int:
-    """The number of classes of variables: the size of the last bias."""
+    """The number of classes in flat variables: the size of the last bias."""
     for head in ("fc", "linear", "fc8", "conv10"):
         if ("params", head, "bias") in flat:
             return len(flat["params", head, "bias"])
@@ -281,7 +281,7 @@ def _check(name: str, state: Mapping[str, np.ndarray], entries: list[Entry]) -> 
 
 
 def _some(what: str, found: Any) -> str:
-    """The first few of them, and how many more."""
+    """Lists the first four, and says how many more there are."""
     found = sorted(found)
     if not found:
         return ""

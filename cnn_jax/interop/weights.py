@@ -1,4 +1,4 @@
-"""Variables as one `.safetensors` file: keys like "params/conv1/kernel", readable from anywhere."""
+"""Our own files: variables in a `.safetensors` file with keys like "params/conv1/kernel"."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from cnn_jax.errors import UserError
 
 
 def save(path: str | Path, variables: Mapping[str, Any], about: Mapping[str, Any]) -> None:
-    """Writes variables, and what they are about (JSON values) into the header."""
+    """Writes variables; `about` (JSON values) describes them in the header."""
     arrays = jax.tree.map(np.asarray, dict(variables))
     flat = flax.traverse_util.flatten_dict(arrays, sep="/")
     contiguous = {key: np.ascontiguousarray(array) for key, array in flat.items()}
@@ -25,7 +25,7 @@ def save(path: str | Path, variables: Mapping[str, Any], about: Mapping[str, Any
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """Reads the variables that `save` wrote; raises `UserError` for any other file."""
+    """Reads variables that `save` wrote; raises `UserError` for any other file."""
     try:
         flat = load_file(path)
     except (OSError, SafetensorError) as error:

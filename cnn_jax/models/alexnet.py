@@ -35,19 +35,17 @@ class Variant(NamedTuple):
     channels: tuple[int, ...]  # conv1 to conv5
     groups: int  # of conv2, conv4 and conv5
     conv1_padding: int
-    lrn_alpha: (
-        float | None
-    )  # for a sum that is divided by the number of channels in it; None: no LRN
+    lrn_alpha: float | None  # the sum is divided by its number of channels; None: no LRN
     lrn_k: float
     ceil: bool  # pooling rounds the size of its output up
     dropout_first: bool  # before fc6 and fc7 instead of after them
-    hidden_std: float | None  # of fc6 and fc7; None: Torch's initialization throughout
+    hidden_std: float | None  # of the weights of fc6 and fc7; None: Torch's defaults everywhere
     hidden_bias: float  # initial bias of conv2, conv4, conv5, fc6 and fc7
-    smallest: int  # side of the smallest image that leaves something to every pooling
+    smallest: int  # side of the smallest image for which no map becomes empty
 
 
 VARIANTS = {
-    # The paper prints alpha = 1e-4 for a plain sum over five channels.
+    # The paper prints alpha = 1e-4 for a sum over five channels that is not divided by 5.
     "paper": Variant(
         (96, 256, 384, 384, 256), 2, 0, 5e-4, 2.0, True, False, 0.01, 1.0, smallest=39
     ),
@@ -63,23 +61,23 @@ VARIANTS = {
 
 
 def _uniform(bound: float):
+    """Initializer U(-bound, bound)."""
     return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
 class AlexNet(nn.Module):
     """AlexNet: images [B, H, W, C] -> logits [B, classes].
 
-    The map before fc6 is averaged to 6x6 where it is not 6x6 already (torchvision's adaptive
-    pooling), so that images of any size from 39x39 ("one_tower": 63x63) can be used; nothing is
-    averaged at 227x227 ("one_tower": 224x224).
+    Images have at least 39x39 pixels ("one_tower": 63x63). The map before fc6 is averaged to 6x6
+    (torchvision's adaptive pooling) unless it is 6x6 already, as at 227x227 ("one_tower": 224x224).
 
     `variant`: "paper" (two groups, response normalization, hidden biases 1), "caffe" (BVLC's
     bvlc_alexnet: hidden biases 0.1, weaker normalization) or "one_tower" (torchvision's: no groups,
     no normalization).
-    `dropout`: share of activations that is dropped around fc6 and fc7.
-    `fc_width`: units of fc6 and fc7, 4096 in the paper.
-    `fully_convolutional`: nothing is averaged to 6x6; fc6 to fc8 see every place of the map, and
-    the logits are the mean over it, as in VGG: to evaluate images larger than 227x227.
+    `dropout`: fraction of the activations that is dropped around fc6 and fc7.
+    `fc_width`: number of units of fc6 and fc7, 4096 in the paper.
+    `fully_convolutional`: evaluates images larger than 227x227 as VGG does: fc6 to fc8 slide over
+    the map, which is not averaged to 6x6, and the logits are the mean over all positions.
     """
 
     num_classes: int
@@ -141,7 +139,7 @@ class AlexNet(nn.Module):
         return nn.relu(conv(x))
 
     def _linear(self, name, x, units, side) -> Array:
-        """Of a flattened map, or over the windows of `side` of a larger one."""
+        """Linear, on a flattened map or on each window of `side` x `side` of a larger map."""
         hidden = name != "fc8"
         std = VARIANTS[self.variant].hidden_std if hidden else 0.01
         fan_in = x.shape[-1] * (side**2 if self.fully_convolutional else 1)
@@ -157,7 +155,7 @@ class AlexNet(nn.Module):
         )(x)
 
     def _initializers(self, fan_in, std, hidden):
-        """Of weights and biases; `hidden` layers are those with the higher bias."""
+        """Initializers of weights and biases; `hidden` layers have the higher initial bias."""
         variant = VARIANTS[self.variant]
         if variant.hidden_std is None:
             uniform = _uniform(fan_in**-0.5)

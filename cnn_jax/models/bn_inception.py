@@ -17,7 +17,7 @@ Array = jax.Array
 
 
 def module(n1: int, reduce: int, n3: int, double_reduce: int, double: int, pool: str) -> tuple:
-    """A row: #1x1, #3x3 reduce, #3x3, double #3x3 reduce, double #3x3, pool + projection."""
+    """A row of the table: #1x1, #3x3 reduce, #3x3, double #3x3 reduce, double #3x3, pool + proj."""
     kind, projection = pool.split(" + ")
     return (
         (f"1x1 {n1}",),
@@ -28,7 +28,7 @@ def module(n1: int, reduce: int, n3: int, double_reduce: int, double: int, pool:
 
 
 def reduction(reduce: int, n3: int, double_reduce: int, double: int) -> tuple:
-    """A row of stride 2, whose pool is passed through."""
+    """A row of stride 2; no projection follows its pool."""
     return (
         (f"1x1 {reduce}", f"3x3/2 {n3}"),
         (f"1x1 {double_reduce}", f"3x3 {double}", f"3x3/2 {double}"),
@@ -53,8 +53,8 @@ RELEASED = {  # output for 224x224x3
     "inception_5a": module(352, 192, 320, 160, 224, "avg + 128"),  # 7x7x1024
     "inception_5b": module(352, 192, 320, 192, 224, "max + 128"),  # 7x7x1024
 }
-# The projections of 4c and 4d are printed as 128, which contradicts the 576 channels beside them;
-# ports that follow the projections have maps of 608 channels, and 1056 after 4e.
+# The paper prints projections of 128 for 4c and 4d, which contradict its 576 channels. Ports that
+# follow the projections have maps of 608 channels, and 1056 after 4e.
 PRINTED = RELEASED | {
     "inception_4c": module(160, 128, 160, 128, 160, "avg + 128"),
     "inception_4d": module(96, 128, 192, 160, 192, "avg + 128"),
@@ -65,13 +65,13 @@ LAYOUTS = {"released": RELEASED, "printed": PRINTED}
 class BNInception(nn.Module):
     """BN-Inception: images [B, H, W, C] -> logits [B, classes].
 
-    `layout`: "released", with the channels of tf-slim's inception_v2, or "printed", with the pool
-    projections as printed.
+    `layout`: "released" has the channels of tf-slim's inception_v2, "printed" the pool projections
+    that the paper prints.
     `separable_stem`: the first layer is a 7x7 convolution of each color to 8 channels and a 1x1 of
     these to 64, as the paper says; ports have a plain 7x7.
-    `dropout`: share of the pooled features that is dropped; batch norm replaces it (section 4.2.1).
-    `bn_epsilon`, `bn_momentum`: of the batch norms; not in the paper, but in tf-slim.
-    `bn_group_size`: examples that share batch statistics; None is the whole batch.
+    `dropout`: fraction of the pooled features that is dropped; section 4.2.1 removes it.
+    `bn_epsilon`, `bn_momentum`: constants of the batch norms, from tf-slim; the paper has none.
+    `bn_group_size`: examples that share batch statistics; None means the whole batch.
     """
 
     num_classes: int

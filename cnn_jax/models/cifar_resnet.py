@@ -4,8 +4,9 @@ output map size |  32x32  |  16x16  |  8x8
 number of layers|  1+2n   |   2n    |   2n       depth = 6n + 2
 filters         |   16    |   32    |   64
 
-With bottlenecks of 1x1, 3x3, 1x1 (arXiv:1603.05027): depth = 9n + 2, out come 64, 128, 256 filters.
-Also the ablations of that paper's Tables 1 and 2, and stochastic depth (arXiv:1603.09382).
+With bottlenecks of 1x1, 3x3, 1x1 (arXiv:1603.05027) depth = 9n + 2, and the stages end with 64, 128
+and 256 filters. The options include the ablations of that paper's Tables 1 and 2, and stochastic
+depth (arXiv:1603.09382).
 """
 
 import functools
@@ -21,33 +22,33 @@ from cnn_jax.models import layers, residual_units
 Array = jax.Array
 
 STAGES = [("conv2", 16, 1), ("conv3", 32, 2), ("conv4", 64, 2)]
-# Options without a meaning in a plain network.
-OF_SHORTCUTS = ("order", "shortcut", "shortcut_scale", "residual_scale", "gating")
-OF_SHORTCUTS += ("shortcut_dropout", "death_rate")
+# These options mean nothing in a plain network.
+SHORTCUT_OPTIONS = ("order", "shortcut", "shortcut_scale", "residual_scale", "gating")
+SHORTCUT_OPTIONS += ("shortcut_dropout", "death_rate")
 
 
 class CifarResNet(nn.Module):
     """ResNet-20 to -1202 and their plain counterparts: images [B, H, W, C] -> logits [B, classes].
 
-    `residual`: False leaves the shortcuts out.
+    `residual`: False removes the shortcuts.
     `block`: "basic" (depth 6n + 2), "bottleneck" (9n + 2: 164, 1001) or "single" (3n + 2), which
-        has a shortcut round each convolution (arXiv:1603.05027, Table 3, one-layer skip).
-    `order`: of batch norm and ReLU, the rows of arXiv:1603.05027, Table 2: "original", "BN after
-        addition", "ReLU before addition", "ReLU-only pre-activation", "full pre-activation".
+        has a shortcut around each convolution (arXiv:1603.05027, Table 3, one-layer skip).
+    `order`: where batch norm and ReLU stand, a row of arXiv:1603.05027, Table 2: "original", "BN
+        after addition", "ReLU before addition", "ReLU-only pre-activation", "full pre-activation".
     `shortcut`: where dimensions change, "A" (zeros), "B" (projection) or "average" (A with average
-        pooling, arXiv:1603.09382); "C" projects everywhere, Table 1's "1x1 conv shortcut". None is
-        the papers' choice, A, and B for bottlenecks.
-    `shortcut_scale`, `residual_scale`: Table 1's constant scaling, of the shortcut and of F.
+        pooling, arXiv:1603.09382); "C" projects everywhere, Table 1's "1x1 conv shortcut". None
+        means the papers' choice: B for bottlenecks, A otherwise.
+    `shortcut_scale`, `residual_scale`: Table 1's constant scaling of the shortcut and of F.
     `gating`: "exclusive" or "shortcut-only", by a 1x1 convolution with initial bias `gate_bias`.
-    `shortcut_dropout`: share of the shortcut that is dropped, Table 1's dropout shortcut.
-    `death_rate`: stochastic depth, 1 - p_L of its linear decay: unit l of L is left out of a step
-        with probability death_rate * l / L (arXiv:1603.09382: 0.5), for the whole batch. Takes the
-        "dropout" rng. The released code also has biases, which its batch norms cancel.
-    `init_fan`: "in" or "out", of He's initialization; "out" as in the released Torch code, which
-        leaves the last layer at Torch's default. The paper does not say which.
-    `bn_group_size`: examples that share batch statistics; None is the whole batch.
-    `unroll`: keeps long stages as separate blocks, where they are one `lax.scan` otherwise.
-    `remat`: computes the inside of blocks again for the gradient, to save memory.
+    `shortcut_dropout`: fraction of the shortcut that is dropped, Table 1's dropout shortcut.
+    `death_rate`: stochastic depth (arXiv:1603.09382: 0.5), 1 - p_L of its linear decay. A step
+        leaves out unit l of L with probability death_rate * l / L, for the whole batch; the draw
+        uses the "dropout" rng. The released code also has biases, which its batch norms cancel.
+    `init_fan`: He's initialization by fan "in" or "out"; the paper does not say which. The released
+        Torch code has "out", and leaves the last layer at Torch's default.
+    `bn_group_size`: examples that share batch statistics; None means the whole batch.
+    `unroll`: keeps the blocks of long stages separate; otherwise a stage is one `lax.scan`.
+    `remat`: saves memory: the backward pass computes the inside of each block again.
     """
 
     num_classes: int
@@ -92,7 +93,7 @@ class CifarResNet(nn.Module):
                 raise errors.UserError(
                     f"cifar_resnet: {name} {getattr(self, name)} is not in [0, 1)"
                 )
-        for name in OF_SHORTCUTS:
+        for name in SHORTCUT_OPTIONS:
             if not self.residual and getattr(self, name) != getattr(CifarResNet, name):
                 raise errors.UserError(
                     f"cifar_resnet: a plain network (residual=False) has no {name}; leave it out"
@@ -110,7 +111,7 @@ class CifarResNet(nn.Module):
             dtype=self.dtype,
             name="conv1",
         )(images)
-        # The first activation of a pre-activated network, too: before the split of its first unit.
+        # In a pre-activated network this is the first activation, before its first unit splits.
         x = nn.relu(norm(name="bn1")(x, train))
         count = (self.depth - 2) // (3 * len(residual_units.BLOCKS[self.block]))
         survival = 1 - self.death_rate * np.arange(1, 3 * count + 1) / (3 * count)
@@ -122,7 +123,7 @@ class CifarResNet(nn.Module):
                 train,
                 jnp.float32(survival[i * count : (i + 1) * count]) if self.death_rate else None,
             )
-        # And the last one, after the last addition.
+        # In a pre-activated network the last activation follows the last addition.
         head = residual_units.ORDERS[self.order].before
         x = residual_units.activate(x, head, functools.partial(norm, name="bn"), train)
         x = layers.at_least_float32(x.mean((1, 2)))

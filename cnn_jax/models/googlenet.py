@@ -36,9 +36,9 @@ SMALLEST = {"paper": 31, "torchvision": 15}  # height and width of images
 
 
 class Inception(nn.Module):
-    """Figure 2(b): [B, H, W, C] -> [B, H, W, sum of #1x1, #3x3, #5x5 and pool proj].
+    """The module of Figure 2(b): [B, H, W, C] -> [B, H, W, #1x1 + #3x3 + #5x5 + pool proj].
 
-    `filters`: a row of Table 1. `size_5x5`: 5, and 3 in torchvision.
+    `filters`: a row of Table 1. `size_5x5`: 5; torchvision has 3.
     """
 
     filters: tuple[int, int, int, int, int, int]
@@ -61,7 +61,7 @@ class Inception(nn.Module):
 
 
 class AuxiliaryClassifier(nn.Module):
-    """Side network of section 5 on a map of 14x14: [B, H, W, C] -> logits [B, classes]."""
+    """The side network of section 5: a map [B, 14, 14, C] -> logits [B, classes]."""
 
     num_classes: int
     variant: str
@@ -81,7 +81,7 @@ class AuxiliaryClassifier(nn.Module):
                 'on each side; choose such a size, auxiliary=False, or variant="torchvision"'
             )
         x = self.conv(128, (1, 1), name="conv")(x, train)
-        # Channels first, as in Caffe and Torch, so that the weights of `fc` mean the same there.
+        # Flattened with channels first, as in Caffe and Torch: the weights of `fc` are theirs.
         x = layers.at_least_float32(x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1))
         x = nn.relu(self.dense(1024, name="fc")(x))
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
@@ -95,11 +95,11 @@ class GoogLeNet(nn.Module):
     and response normalization, 3x3 convolutions where the table has 5x5 (a known bug there), a 2x2
     pool after 4e, and auxiliary classifiers that pool to 4x4 whatever the size. It starts from
     N(0, 0.01), "paper" from Caffe's "xavier" and biases of 0.2 (0 in the classifiers).
-    `auxiliary`: the two auxiliary classifiers. Their logits go to the collection "aux_logits", as
-    "4a" and "4d", in training only; the paper weighs their losses by 0.3.
-    `dropout`: share of the pooled features that is dropped, 0.4 in the paper, 0.2 in torchvision.
+    `auxiliary`: adds the two auxiliary classifiers. In training they sow their logits into the
+    collection "aux_logits", as "4a" and "4d"; the paper weighs their losses by 0.3.
+    `dropout`: fraction of the pooled features that is dropped; paper 0.4, torchvision 0.2.
     `auxiliary_dropout`: the same in the auxiliary classifiers.
-    `bn_group_size`: examples that share batch statistics in "torchvision"; None is the whole batch.
+    `bn_group_size`: "torchvision": examples that share batch statistics; None: the whole batch.
     """
 
     num_classes: int
@@ -156,15 +156,15 @@ class GoogLeNet(nn.Module):
             norm = functools.partial(
                 layers.BatchNorm, self.bn_group_size, epsilon=0.001, dtype=self.dtype
             )
-            # torchvision truncates at +-2, which is 200 deviations.
+            # torchvision truncates at +-2, which is 200 standard deviations.
             init = {"kernel_init": nn.initializers.normal(0.01)}
         conv = functools.partial(ConvUnit, norm=norm, dtype=self.dtype, **init)
         return conv, functools.partial(nn.Dense, **init)
 
-    def _auxiliary(self, x: Array, train: bool, conv, dense, place: str) -> None:
+    def _auxiliary(self, x: Array, train: bool, conv, dense, module: str) -> None:
         if not self.auxiliary or not (train or self.is_initializing()):
             return
-        if not train:  # only for its parameters, which do not depend on the size of the images
+        if not train:  # `init` creates the parameters; their shapes do not depend on the images
             x = jnp.zeros((1, 14, 14, x.shape[-1]), x.dtype)
         head = AuxiliaryClassifier(
             self.num_classes,
@@ -172,11 +172,11 @@ class GoogLeNet(nn.Module):
             self.auxiliary_dropout,
             conv,
             dense,
-            name=f"auxiliary_{place}",
+            name=f"auxiliary_{module}",
         )
         logits = head(x, train)
         if train:
-            self.sow("aux_logits", place, logits)
+            self.sow("aux_logits", module, logits)
 
     def _check_size(self, images: Array) -> None:
         smallest = SMALLEST[self.variant]

@@ -1,9 +1,9 @@
-"""What GoogLeNet and Inception-v3 share, and the notation of Inception-v3's table.
+"""Layers that the Inception networks share, and the notation of their tables.
 
-The table is written in strings: "3x3/2 V 384" is a 3x3 convolution of stride 2 to 384 channels
-without padding (V as in valid; without the V the map keeps its size), "avg 3x3" an average pool of
-stride 1, "max 3x3/2 V" a max pool. A branch is a tuple of such steps, one after the other; a tuple
-in place of a step are parallel ones, concatenated. A module is a tuple of branches, concatenated.
+A string is a step: "3x3/2 V 384" is a 3x3 convolution of stride 2 to 384 channels without padding
+(V as in valid; without the V the map keeps its size), "avg 3x3" an average pool of stride 1, "max
+3x3/2 V" a max pool. A branch is a tuple of consecutive steps; a tuple inside it holds parallel
+steps, whose outputs are concatenated. A module is a tuple of branches, concatenated likewise.
 """
 
 import re
@@ -30,7 +30,7 @@ class Step(NamedTuple):
 
 
 def parse(text: str) -> Step:
-    """Reads one step of the table."""
+    """Reads one step, such as "3x3/2 V 384"."""
     kind, height, width, stride, valid, channels = _NOTATION.fullmatch(text).groups()
     size = int(height), int(width)
     padding = (0, 0) if valid else (size[0] // 2, size[1] // 2)
@@ -40,8 +40,7 @@ def parse(text: str) -> Step:
 class ConvUnit(nn.Module):
     """Convolution, batch norm (a bias where `norm` is None), ReLU: [B, H, W, C] -> [B, H', W', C'].
 
-    `padding` is that of the rows and of the columns, on both sides; `norm(name=...)` makes the
-    batch norm.
+    `padding`: rows above and below, columns left and right. `norm(name=...)` makes the batch norm.
     """
 
     channels: int
@@ -73,7 +72,7 @@ class ConvUnit(nn.Module):
 def apply_step(
     text: str, x: Array, train: bool, conv: Callable[..., nn.Module], pad_counts: bool, name: str
 ) -> Array:
-    """One step of the table; `conv` makes a `ConvUnit`, `name` is its name."""
+    """Applies one step to x; `conv` makes the `ConvUnit` of this `name`."""
     step = parse(text)
     if step.kind == "conv":
         return conv(step.channels, step.size, step.stride, step.padding, name=name)(x, train)
@@ -83,23 +82,23 @@ def apply_step(
 
 
 def named_steps(branch: tuple) -> list[list[tuple[str, str]]]:
-    """The steps of a branch with their names: for each place the (name, step) that are parallel.
+    """The steps of a branch as (name, step): a list for each position, with its parallel steps.
 
-    Names are in tf-slim's manner: "Conv2d_0b_5x5" stands in the second place, "1a" has the stride.
+    Names follow tf-slim: "Conv2d_0b_5x5" is the second position; "1a" marks the stride.
     """
 
-    def name(place: int, text: str) -> str:
+    def name(position: int, text: str) -> str:
         step = parse(text)
-        at = "1a" if step.stride == 2 else "0" + "abcde"[place]
+        at = "1a" if step.stride == 2 else "0" + "abcde"[position]
         kind = {"conv": "Conv2d", "max": "MaxPool", "avg": "AvgPool"}[step.kind]
         return f"{kind}_{at}_{step.size[0]}x{step.size[1]}"
 
-    places = [(place,) if isinstance(place, str) else place for place in branch]
-    return [[(name(i, text), text) for text in place] for i, place in enumerate(places)]
+    positions = [(steps,) if isinstance(steps, str) else steps for steps in branch]
+    return [[(name(i, text), text) for text in steps] for i, steps in enumerate(positions)]
 
 
 class Branch(nn.Module):
-    """One branch of a module, [B, H, W, C] -> [B, H', W', C']."""
+    """One branch of a module: [B, H, W, C] -> [B, H', W', C']."""
 
     steps: tuple
     conv: Callable[..., nn.Module]
@@ -107,16 +106,17 @@ class Branch(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        for place in named_steps(self.steps):
-            parallel = [
-                apply_step(text, x, train, self.conv, self.pad_counts, name) for name, text in place
+        for parallel in named_steps(self.steps):
+            outputs = [
+                apply_step(text, x, train, self.conv, self.pad_counts, name)
+                for name, text in parallel
             ]
-            x = jnp.concatenate(parallel, -1)
+            x = jnp.concatenate(outputs, -1)
         return x
 
 
 class Mixed(nn.Module):
-    """An Inception module: branches side by side, their channels concatenated in this order."""
+    """An Inception module: parallel branches, whose channels are concatenated in this order."""
 
     branches: tuple
     conv: Callable[..., nn.Module]
@@ -132,9 +132,9 @@ class Mixed(nn.Module):
 
 
 def smallest_input(table: dict[str, str | tuple], grid: int = 1) -> int:
-    """Height or width of the smallest image that leaves `grid` after these steps and modules."""
+    """Height or width of the smallest image whose map after this table has `grid` pixels a side."""
     for content in reversed(table.values()):
-        # The branches of a module end on the same grid; the last one has one step that changes it.
+        # All branches end on the same grid; in the last one only the first step changes it.
         step = parse(content if isinstance(content, str) else content[-1][0])
         grid = (grid - 1) * step.stride + step.size[0] - 2 * step.padding[0]
     return grid

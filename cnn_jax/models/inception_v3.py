@@ -1,7 +1,7 @@
 """Szegedy et al. (2016), arXiv:1512.00567: Inception-v2 and -v3, for images of 299x299.
 
-Table 1 of the paper and the network that its authors released (tf-slim, inception_v3.py) differ;
-both stand below, in the notation of `inception_blocks`. Names are those of the released network.
+The paper's Table 1 and the network that its authors released (tf-slim, inception_v3.py) differ.
+Both stand below in the notation of `inception_blocks`, with the names of the released network.
 """
 
 import functools
@@ -18,7 +18,7 @@ Array = jax.Array
 
 
 def figure_5(branch_5x5: str, pool_projection: int) -> tuple:
-    """Module on the 35x35 grid; `branch_5x5` is "5x5" in the released code, "3x3" in Figure 5."""
+    """A module on the 35x35 grid; `branch_5x5` is "5x5" in the released code, "3x3" in Figure 5."""
     return (
         ("1x1 64",),
         ("1x1 48", f"{branch_5x5} 64"),
@@ -28,7 +28,7 @@ def figure_5(branch_5x5: str, pool_projection: int) -> tuple:
 
 
 def figure_6(c7: int) -> tuple:
-    """Module on the 17x17 grid, 7x7 convolutions factorized into 1x7 and 7x1."""
+    """A module on the 17x17 grid: each 7x7 convolution is factorized into 1x7 and 7x1."""
     return (
         ("1x1 192",),
         (f"1x1 {c7}", f"1x7 {c7}", "7x1 192"),
@@ -37,14 +37,14 @@ def figure_6(c7: int) -> tuple:
     )
 
 
-FIGURE_7 = (  # module on the 8x8 grid, filter banks expanded
+FIGURE_7 = (  # the module on the 8x8 grid, with expanded filter banks
     ("1x1 320",),
     ("1x1 384", ("1x3 384", "3x1 384")),
     ("1x1 448", "3x3 384", ("1x3 384", "3x1 384")),
     ("avg 3x3", "1x1 192"),
 )
 
-# Figure 10: convolutions and pool of stride 2 side by side, from 35x35 to 17x17 and on to 8x8.
+# Figure 10: parallel convolutions and pool of stride 2, from 35x35 to 17x17 and from there to 8x8.
 REDUCTION_17 = (
     ("3x3/2 V 384",),
     ("1x1 64", "3x3 96", "3x3/2 V 96"),
@@ -78,9 +78,9 @@ RELEASED = {  # output for 299x299x3
 }
 
 # Table 1 as printed. The paper prints no widths inside the modules: they are those of the released
-# network, with one more 17x17 module like its 6c and 6d. That makes 25.9 million parameters, where
-# the abstract has "less than 25 million". The last convolution before the modules is padded, which
-# the table does not mark, because the printed sizes ask for it.
+# network here, with one more 17x17 module like its 6c and 6d. That makes 25.9 million parameters,
+# where the abstract says "less than 25 million". The last convolution before the modules is padded
+# because the printed sizes need it; the table does not mark that.
 TABLE_1 = {
     "Conv2d_1a": "3x3/2 V 32",  # 149x149x32
     "Conv2d_2a": "3x3 V 32",  # 147x147x32
@@ -110,7 +110,7 @@ KERNEL_INITS = ("truncated_normal", "variance_scaling")
 
 
 def architecture(layout: str, factorized_stem: bool, receptive_field: int) -> dict:
-    """The table of the network with these options: name -> step or module, in order."""
+    """The table of the network with these options: an ordered dict of name -> step or module."""
     table = dict(LAYOUTS[layout])
     if not factorized_stem:
         del table["Conv2d_2a"], table["Conv2d_2b"]
@@ -123,10 +123,10 @@ def architecture(layout: str, factorized_stem: bool, receptive_field: int) -> di
 
 
 class AuxiliaryHead(nn.Module):
-    """Second classifier on the last 17x17 module, [B, 17, 17, 768] -> logits [B, classes].
+    """The second classifier, on the last 17x17 module: [B, 17, 17, 768] -> logits [B, classes].
 
-    Without `batch_norm` the 5x5 convolution, which covers the whole pooled map and is the head's
-    fully connected layer, has a bias instead; the 1x1 has its batch norm either way (section 10).
+    Its 5x5 convolution covers the whole pooled map, so it is the head's fully connected layer.
+    Without `batch_norm` it has a bias instead; the 1x1 always has a batch norm (section 10).
     """
 
     num_classes: int
@@ -152,22 +152,23 @@ class InceptionV3(nn.Module):
     label smoothing change the training only; "+ factorized 7x7" is `auxiliary="plain"`;
     "+ BN-auxiliary", Inception-v3, is the default.
 
-    `layout`: the network that was "released", or "table_1" as printed.
-    `factorized_stem`: three 3x3 convolutions at the start; False is one 7x7 of stride 2, to 64
-    channels (its layout is not printed; this one gives the same 147x147x64).
-    `receptive_field`: 299, 151 (first layer of stride 1) or 79 (and no first max pool), at nearly
-    equal cost for images of that size (Table 2).
-    `auxiliary`: "bn", "plain" (without batch norm on its fully connected layer) or "none". Its
-    logits go to the collection "aux_logits", as "auxiliary", in training only; the released code
-    weighs their loss by 0.4.
-    `bn_scale`: whether batch norms have a gamma; not in the released network, in torchvision.
-    `bn_epsilon`, `bn_momentum`: of the batch norms; torchvision has a momentum of 0.9.
-    `bn_group_size`: examples that share batch statistics; None is the whole batch.
+    `layout`: "released", the authors' network, or "table_1", the network as printed.
+    `factorized_stem`: the network starts with three 3x3 convolutions; False starts with one 7x7 of
+    stride 2 to 64 channels (the paper does not print it; this one gives the same 147x147x64).
+    `receptive_field`: 299, 151 (first layer of stride 1) or 79 (also without the first max pool);
+    images of that size cost nearly the same in all three (Table 2).
+    `auxiliary`: "bn", "plain" (without batch norm on its fully connected layer) or "none". In
+    training the head sows its logits into the collection "aux_logits", as "auxiliary"; the released
+    code weighs their loss by 0.4.
+    `bn_scale`: batch norms have a gamma, as in torchvision; the released network has none.
+    `bn_epsilon`, `bn_momentum`: constants of the batch norms; torchvision has a momentum of 0.9.
+    `bn_group_size`: examples that share batch statistics; None means the whole batch.
     `count_include_pad`: average pools inside modules divide by 9 at the border too, as in
-    torchvision; TensorFlow counts the pixels inside the map.
-    `dropout`: share of the pooled features that is dropped; torchvision has 0.5.
-    `kernel_init`: "truncated_normal" of deviation 0.1 (tensorflow/models) or "variance_scaling"
-    (tf-slim). The logits have 0.01 with the former; the auxiliary head 0.01 and 0.001 with both.
+    torchvision; TensorFlow divides by the number of pixels inside the map.
+    `dropout`: fraction of the pooled features that is dropped; torchvision has 0.5.
+    `kernel_init`: "truncated_normal" of std 0.1 (tensorflow/models) or "variance_scaling"
+    (tf-slim). The last layer has std 0.01 with the former; the auxiliary head has 0.01 and 0.001
+    with both.
     """
 
     num_classes: int
@@ -235,7 +236,7 @@ class InceptionV3(nn.Module):
     def _auxiliary(self, x: Array, train: bool, conv: functools.partial) -> None:
         if self.auxiliary == "none" or not (train or self.is_initializing()):
             return
-        if not train:  # only for its parameters, which do not depend on the size of the images
+        if not train:  # `init` creates the parameters; their shapes do not depend on the images
             x = jnp.zeros((1, 17, 17, x.shape[-1]), x.dtype)
         head = AuxiliaryHead(self.num_classes, conv, self.auxiliary == "bn", name="AuxLogits")
         logits = head(x, train)

@@ -1,4 +1,4 @@
-"""LeCun et al. (1998) as Caffe and Han et al. (2015, arXiv:1506.02626) have them.
+"""The LeNets of LeCun et al. (1998), as in Caffe and in Han et al. (2015, arXiv:1506.02626).
 
     LeNet-300-100        LeNet-5
     ip1   300, ReLU      conv1  5x5, 20, max pooling 2x2/2
@@ -6,9 +6,9 @@
     ip3   classes        ip1    500, ReLU
                          ip2    classes
 
-For gray images of 28x28 and ten classes 266,610 and 431,080 parameters. The LeNet-5 of 1998 has
-60,000: fewer channels, sparse connections, trained pooling; this one is Caffe's `lenet`, whose
-convolutions have no activation but the pooling.
+They have 266,610 and 431,080 parameters for gray images of 28x28 and ten classes. The LeNet-5 of
+1998 has 60,000: fewer channels, sparse connections, trained pooling. This one is Caffe's `lenet`,
+whose convolutions are followed by pooling only, not by an activation.
 """
 
 import flax.linen as nn
@@ -26,7 +26,7 @@ VARIANTS = ("5", "300-100")
 class LeNet(nn.Module):
     """LeNet-5 or LeNet-300-100: images [B, H, W, C] -> logits [B, classes].
 
-    `variant`: "5" or "300-100". Weights are initialized as Caffe's "xavier", biases are 0.
+    `variant`: "5" or "300-100". Initial weights follow Caffe's "xavier"; biases start at 0.
     """
 
     num_classes: int
@@ -40,7 +40,7 @@ class LeNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: Array, train: bool = False) -> Array:
-        del train  # nothing here differs
+        del train  # training and evaluation compute the same
         x = images
         if self.variant == "5":
             layers.require_size("lenet", images, 16)

@@ -1,4 +1,4 @@
-"""Linear layers on maps: as they are, or at every place of a larger map."""
+"""Linear layers on flattened maps, or at every position of a larger map."""
 
 from collections.abc import Callable
 
@@ -13,10 +13,10 @@ Array = jax.Array
 
 
 class MapLinear(nn.Module):
-    """`nn.Dense` over windows of a map: [B, H, W, C] -> [B, H - side + 1, W - side + 1, features].
+    """`nn.Dense` on windows of a map: [B, H, W, C] -> [B, H - side + 1, W - side + 1, features].
 
-    The parameters are those of the `nn.Dense` that sees one flattened map [side, side, C], which so
-    becomes a convolution (Simonyan & Zisserman 2015, section 3.2).
+    It has the parameters of the `nn.Dense` for one flattened map [side, side, C], and applies them
+    as a convolution (Simonyan & Zisserman 2015, section 3.2). Raises `UserError` for smaller maps.
     """
 
     features: int
@@ -46,7 +46,7 @@ class MapLinear(nn.Module):
 
 
 def linear(fully_convolutional: bool, side: int, features: int, **options) -> nn.Module:
-    """A `MapLinear` over windows of `side`, or the `nn.Dense` that has the same parameters."""
+    """A `MapLinear` on windows of `side` x `side`, or the `nn.Dense` with the same parameters."""
     if fully_convolutional:
         return MapLinear(features, side, **options)
     return nn.Dense(features, **options)

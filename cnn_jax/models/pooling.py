@@ -9,10 +9,10 @@ Array = jax.Array
 
 
 def max_pool(x: Array, window: int, stride: int, padding: int, ceil: bool = False) -> Array:
-    """Maxima over square windows, [B, H, W, C] -> [B, H', W', C]; padding never wins.
+    """The maximum of each square window: [B, H, W, C] -> [B, H', W', C]; padding is -infinity.
 
-    `ceil` is Caffe's rule: H' = ceil((H + 2 padding - window) / stride) + 1; the last window may
-    hang over the border, and is dropped where it would start in the padding. Otherwise H' is
+    `ceil` is Caffe's rule: H' = ceil((H + 2 padding - window) / stride) + 1. The last window may
+    extend over the border, and is dropped where it would start in the padding. Without `ceil` H' is
     rounded down.
     """
 
@@ -33,10 +33,10 @@ def max_pool(x: Array, window: int, stride: int, padding: int, ceil: bool = Fals
 
 
 def avg_pool(x: Array, window: int, stride: int, padding: int, count_include_pad: bool) -> Array:
-    """Means over square windows, [B, H, W, C] -> [B, H', W', C], H' rounded down.
+    """The mean of each square window: [B, H, W, C] -> [B, H', W', C]; H' is rounded down.
 
-    At the border the sum is divided by the whole window where `count_include_pad` (torchvision), by
-    the pixels inside the image where not (TensorFlow).
+    With `count_include_pad` a window at the border is divided by its full area (torchvision),
+    without it by the number of its pixels inside the image (TensorFlow).
     """
     return nn.avg_pool(
         x,
@@ -48,32 +48,32 @@ def avg_pool(x: Array, window: int, stride: int, padding: int, count_include_pad
 
 
 def local_response_norm(x: Array, size: int, alpha: float, beta: float, k: float) -> Array:
-    """x / (k + alpha / size * sum x^2)^beta, the sum over `size` channels around each one.
+    """x / (k + alpha / size * sum x^2)^beta, where the sum is over the `size` nearest channels.
 
-    As in Caffe and Torch. Krizhevsky et al. (2012), section 3.3, have no division by `size`: their
-    alpha of 1e-4 is 5e-4 here. Computed in float32.
+    Caffe and Torch have this form. Krizhevsky et al. (2012), section 3.3, do not divide by `size`:
+    their alpha of 1e-4 is 5e-4 here. Computed in float32.
     """
     channels = x.shape[-1]
     x32 = x.astype(jnp.float32)
     squares = jnp.pad(x32**2, ((0, 0),) * (x.ndim - 1) + ((size // 2, (size - 1) // 2),))
-    # Shifted slices become one fused loop; a window over the innermost axis does not.
+    # XLA fuses shifted slices into one loop; it does not fuse a window over the innermost axis.
     total = sum(squares[..., i : i + channels] for i in range(size))
     return (x32 * (k + alpha / size * total) ** -beta).astype(x.dtype)
 
 
 def adaptive_avg_pool(x: Array, side: int) -> Array:
-    """Means over `side` x `side` parts that cover the map, [B, H, W, C] -> [B, side, side, C].
+    """The mean of each cell of a grid on the map: [B, H, W, C] -> [B, side, side, C].
 
-    As in torchvision: part i begins at floor(i H / side) and ends before ceil((i + 1) H / side), so
-    that parts overlap where H is no multiple of `side`, and repeat pixels where H is smaller.
+    As in torchvision, cell i begins at floor(i H / side) and ends before ceil((i + 1) H / side):
+    cells overlap where H is no multiple of `side`, and repeat pixels where H is smaller.
     """
     if x.shape[1:3] == (side, side):
         return x
 
-    def shares(size: int) -> np.ndarray:
-        part, pixel = np.arange(side)[:, None], np.arange(size)
-        inside = (pixel >= part * size // side) & (pixel < -((part + 1) * size // -side))
+    def weights(size: int) -> np.ndarray:
+        cell, pixel = np.arange(side)[:, None], np.arange(size)
+        inside = (pixel >= cell * size // side) & (pixel < -((cell + 1) * size // -side))
         return inside / inside.sum(1, keepdims=True)
 
-    rows, columns = (jnp.asarray(shares(size), x.dtype) for size in x.shape[1:3])
+    rows, columns = (jnp.asarray(weights(size), x.dtype) for size in x.shape[1:3])
     return jnp.einsum("ih,bhwc,jw->bijc", rows, x, columns, precision="highest")

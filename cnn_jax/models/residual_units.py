@@ -1,6 +1,6 @@
 """The residual unit of He et al. (2016), arXiv:1512.03385, with the variants of arXiv:1603.05027.
 
-Also the gate of stochastic depth (Huang et al. 2016, arXiv:1603.09382), which closes whole units.
+Stochastic depth (Huang et al. 2016, arXiv:1603.09382) leaves whole branches out of a step.
 """
 
 import functools
@@ -18,12 +18,12 @@ Array = jax.Array
 
 
 class Order(NamedTuple):
-    """Where batch norm and ReLU stand in a unit."""
+    """Where batch norm and ReLU stand in a unit, as in "bn relu"."""
 
-    before: str  # each convolution
+    before: str  # before each convolution
     between: str  # after each convolution but the last
     last: str  # after the last convolution, before the addition
-    after: str  # the addition
+    after: str  # after the addition
 
 
 # arXiv:1603.05027, Figure 4 (a) to (e) and Table 2.
@@ -34,19 +34,20 @@ ORDERS = {
     "ReLU-only pre-activation": Order("relu", "bn", "bn", ""),
     "full pre-activation": Order("bn relu", "", "", ""),
 }
-# Kernel sizes; "single" is the one-layer skip of arXiv:1603.05027, Table 3.
+# Kernel sizes of the branch; "single" is the one-layer skip of arXiv:1603.05027, Table 3.
 BLOCKS = {"basic": (3, 3), "bottleneck": (1, 3, 1), "single": (3,)}
 SHORTCUTS = ("A", "B", "C", "average")
 GATINGS = ("none", "exclusive", "shortcut-only")
 
-# The papers cite He et al. (2015), which allows both: Torch's residual networks (fb.resnet.torch,
-# resnet-1k-layers, torchvision) take the fan-out, and leave their last layer at Torch's default.
+# The papers cite He et al. (2015), which allows both fans. Torch's residual networks
+# (fb.resnet.torch, resnet-1k-layers, torchvision) use the fan-out, and leave their last layer at
+# Torch's default.
 CONV_INITS = {"in": layers.he_fan_in, "out": layers.he_fan_out}
 FC_INITS = {"in": layers.he_fan_in, "out": layers.torch_linear}
 
 
 def activate(x: Array, steps: str, norm: Callable[[], nn.Module], train: bool) -> Array:
-    """`steps` of an `Order` on x, "bn relu" for example; `norm` makes the batch norm."""
+    """Applies `steps` of an `Order`, such as "bn relu", to x; `norm` makes the batch norm."""
     for step in steps.split():
         x = nn.relu(x) if step == "relu" else norm()(x, train)
     return x
@@ -60,12 +61,12 @@ def check(family: str, choices: Iterable[tuple[str, object, Iterable]]) -> None:
 
 
 def zero_pad(x: Array, channels: int) -> Array:
-    """[B, H, W, C] with channels of zeros after its own (some ports put half of them before)."""
+    """Appends channels of zeros to [B, H, W, C] (some ports put half of them in front)."""
     return jnp.pad(x, ((0, 0),) * 3 + ((0, channels - x.shape[-1]),))
 
 
 def shortcut_a(x: Array, channels: int, stride: int) -> Array:
-    """Option A: every stride-th pixel, additional channels zero; no parameters (section 3.3)."""
+    """Option A: takes every stride-th pixel and adds channels of zeros (section 3.3)."""
     return zero_pad(x[:, ::stride, ::stride], channels)
 
 
@@ -76,7 +77,7 @@ def shortcut_average(x: Array, channels: int, stride: int) -> Array:
             x,
             window_shape=(stride, stride),
             strides=(stride, stride),
-            # An odd row more makes a window of its own, so that the sizes agree with the branch's.
+            # The last row of an odd height gets a window too: the branch has the same size then.
             padding=[(0, -size % stride) for size in x.shape[1:3]],
             count_include_pad=False,
         )
@@ -86,17 +87,18 @@ def shortcut_average(x: Array, channels: int, stride: int) -> Array:
 class ResidualUnit(nn.Module):
     """y = after(shortcut(x) + branch(x)): [B, H, W, C] -> [B, H / stride, W / stride, channels].
 
-    `kernels`: of the convolutions, see `BLOCKS`; all have `inner` channels but the last.
-    `strided`: the index of the convolution that has the stride.
-    `groups`: of the 3x3 convolutions, whose channels they divide.
-    `activated`: x has been through the first activation, as at the first unit of a network.
-    `residual`: False leaves the shortcut out, for a plain network.
+    `kernels`: kernel sizes, see `BLOCKS`; all convolutions but the last have `inner` channels.
+    `strided`: index of the convolution that has the stride.
+    `groups`: number of groups of the 3x3 convolutions.
+    `activated`: x is already activated, as at the first unit of a network.
+    `residual`: False removes the shortcut, for a plain network.
     `order`: see `ORDERS`. Where a pre-activated unit changes the dimensions, its first activation
         stands before the split, and the shortcut sees it too (arXiv:1603.05027, appendix).
     `shortcut`: "B" projects where the dimensions change, "C" always, "A" and "average" never. The
         projection has a batch norm where the last convolution of the branch has one.
     `gating`, `gate_bias`, `shortcut_scale`, `residual_scale`, `shortcut_dropout`: arXiv:1603.05027,
-        Table 1. `zero_init_gamma`: the branch starts at zero (not in the papers).
+        Table 1.
+    `zero_init_gamma`: the branch starts at zero (not in the papers).
     """
 
     kernels: tuple[int, ...]
@@ -121,7 +123,7 @@ class ResidualUnit(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool, survival: Array | None = None) -> Array:
-        """`survival`: probability that the branch is there in a training step; None is always."""
+        """`survival`: probability that a training step keeps the branch; None: it always does."""
         order = ORDERS[self.order]
         activated = self.activated
         if self._changes(x) and not activated:
@@ -175,7 +177,7 @@ class ResidualUnit(nn.Module):
         if not train or self.is_initializing():
             y = self._branch(x, train, activated)
             return y * jnp.asarray(survival, y.dtype)
-        # A closed branch is not computed at all, so its running statistics stay as they are.
+        # A dropped branch is not computed at all, so its running statistics do not change.
         height, width = (-(-size // self.stride) for size in x.shape[1:3])
         shape = (x.shape[0], height, width, self.channels)
         return nn.cond(
@@ -203,7 +205,7 @@ class ResidualUnit(nn.Module):
             if self.gating == "exclusive":
                 y = gate * y
         if self.shortcut_dropout:
-            # Nothing makes up for what is dropped: the paper speaks of an expected scale of 0.5.
+            # Flax divides by 1 - rate; undo that: the paper has an expected scale of 0.5.
             skip = nn.Dropout(self.shortcut_dropout, deterministic=not train)(skip)
             skip = skip * (1 - self.shortcut_dropout)
         return self.shortcut_scale * skip + self.residual_scale * y

@@ -1,6 +1,6 @@
 """He et al. (2016), arXiv:1512.03385, Table 1: residual and plain networks for ImageNet.
 
-layer name | output  | content, strides 2 in the first unit of conv3_x, conv4_x and conv5_x
+layer name | output  | content; the first units of conv3_x, conv4_x and conv5_x have stride 2
 conv1      | 112x112 | 7x7, 64, stride 2
 conv2_x    |  56x56  | 3x3 max pool, stride 2; units of 64 filters
 conv3_x    |  28x28  | units of 128 filters
@@ -8,9 +8,9 @@ conv4_x    |  14x14  | units of 256 filters
 conv5_x    |   7x7   | units of 512 filters
            |   1x1   | average pool, fc
 
-A basic unit is 3x3, 3x3; a bottleneck 1x1, 3x3 and 1x1 of four times the filters. `UNITS` has the
-rest of the table. Pre-activation and depth 200 are of arXiv:1603.05027, widths of arXiv:1605.07146,
-groups of arXiv:1611.05431.
+A basic unit is 3x3, 3x3; a bottleneck is 1x1, 3x3, and 1x1 with four times the filters. `UNITS` has
+the rest of the table. Pre-activation and depth 200 come from arXiv:1603.05027, widths from
+arXiv:1605.07146, groups from arXiv:1611.05431.
 """
 
 import functools
@@ -23,7 +23,7 @@ from cnn_jax.models import layers, pooling, residual_units
 
 Array = jax.Array
 
-# depth: block, units in conv2_x, conv3_x, conv4_x, conv5_x
+# By depth: the block, and the number of units in conv2_x, conv3_x, conv4_x and conv5_x.
 UNITS = {
     18: ("basic", (2, 2, 2, 2)),
     34: ("basic", (3, 4, 6, 3)),
@@ -33,33 +33,33 @@ UNITS = {
     200: ("bottleneck", (3, 24, 36, 3)),
 }
 STAGES = [("conv2", 64, 1), ("conv3", 128, 2), ("conv4", 256, 2), ("conv5", 512, 2)]
-# The convolution of a bottleneck that has the stride.
+# Index of the convolution of a bottleneck that has the stride.
 STRIDED = {"1x1": 0, "3x3": 1}
 
 
 class ResNet(nn.Module):
     """ResNet-18 to -200: images [B, H, W, C] -> logits [B, classes], for images of any size.
 
-    `residual`: False leaves the shortcuts out, for the paper's plain networks of 18 and 34 layers.
-    `preactivation`: the units of arXiv:1603.05027, full pre-activation. As in that paper and its
-        code a projection sees the activated input; fb.resnet.torch projects the raw input.
+    `residual`: False removes the shortcuts, for the paper's plain networks of 18 and 34 layers.
+    `preactivation`: uses the full pre-activation units of arXiv:1603.05027. As in that paper and
+        its code a projection sees the activated input; fb.resnet.torch projects the raw input.
     `shortcut`: "A" pads with zeros where dimensions change, "B" projects there, "C" everywhere. The
         paper has B at 50 layers and more, and all three at 34 (Table 3; A in Table 2).
-    `stride_in`: convolution of a bottleneck with the stride, "1x1" (paper, and its published FLOPs)
-        or "3x3" (fb.resnet.torch, torchvision).
+    `stride_in`: the convolution of a bottleneck that has the stride, "1x1" (the paper, and its
+        published FLOPs) or "3x3" (fb.resnet.torch, torchvision).
     `width`: multiplies the filters of all units: WRN-18-k, WRN-34-k (arXiv:1605.07146, Table 7).
-    `inner_width`: only those inside of bottlenecks: WRN-50-2, WRN-101-2 (Table 8).
-    `groups`: of the 3x3 convolution of bottlenecks (arXiv:1611.05431): ResNeXt-50 (32x4d) has 32
-        and inner_width 2, ResNeXt-101 (32x8d) 32 and 4.
+    `inner_width`: multiplies only those inside of bottlenecks: WRN-50-2, WRN-101-2 (Table 8).
+    `groups`: groups of the 3x3 convolution of bottlenecks (arXiv:1611.05431): ResNeXt-50 (32x4d)
+        has 32 and inner_width 2, ResNeXt-101 (32x8d) 32 and 4.
     `zero_init_gamma`: the last batch norm of each unit starts at zero (not in the papers).
     `ceil_pool`: max pool as in the paper's Caffe models, without padding and with the last, partial
-        window; otherwise with padding 1, as in Torch. Other numbers from the same sizes.
-    `conv1_bias`: a bias in conv1, as in the released Caffe model of ResNet-50.
-    `init_fan`: "in" or "out", of He's initialization. The paper does not say which; "out" is
-        fb.resnet.torch and torchvision, which leave the weights of fc at Torch's default.
-    `bn_group_size`: examples that share batch statistics; None is the whole batch.
-    `unroll`: keeps long stages as separate blocks, where they are one `lax.scan` otherwise.
-    `remat`: computes the inside of blocks again for the gradient, to save memory.
+        window; otherwise with padding 1, as in Torch. The sizes are the same, the values differ.
+    `conv1_bias`: conv1 has a bias, as in the released Caffe model of ResNet-50.
+    `init_fan`: He's initialization by fan "in" or "out"; the paper does not say which. Torch's
+        networks (fb.resnet.torch, torchvision) have "out", and leave fc at Torch's default.
+    `bn_group_size`: examples that share batch statistics; None means the whole batch.
+    `unroll`: keeps the blocks of long stages separate; otherwise a stage is one `lax.scan`.
+    `remat`: saves memory: the backward pass computes the inside of each block again.
     """
 
     num_classes: int
@@ -136,7 +136,7 @@ class ResNet(nn.Module):
             dtype=self.dtype,
             name="conv1",
         )(images)
-        # The first activation of a pre-activated network, too: before the split of its first unit.
+        # In a pre-activated network this is the first activation, before its first unit splits.
         x = nn.relu(norm(name="bn1")(x, train))
         if self.ceil_pool:
             layers.require_size("resnet with ceil_pool", images, 3)

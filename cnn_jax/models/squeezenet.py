@@ -35,7 +35,7 @@ class Version(NamedTuple):
     conv1_channels: int
     conv1_kernel: int
     pool_after: tuple[str, ...]
-    smallest: int  # side of the smallest image that leaves something to every pooling
+    smallest: int  # side of the smallest image for which no map becomes empty
 
 
 VERSIONS = {
@@ -71,11 +71,10 @@ def fire_sizes(
 
 
 class Fire(nn.Module):
-    """Squeeze 1x1, then expand 1x1 beside 3x3 (Figure 1), within one of the bypasses of Figure 2.
+    """Squeeze 1x1, then expand 1x1 beside 3x3 (Figure 1), with one of the bypasses of Figure 2.
 
-    The simple bypass adds the input where it has as many channels as the output; the complex one
-    also sends it through a 1x1 convolution where it has not. No ReLU after the sum (the authors'
-    files).
+    Both bypasses add the input to an output with as many channels; where they differ, the complex
+    bypass adds a 1x1 convolution of the input. No ReLU follows the sum (the authors' files).
     """
 
     sizes: FireSizes
@@ -105,20 +104,21 @@ class Fire(nn.Module):
 class SqueezeNet(nn.Module):
     """SqueezeNet and its design space: images [B, H, W, C] -> logits [B, classes], not negative.
 
-    The logits pass a ReLU before the global average, as in the authors' files. Any image size from
-    21x21 (version 1.1: 17x17, `small_input`: 8x8); the authors train and test at 227x227.
+    A ReLU precedes the global average, as in the authors' files. Images have at least 21x21 pixels
+    (version 1.1: 17x17, `small_input`: 8x8); the authors train and test at 227x227.
 
-    `version`: "1.0" (the paper) or "1.1" (released code: as accurate, 2.4 times less arithmetic).
+    `version`: "1.0" (the paper) or "1.1" (the released code: equally accurate, 2.4 times cheaper).
     `bypass`: "none", "simple" or "complex" (section 6, Figure 2).
-    `bypass_relu`: a ReLU after the 1x1 convolutions of the complex bypass, as in
+    `bypass_relu`: a ReLU follows the 1x1 convolutions of the complex bypass, as in
     songhan/SqueezeNet-Generator.
     `base_e`, `incr_e`, `freq`, `pct_3x3`, `squeeze_ratio` (SR): the design space of section 5.
     `conv10_padding`: 1 in the authors' file for version 1.0, so that the average includes a border
     of ReLU(bias); 0 in version 1.1 and in torchvision.
-    `dropout`: share of activations that is dropped after fire9.
-    `weight_init`: "caffe" as the authors, or "torchvision"; conv10 has N(0, 0.01) in both.
-    `small_input`: conv1 is 3x3 with stride 1 and padding 1, for images such as CIFAR's; ours, not
-    the paper's. So is `logits_relu` of False: no ReLU after conv10, which may silence a class.
+    `dropout`: fraction of the activations that is dropped after fire9.
+    `weight_init`: "caffe", as the authors, or "torchvision"; conv10 has N(0, 0.01) in both.
+    `small_input`: conv1 is 3x3 with stride 1 and padding 1, for images such as CIFAR's.
+    `logits_relu`: False removes the ReLU after conv10, which may silence a class. These two options
+    are ours, not the paper's.
     """
 
     num_classes: int
@@ -163,7 +163,7 @@ class SqueezeNet(nn.Module):
                 )
 
     def fires(self) -> dict[str, FireSizes]:
-        """Channels of the fire modules by name."""
+        """The channels of each fire module, by its name."""
         return fire_sizes(self.base_e, self.incr_e, self.freq, self.pct_3x3, self.squeeze_ratio)
 
     @nn.compact

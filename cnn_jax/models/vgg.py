@@ -1,6 +1,6 @@
 """Simonyan & Zisserman (2014), arXiv:1409.1556: very deep networks of 3x3 convolutions.
 
-Table 1, the convolutions before each of the five 2x2 max-poolings:
+Table 1: the number of convolutions before each of the five 2x2 max-poolings:
 
     group  channels  output     A   B   C   D   E
     conv1     64     224x224    1   2   2   2   2
@@ -24,7 +24,7 @@ from cnn_jax.models.linear import linear
 Array = jax.Array
 
 CHANNELS = (64, 128, 256, 512, 512)
-CONVOLUTIONS = {  # by depth: convolutions in conv1 to conv5
+CONVOLUTIONS = {  # by depth: how many in conv1 to conv5
     11: (1, 1, 2, 2, 2),  # A
     13: (2, 2, 2, 2, 2),  # B
     16: (2, 2, 3, 3, 3),  # D, and C with `conv1x1`
@@ -32,7 +32,7 @@ CONVOLUTIONS = {  # by depth: convolutions in conv1 to conv5
 }
 POOLED = 7  # side of the map that fc6 sees
 
-# For convolutions and for linear layers. The paper has N(0, variance 0.01) everywhere.
+# Initializers of convolutions and of linear layers. The paper has N(0, variance 0.01) everywhere.
 WEIGHT_INITS = {
     "paper": (nn.initializers.normal(0.1), nn.initializers.normal(0.1)),
     "torchvision": (
@@ -45,20 +45,21 @@ WEIGHT_INITS = {
 class VGG(nn.Module):
     """Configurations A to E: images [B, H, W, C] -> logits [B, classes].
 
-    The map before fc6 is averaged to 7x7 where it is not 7x7 already (torchvision's adaptive
-    pooling), so that images of any size from 32x32 can be used; nothing is averaged at 224x224.
+    Images have at least 32x32 pixels. The map before fc6 is averaged to 7x7 (torchvision's adaptive
+    pooling) unless it is 7x7 already, as at 224x224.
 
     `depth`: 11 (A), 13 (B), 16 (D) or 19 (E).
     `conv1x1`: configuration C, at depth 16: the last convolution of conv3, conv4 and conv5 is 1x1.
     `lrn`: configuration A-LRN, at any depth: AlexNet's response normalization after conv1_1.
-    `batch_norm`: after every convolution, whose biases stay; torchvision's `_bn`, not in the paper.
-    `dropout`: share of activations that is dropped after fc6 and fc7.
-    `fc_width`: units of fc6 and fc7, 4096 in the paper.
-    `weight_init`: "paper", with which the paper trains A alone (it starts the deeper ones from a
-    trained A), or "torchvision"; biases are 0 in both.
-    `fully_convolutional`: nothing is averaged to 7x7; fc6 to fc8 see every place of the map, and
-    the logits are the mean over it (section 3.2): to evaluate images larger than 224x224.
-    `bn_group_size`: examples that share batch statistics; None is the whole batch.
+    `batch_norm`: follows every convolution, which keeps its bias; torchvision's `_bn`, not the
+    paper's.
+    `dropout`: fraction of the activations that is dropped after fc6 and fc7.
+    `fc_width`: number of units of fc6 and fc7, 4096 in the paper.
+    `weight_init`: "paper" or "torchvision"; biases start at 0 in both. The paper trains only A from
+    its initialization, and starts the deeper ones from a trained A.
+    `fully_convolutional`: evaluates images larger than 224x224 (section 3.2): fc6 to fc8 slide over
+    the map, which is not averaged to 7x7, and the logits are the mean over all positions.
+    `bn_group_size`: examples that share batch statistics; None means the whole batch.
     """
 
     num_classes: int
@@ -108,7 +109,7 @@ class VGG(nn.Module):
         return logits.mean((1, 2)) if self.fully_convolutional else logits
 
     def _conv(self, position: str, x: Array, channels: int, train: bool) -> Array:
-        """`position` in the paper's table, "3_1": conv3_1, its batch norm if any, ReLU."""
+        """Convolution, batch norm if any, ReLU; `position` in the table: "3_1" is conv3_1."""
         kernel = 1 if self.conv1x1 and position in ("3_3", "4_3", "5_3") else 3
         x = layers.Conv(
             channels,

@@ -9,7 +9,7 @@ Table 1, block B(3,3), depth = 6N + 4:
     conv4   8x8    [3x3, 64k; 3x3, 64k] x N
     pool    1x1    average
 
-Tables 2 and 3 compare other blocks, `BLOCKS`: convolutions of the same width throughout.
+Tables 2 and 3 compare other blocks, see `BLOCKS`; all convolutions of a block have the same width.
 """
 
 import functools
@@ -26,8 +26,8 @@ Array = jax.Array
 GAMMA = {"uniform": layers.unit_uniform, "ones": nn.initializers.ones}
 
 
-# Kernel sizes (section 3, Table 2). A group has N = (depth - 4) / 6 blocks whatever their number of
-# convolutions: only so the published numbers of parameters come out.
+# Kernel sizes (section 3, Table 2). A group has N = (depth - 4) / 6 blocks for any number of
+# convolutions in a block: no other count gives the published numbers of parameters.
 BLOCKS = {
     "B(3,3)": (3, 3),
     "B(3,1,3)": (3, 1, 3),
@@ -41,10 +41,9 @@ BLOCKS = {
 class WideBlock(nn.Module):
     """BN-ReLU-conv-BN-ReLU-[dropout]-conv, Figure 1; pre-activation (arXiv:1603.05027).
 
-    `kernels`: of its convolutions, each with BN-ReLU before it; the first has the stride, all but
-    the first have the dropout. Where the number of channels changes, the first BN-ReLU stands
-    before the split, so that the 1x1 shortcut convolution sees its output too (released code,
-    models/wide-resnet.lua).
+    `kernels`: kernel sizes of its convolutions. BN-ReLU precedes each; the first has the stride;
+    dropout precedes the others. Where the number of channels changes, the 1x1 shortcut convolution
+    sees the output of the first BN-ReLU too (released code, models/wide-resnet.lua).
     """
 
     kernels: tuple[int, ...]
@@ -82,14 +81,14 @@ class WideBlock(nn.Module):
 class WideResNet(nn.Module):
     """WRN-depth-width: images [B, H, W, C] -> logits [B, classes].
 
-    `block`: "B(3,3)" or another of `BLOCKS`, Table 2; depth is 6N + 4 for each of them, and the
-        true number of layers where a block has two convolutions.
-    `deepening`: the number of 3x3 convolutions in a block, l of Table 3; depth is 3Nl + 4 then.
-    `dropout`: share of activations that is dropped, 0.3 for CIFAR in the paper (section 3.3).
+    `block`: "B(3,3)" or another of `BLOCKS`, Table 2. The depth is 6N + 4 for each of them, though
+        it counts the layers only where a block has two convolutions.
+    `deepening`: number of 3x3 convolutions in a block, l of Table 3; the depth is 3Nl + 4 then.
+    `dropout`: fraction of the activations that is dropped; 0.3 for CIFAR (section 3.3).
     `gamma`: initial scale of the batch norms, "uniform" as in the released code, or "ones".
-    `bn_group_size`: examples that share batch statistics; None is the whole batch.
-    `unroll`: keeps long stages as separate blocks, where they are one `lax.scan` otherwise.
-    `remat`: computes the inside of blocks again for the gradient, to save memory.
+    `bn_group_size`: examples that share batch statistics; None means the whole batch.
+    `unroll`: keeps the blocks of long stages separate; otherwise a stage is one `lax.scan`.
+    `remat`: saves memory: the backward pass computes the inside of each block again.
     """
 
     num_classes: int

@@ -146,11 +146,14 @@ def header(text):
         ('{"about":{},"arrays":[["a",[99999999,99],"step"]]}', "more than 268,435,456 values"),
         ('{"about":{},"arrays":[["a",[9],"int7"]]}', "coding 'int7'"),
         ('{"about":{},"arrays":[["a",[9],"codebook",10,0]]}', "codebook of 10 values"),
-        ('{"about":{},"arrays":[["a",[9],"float32"]]}', "has 0 float values, where 9 belong"),
+        ('{"about":{},"arrays":[["a",[9],"float32"]]}', "has 0 float values instead of 9"),
         ('{"about":{},"arrays":[["a",[0],"float32"],["a",[0],"float32"]]}', "twice"),
-        ('{"about":{},"arrays":[["a",[0],"float32"],["a/b",[0],"float32"]]}', "inside of an array"),
+        (
+            '{"about":{},"arrays":[["a",[0],"float32"],["a/b",[0],"float32"]]}',
+            "inside another array",
+        ),
         ("[" * 100_000, "recursion"),
-        ('{"about":{},"arrays":' + " " * 2**25 + "[]}", "header is not whole"),
+        ('{"about":{},"arrays":' + " " * 2**25 + "[]}", "header is not complete"),
     ],
 )
 def test_a_header_that_lies_is_refused(tmp_path, text, message):

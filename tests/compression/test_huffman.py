@@ -79,5 +79,5 @@ def test_a_long_gap_is_filled_as_in_figure_2():
 
 
 def test_a_position_outside_the_layer_is_refused():
-    with pytest.raises(UserError, match="position 10 in a layer of 10 weights"):
+    with pytest.raises(UserError, match="position 10 lies outside a layer of 10 weights"):
         positions.from_gaps(np.array([10]), 10)

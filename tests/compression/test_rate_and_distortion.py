@@ -66,7 +66,7 @@ def test_one_weight_a_column_a_row_and_zeros_work(shape):
         np.testing.assert_allclose(found.values(), value, atol=1e-2)
 
 
-@pytest.mark.parametrize("initialization", share.INITIALISATIONS)
+@pytest.mark.parametrize("initialization", share.INITIALIZATIONS)
 @pytest.mark.parametrize("bits", [1, 2, 5, 8])
 def test_shared_values_are_few_near_and_keep_the_zeros(initialization, bits):
     generator = np.random.default_rng(0)
@@ -93,7 +93,7 @@ def test_share_takes_empty_layers_and_one_weight_and_refuses_the_rest():
     np.testing.assert_array_equal(share.share(np.float32([2.5]), 4).values(), np.float32([2.5]))
     with pytest.raises(UserError, match="did you mean 'linear'"):
         share.share(np.ones(3), 4, "linar")
-    with pytest.raises(UserError, match="codes of 0 bits"):
+    with pytest.raises(UserError, match="1 to 16 bits, not 0"):
         share.share(np.ones(3), 0)
 
 
