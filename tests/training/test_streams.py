@@ -240,8 +240,8 @@ def test_too_much_to_hold_in_memory_names_the_setting_that_streams(folder, tmp_p
 
 
 def run_prepared(name, source, tmp_path, monkeypatch):
-    """Prepares a data set and streams it, where TensorFlow cannot be imported."""
-    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    """Prepares a data set and streams it, without an import of TensorFlow."""
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
     config = [
         *("model.width=1", f"data.name=tfds:{name}", f"data.path={tmp_path}/tfds"),
         *("data.storage=stream", "evaluation.splits=['test']", "training.duration=20 steps"),
@@ -251,6 +251,7 @@ def run_prepared(name, source, tmp_path, monkeypatch):
     for arguments in (prepare, command):
         done = launch_here(*arguments)
         assert done.returncode == 0, done.stderr
+    assert "tensorflow" not in sys.modules
     return cnn_jax.load_run(tmp_path / "run")
 
 

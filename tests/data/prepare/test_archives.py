@@ -49,7 +49,7 @@ def test_cifar_10_and_fashion_mnist_are_prepared_checked_and_trained_without_ten
         images, labels = (idx.read(shared_data / "fashion_mnist" / file)[:800] for file in files)
         archive_files.idx(tmp_path / "fashion", prefix, images, labels)
         fashion[split] = images[..., None], labels
-    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
     where, said = f"--data_dir={tmp_path}/tfds", ""
     for name, source in [("cifar10", archive), ("fashion_mnist", tmp_path / "fashion")]:
         for command in ["prepare", name, f"--from={source}"], ["check", name]:
@@ -62,6 +62,7 @@ def test_cifar_10_and_fashion_mnist_are_prepared_checked_and_trained_without_ten
     fields = [f"--config.{field}" for field in config]
     done = launch_here("train", *fields, f"--workdir={tmp_path}/run")
     assert done.returncode == 0, done.stderr
+    assert "tensorflow_datasets" in sys.modules and "tensorflow" not in sys.modules
     assert "note: train has 800 images; as published it has 50,000" in said
     assert "whole; every image was decoded" in said
     assert_equal(load("tfds:cifar10", tmp_path / "tfds"), cifar)
