@@ -64,7 +64,7 @@ def test_cifar_10_and_fashion_mnist_are_prepared_checked_and_trained_without_ten
     assert done.returncode == 0, done.stderr
     assert "tensorflow_datasets" in sys.modules and "tensorflow" not in sys.modules
     assert "note: train has 800 images; as published it has 50,000" in said
-    assert "whole; every image was decoded" in said
+    assert "complete; every image was decoded" in said
     assert_equal(load("tfds:cifar10", tmp_path / "tfds"), cifar)
     assert_equal(load("tfds:fashion_mnist", tmp_path / "tfds"), fashion)
     assert load("tfds:cifar10", tmp_path / "tfds").class_names == tuple(CIFAR)
