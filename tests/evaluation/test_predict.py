@@ -74,8 +74,7 @@ def loop(source, protocol, variables=VARIABLES):
     return np.stack(rows)
 
 
-@pytest.mark.parametrize("average", ["softmax", "logits"])
-@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("average,flip", [("softmax", False), ("logits", True)])
 def test_multi_scale_is_the_mean_of_a_plain_loop_over_scales(source, average, flip):
     protocol = protocols.create(
         "multi_scale", sides=(16, 24, 33), multiple=1, average=average, flip=flip

@@ -88,7 +88,7 @@ def test_load_runs_has_a_row_per_run_with_settings_and_numbers(run):
 
 def test_a_run_with_averages_evaluates_and_gives_them(tiny_config, tmp_path):
     config = tiny_config.copy_and_resolve_references()
-    config.training.duration = "1 epoch"
+    config.training.update(duration="1 epoch", steps_per_dispatch=19)  # one program
     config.ema.decay, config.evaluation.weights = 0.9, "ema"
     train(config, tmp_path / "run", Console(quiet=True))
     run = cnn_jax.load_run(tmp_path / "run")

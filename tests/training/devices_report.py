@@ -12,6 +12,7 @@ import jax
 
 import cnn_jax
 from cnn_jax.training import build, compiler
+from cnn_jax.training.build import Setup
 from cnn_jax.training.steps import TrainState
 
 ROOT = Path(__file__).parents[2]
@@ -27,13 +28,18 @@ CONFIG = [
 COLLECTIVES = r"= \S+ (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)\("
 
 
-def train(devices: int, *overrides: str) -> tuple[dict, TrainState]:
-    """Losses of the steps, the validation loss after them (of averages), and the state."""
+def train(devices: int, *overrides: str) -> tuple[list[float], Setup, TrainState]:
+    """Losses of the steps, and what they were taken with."""
     config = cnn_jax.load_config(str(ROOT / "experiments" / "quickstart.py"), [*CONFIG, *overrides])
     built = build.build(config, devices=jax.devices()[:devices])
     state, metrics = built.run_steps(built.create_state(), 0, STEPS)
+    return metrics["loss"].tolist(), built, state
+
+
+def evaluated(losses: list[float], built: Setup, state: TrainState) -> dict:
+    """With the validation loss of the averages."""
     validation = built.evaluate["validation"](state.weights("ema"))["loss"]
-    return {"train": metrics["loss"].tolist(), "validation": validation}, state
+    return {"train": losses, "validation": validation}
 
 
 def share(state) -> float:
@@ -71,9 +77,9 @@ def main() -> None:
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", 8)
     compiler.enable_cache()
-    report = {"devices": {n: train(n)[0] for n in (1, 4)}}
-    numbers, state = train(8, "parallel.params=sharded")
-    report["sharded"] = {**numbers, "share": share(state)}
+    report = {"devices": {n: evaluated(*train(n)) for n in (1, 4)}}
+    sharded = train(8, "parallel.params=sharded")
+    report["sharded"] = {**evaluated(*sharded), "share": share(sharded[-1])}
     report["accumulated"] = {n: train(n, "training.accumulate=2")[0] for n in (1, 4)}
     report["collectives"] = {n: batch_norm_collectives(n) for n in (8, 16)}
     json.dump(report, sys.stdout)

@@ -166,6 +166,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
 ):
     config = tiny_config.copy_and_resolve_references()
     config.unlock()
+    config.training.steps_per_dispatch = 19  # one program
     config.learning_rate = configs.ConfigDict(
         {
             "schedule": "step",
