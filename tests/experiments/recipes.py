@@ -90,6 +90,7 @@ def step_shapes(recipe: Recipe) -> tuple[Any, Any, Any]:
     # Rows that differ in nothing that makes the step are traced once.
     parts = {name: config[name].to_dict() for name in ("model", "optimizer", "loss", "ema")}
     parts["schedule"] = config.learning_rate.schedule
+    parts["model"].pop("width", None)  # the same layers, wider
     key = (json.dumps(parts), recipe.image_shape, recipe.classes, recipe.plan.microbatches)
     if key not in _TRACED:
         _TRACED[key] = _trace(recipe)

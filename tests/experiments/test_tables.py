@@ -42,7 +42,9 @@ def test_every_word_of_a_variant_makes_a_recipe_that_takes_a_step(file):
 @pytest.mark.parametrize("file,name", [slow_on_imagenet(*table) for table in recipes.TABLES])
 def test_every_member_of_a_table_takes_a_step(file, name):
     for row in recipes.MODULES[file].TABLES[name].rows():
-        takes_a_step(recipes.of_row(file, row))
+        recipe = recipes.of_row(file, row)
+        assert recipes.params(recipe)
+        takes_a_step(recipe)
 
 
 SMALL = {"experiments/preactivation/cifar.py": "110", "experiments/wide_resnet/cifar.py": "10-1"}
