@@ -182,7 +182,7 @@ TABLES = {
     ),
     "table_5": Table(
         f"{PAPER}, Table 5: the paper's own networks",
-        f"{MEDIAN}; mean and deviation subtracted, no dropout",
+        f"{MEDIAN}; mean and std normalization, no dropout",
         "median",
         table_5,
         tolerance=0.3,
