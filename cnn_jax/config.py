@@ -21,20 +21,13 @@ from typing import Any
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from cnn_jax import errors
+from cnn_jax import errors, models, old_names
 from cnn_jax.errors import UserError
 
 PACKAGE = Path(__file__).parent
 # The folder that has experiments/: the package itself where it is installed, else the checkout.
 HOME = PACKAGE if (PACKAGE / "experiments").is_dir() else PACKAGE.parent
 EXPERIMENTS = "cnn_jax.experiments"  # what its files are called as modules, in both cases
-# Fields, or whole groups, that had another name in version 0.1.
-RENAMED = {
-    "colour": "color",
-    "compression.initialisation": "compression.initialization",
-    "model.factorised_stem": "model.factorized_stem",
-    "preprocessing.deviation": "preprocessing.std",
-}
 
 
 def load_config(file_and_variant: str, overrides: Iterable[str] = ()) -> ConfigDict:
@@ -69,8 +62,6 @@ def load_config(file_and_variant: str, overrides: Iterable[str] = ()) -> ConfigD
 
 def model_options(name: str) -> dict[str, Any]:
     """The options of a network; one that is None keeps the type that it may have."""
-    from cnn_jax import models  # imports Flax, which `--help` and reports do without
-
     types = models.option_types(name)
     return {
         option: placeholder(types[option]) if default is None else default
@@ -203,7 +194,7 @@ def unknown_field(field: str, config: ConfigDict) -> UserError:
 
 def new_name(field: str) -> str | None:
     """What a field is called now; None where its name is not one of before."""
-    for old, new in RENAMED.items():
+    for old, new in old_names.FIELDS.items():
         if field == old or field.startswith(f"{old}."):
             return field.replace(old, new, 1)
     return None

@@ -20,6 +20,7 @@ VIEW_FIELDS = {
     *("view.evaluation.kind", "view.evaluation.frame"),
 }
 ARRAYS = {"deviation": "std"}  # of `Preprocessing`
+RECIPE = {"departures": "deviations"}  # of the records of results
 
 
 def config(old: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -38,3 +39,8 @@ def config(old: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def arrays(old: Mapping[str, Any]) -> dict[str, Any]:
     """The arrays of a `Preprocessing` under their names of today."""
     return {ARRAYS.get(name, name): array for name, array in old.items()}
+
+
+def recipe(old: Mapping[str, Any]) -> dict[str, Any]:
+    """The "recipe" of a record under its names of today."""
+    return {RECIPE.get(name, name): value for name, value in old.items()}

@@ -1,11 +1,17 @@
 """What several tests share: a recipe of seconds, and the real data where there is some."""
 
 import contextlib
+import ctypes
+import gc
 import io
 import os
 import subprocess
+import sys
+import time
+import warnings
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from rich.console import Console
@@ -35,6 +41,18 @@ def own_cache(tmp_path_factory):
     compiler.enable_cache()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_process():
+    """Compiled programs, and what they keep alive, go once they have taken a gigabyte."""
+    yield
+    if sys.platform == "linux":
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        if pages * os.sysconf("SC_PAGE_SIZE") > 1.5e9:
+            jax.clear_caches()
+            gc.collect()
+            ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what was freed otherwise
+
+
 @pytest.fixture(scope="session")
 def tiny_config():
     """The quickstart's recipe, small."""
@@ -45,8 +63,17 @@ def tiny_config():
 def tiny_run(tiny_config, tmp_path_factory):
     """The directory of a finished run of it; tests that change it take a copy."""
     workdir = tmp_path_factory.mktemp("runs") / "tiny"
-    train(tiny_config, workdir, Console(quiet=True))
+    with each_program_once():
+        train(tiny_config, workdir, Console(quiet=True))
     return workdir
+
+
+@contextlib.contextmanager
+def each_program_once():
+    """The loop warns where it compiles a program again: that is an error here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +91,20 @@ def launch_here(*arguments):
     with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
         code = launch.main([str(argument) for argument in arguments])
     return subprocess.CompletedProcess(arguments, code, stdout.getvalue(), stderr.getvalue())
+
+
+def wait_until(condition, process=None):
+    """Until the condition is true, however slow the machine; the process must live until then."""
+    deadline = time.monotonic() + 900
+    while not condition():
+        assert process is None or process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def count_lines(file):
+    """Lines of a file, which may not be there yet."""
+    return file.read_text().count("\n") if file.exists() else 0
 
 
 @pytest.fixture(scope="session")

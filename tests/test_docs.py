@@ -13,6 +13,7 @@ import shutil
 import sys
 import tomllib
 
+import jax
 import pytest
 
 import cnn_jax
@@ -52,10 +53,14 @@ def test_the_readme_names_every_room_family_and_page():
     assert sorted(name for name in wanted if name not in text) == []
 
 
-def test_the_recipes_are_all_on_their_page():
+def test_the_recipes_and_their_tables_are_all_on_their_page():
     text = (ROOT / "docs/recipes.md").read_text()
-    folders = {file.parent.name for file in recipes()}
-    assert sorted(name for name in folders - {"experiments"} if f"{name}/" not in text) == []
+    for file in recipes():
+        folder = file.parent.name
+        assert folder == "experiments" or f"{folder}/" in text, file
+        tables = getattr(configs.load_experiment(file), "TABLES", {})
+        lines = [line for line in text.splitlines() if line.startswith(f"| `{folder}/")]
+        assert not [name for name in tables if f"`{name}`" not in "\n".join(lines)], file
 
 
 def recipes():
@@ -159,7 +164,8 @@ def check_launch(arguments):
         return
     module, parsed = command_line.parse(arguments, command_line.LAUNCH)
     if getattr(parsed, "config", None):
-        shared_arguments.load_config(parsed)
+        source = shared_arguments.load_config(parsed).data
+        data.check_fields(source.name, source.path, source.image_size, source.split_seed)
     if hasattr(parsed, "table"):
         module.find(parsed)
     if hasattr(parsed, "against"):
@@ -232,7 +238,9 @@ def checkout(tiny_run, tmp_path, monkeypatch):
     for room in (models, data):
         folder = tmp_path / room.__name__.replace(".", "/")
         monkeypatch.setattr(room, "__path__", [*room.__path__, str(folder)])
+    caches = jax.config.jax_enable_compilation_cache
     yield tmp_path
+    jax.config.update("jax_enable_compilation_cache", caches)  # `bench` turned it off
     for name, module in list(sys.modules.items()):
         if str(tmp_path) in (getattr(module, "__file__", None) or ""):
             del sys.modules[name]

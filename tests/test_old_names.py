@@ -13,6 +13,7 @@ from cnn_jax import old_names
 from cnn_jax.analysis import run_records
 from cnn_jax.bench.kill_test import compare
 from cnn_jax.compression import archive
+from cnn_jax.runs import sweep_file
 from cnn_jax.training.train import train
 
 # The parts of a config as they were written, and as they are now.
@@ -93,10 +94,12 @@ def test_an_old_compressed_network_opens(tiny_run, tmp_path):
 def test_old_records_and_sweeps_are_read_with_todays_names(tmp_path, tiny_config):
     old = older(tiny_config.to_dict())
     row = {"name": "a", "folder": "a", "published": {}, "config": old, "paper": old}
-    (tmp_path / run_records.SWEEP).write_text(json.dumps({"rows": [row]}))
-    (read,) = run_records.read_sweep(tmp_path)["rows"]
+    (tmp_path / sweep_file.NAME).write_text(json.dumps({"rows": [row]}))
+    (read,) = sweep_file.read(tmp_path)["rows"]
     assert read["config"] == read["paper"] == tiny_config.to_dict()
     record = dict.fromkeys(run_records.PARTS) | {"config": old}
     record["recipe"] = dict.fromkeys(run_records.RECIPE)
+    record["recipe"]["departures"] = record["recipe"].pop("deviations")
     (tmp_path / "record.json").write_text(json.dumps(record))
-    assert run_records.read(tmp_path / "record.json")["config"] == tiny_config.to_dict()
+    read = run_records.read(tmp_path / "record.json")
+    assert read["config"] == tiny_config.to_dict() and "deviations" in read["recipe"]

@@ -2,10 +2,12 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from packaging.requirements import Requirement
@@ -14,6 +16,7 @@ import cnn_jax
 from cnn_jax import config as configs
 from cnn_jax.commands import command_line
 from cnn_jax.errors import UserError
+from cnn_jax.runs import directory
 from tests.conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -131,9 +134,7 @@ def test_a_package_named_experiments_of_the_caller_is_left_alone(tmp_path, monke
 
 def test_a_copy_of_all_experiments_uses_its_own_files(tmp_path):
     copy = tmp_path / "experiments"
-    for name in ("groups.py", "smoke.py", "resnet/cifar10.py", "resnet/published.py"):
-        (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        (copy / name).write_text((ROOT / "experiments" / name).read_text())
+    shutil.copytree(ROOT / "experiments", copy, ignore=shutil.ignore_patterns("results"))
     groups = copy / "groups.py"
     groups.write_text(groups.read_text().replace('"momentum": 0.9', '"momentum": 0.8'))
     assert cnn_jax.load_config(f"{copy}/resnet/cifar10.py").optimizer.momentum == 0.8
@@ -158,3 +159,16 @@ def test_records_are_kept_in_a_checkout_only(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(configs, "HOME", tmp_path)
     assert command_line.main(["report", str(tmp_path), "--record"]) == 2
     assert "--record keeps results in a checkout" in capsys.readouterr().err
+
+
+def test_a_run_of_installed_code_names_the_commit_of_its_address(monkeypatch):
+    checkout = directory.source()["commit"]
+    assert checkout is None or len(checkout) == 40
+    # Elsewhere: the repository around the code, if there is one, does not know its files.
+    monkeypatch.setattr(directory, "git", lambda *arguments: None)
+    files = {"direct_url.json": '{"url": "x", "vcs_info": {"vcs": "git", "commit_id": "abc"}}'}
+    installed = SimpleNamespace(read_text=files.get)
+    monkeypatch.setattr(directory.metadata, "distribution", lambda name: installed)
+    assert directory.source() == {"commit": "abc", "uncommitted_changes": False}
+    files.clear()
+    assert directory.source()["commit"] is None

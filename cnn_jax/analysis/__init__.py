@@ -1,1 +1,1 @@
-"""What can be said of networks and of runs."""
+"""Our results beside the papers', and what networks cost."""

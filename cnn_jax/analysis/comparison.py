@@ -1,4 +1,4 @@
-"""Rows of our results beside those of the paper: n, mean, deviation, best, median, verdict."""
+"""Our results beside the paper's: a line for each row of a table and each metric."""
 
 import itertools
 import statistics
@@ -13,28 +13,29 @@ OTHER, MISSING, UNPUBLISHED = "different protocol", "no result", "not in the pap
 
 
 class Line(NamedTuple):
-    """A row of the table in one of its metrics; errors in %."""
+    """What the runs of a row gave in one metric; errors in %."""
 
     row: str
     metric: str  # "test/top1_error"
     paper: float | None
     values: tuple[float, ...]  # of the runs that are done, by seed
-    ours: float | None  # by the statistic of the table
+    ours: float | None  # their mean, median or best, as the table says
     lost: str  # "1 diverged, 2 unfinished"
-    epochs: float  # that the runs have trained
-    departures: tuple[str, ...]  # from the paper's recipe; none: it is the paper's
+    epochs: float  # that the longest run has trained
+    deviations: tuple[str, ...]  # from the paper's recipe; empty where it was followed
     verdict: str
 
     @property
     def difference(self) -> float | None:
-        """Ours less the paper's."""
+        """Our number minus the paper's."""
         return None if None in (self.ours, self.paper) else self.ours - self.paper
 
 
 def tables(records: Sequence[Record]) -> Iterator[tuple[dict[str, Any], list[Record]]]:
-    """The records by table, in the order in which they come; with the facts of the table.
+    """Groups records by table; yields the facts of each table and its records.
 
-    "commands" are all those that made runs of it, such as the paper's recipe and a shortened one.
+    The facts are those of the records' "recipe", and "commands": all that made runs of the table,
+    such as the paper's recipe and a shortened one.
     """
     titles = dict.fromkeys(record["recipe"]["title"] for record in records)
     for title in titles:
@@ -44,22 +45,23 @@ def tables(records: Sequence[Record]) -> Iterator[tuple[dict[str, Any], list[Rec
 
 
 def lines(records: Sequence[Record]) -> list[Line]:
-    """Of one table. Runs of a row that departed differently from the paper are kept apart."""
+    """The lines of one table; runs of a row with different deviations get lines of their own."""
     found = []
-    keys = dict.fromkeys((r["recipe"]["row"], tuple(r["recipe"]["departures"])) for r in records)
-    for row, departed in keys:
-        own = [
-            record
-            for record in records
-            if (record["recipe"]["row"], tuple(record["recipe"]["departures"])) == (row, departed)
-        ]
+    keys = dict.fromkeys(row_and_deviations(record) for record in records)
+    for key in keys:
+        own = [record for record in records if row_and_deviations(record) == key]
         metrics = own[0]["recipe"]["published"] or {default_metric(records): None}
         found += [line(own, metric, printed) for metric, printed in metrics.items()]
     return found
 
 
+def row_and_deviations(record: Record) -> tuple[str, tuple[str, ...]]:
+    """What the runs of a line have in common."""
+    return record["recipe"]["row"], tuple(record["recipe"]["deviations"])
+
+
 def line(records: Sequence[Record], metric: str, paper: float | None) -> Line:
-    """What the runs of a row gave in one metric."""
+    """The line of some runs of a row; `paper` is the published number."""
     recipe = records[0]["recipe"]
     done = [record for record in records if record["status"] == "done"]
     pairs = ((record["config"]["seed"], value(record, metric)) for record in done)
@@ -74,23 +76,21 @@ def line(records: Sequence[Record], metric: str, paper: float | None) -> Line:
         }.items()
         if count
     ]
-    departed = tuple(recipe["departures"])
+    row, deviations = row_and_deviations(records[0])
     epochs = max(record["summary"].get("train", {"epoch": 0})["epoch"] for record in records)
-    judged = verdict(ours, paper, recipe["tolerance"], departed)
-    return Line(
-        recipe["row"], metric, paper, values, ours, ", ".join(lost), epochs, departed, judged
-    )
+    judged = verdict(ours, paper, recipe["tolerance"], deviations)
+    return Line(row, metric, paper, values, ours, ", ".join(lost), epochs, deviations, judged)
 
 
 def verdict(
-    ours: float | None, paper: float | None, tolerance: float, departed: Sequence[str]
+    ours: float | None, paper: float | None, tolerance: float, deviations: Sequence[str]
 ) -> str:
-    """Whether the number is the paper's; one of another recipe is not compared."""
+    """Whether our number equals the paper's; that of another recipe is not compared."""
     if ours is None:
         return MISSING
     if paper is None:
         return UNPUBLISHED
-    if departed:
+    if deviations:
         return OTHER
     if abs(ours - paper) <= tolerance + 1e-9:
         return WITHIN
@@ -98,10 +98,10 @@ def verdict(
 
 
 def value(record: Record, metric: str) -> float | None:
-    """A number of a record, errors in %; None where the run does not have it.
+    """A number of a record, errors in %; None where the run lacks it.
 
     Args:
-      metric: "test/top1_error" at the last step, "best/test/top1_error" at the step of the least
+      metric: "test/top1_error" at the last step, "best/test/top1_error" at the step of the lowest
         validation error, "ten_crop/top1_error" by a protocol of `launch.py eval`.
     """
     *where, name = metric.split("/")
@@ -119,10 +119,10 @@ def value(record: Record, metric: str) -> float | None:
 
 
 def evaluated(record: Record, protocol: str) -> list[dict[str, Any]]:
-    """What `launch.py eval` found by a protocol for what the run itself reports, the latest last.
+    """The results of `launch.py eval` by a protocol for the final network, the latest last.
 
-    That is its last step with the weights that it evaluates, on the test images; without these, on
-    those of validation. Another step, split or kind of weights is not the paper's number.
+    They are those of the last step, with the weights that the run evaluates, on the test split, or
+    on the validation split where there is no test split.
     """
     split = "test" if "test" in record["summary"] else "validation"
     return [
@@ -135,15 +135,15 @@ def evaluated(record: Record, protocol: str) -> list[dict[str, Any]]:
 
 
 def default_metric(records: Sequence[Record]) -> str:
-    """Where the paper has no number."""
+    """The metric of a table without published numbers."""
     has_test = any("test" in record["summary"] for record in records)
     return "test/top1_error" if has_test else "validation/top1_error"
 
 
 def recipe_text(line: Line, limit: int = 3) -> str:
-    """What stands beside the number: the recipe as it is, or in what the runs departed from it."""
-    if not line.departures:
+    """The first `limit` deviations of a line, or "in full" where it has none."""
+    if not line.deviations:
         return "in full"
-    more = len(line.departures) - limit
-    texts = itertools.islice(line.departures, limit)
+    more = len(line.deviations) - limit
+    texts = itertools.islice(line.deviations, limit)
     return "; ".join(texts) + (f"; and {more} more" if more > 0 else "")

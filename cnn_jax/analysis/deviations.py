@@ -1,4 +1,4 @@
-"""In what a run departs from its paper's recipe: a shortened one is never taken for the paper's."""
+"""The deviations of a run from its paper's recipe."""
 
 import re
 from collections.abc import Mapping
@@ -7,37 +7,37 @@ from typing import Any
 from cnn_jax import config as configs
 from cnn_jax.optim import schedules
 
-# What changes no result beyond rounding: where things lie, and when they are looked at.
+# Fields that change no result beyond rounding: places, and times of evaluations and checkpoints.
 NEUTRAL = re.compile(
     r"seed|data\.(path|storage|decoder|threads|workers|prefetch)|parallel\..*|model\.(unroll|remat)"
     r"|training\.(checkpoint_every|steps_per_dispatch|duration)"
     r"|evaluation\.(every|batch_size|splits)"
 )
-ABSENT = "absent"  # as `configs.changes` says it
+ABSENT = "absent"  # in `configs.changes`
 
 
-def departures(
+def deviations(
     paper: Mapping[str, Any],
     config: Mapping[str, Any],
     last: Mapping[str, float] | None,
     is_done: bool,
 ) -> list[str]:
-    """One text for each: how much shorter it was first, then every other field.
+    """A text for each deviation: first of the duration, then of every other field.
 
     Args:
       paper: the config of the paper's own recipe, in full.
-      config: that of the run.
-      last: its last line of metrics, with "step" and "epoch"; None where it has none.
-      is_done: else it is judged by what it is to be.
+      config: of the run.
+      last: its last line of metrics, with "step" and "epoch"; None before the first.
+      is_done: whether the run is finished; otherwise its planned duration counts.
     """
     changes = configs.changes(paper, config)
-    of_other_kind = {f.rpartition(".")[0] for f, pair in changes.items() if ABSENT not in pair}
+    changed_groups = {f.rpartition(".")[0] for f, pair in changes.items() if ABSENT not in pair}
     texts = [
         f"{field} {ours} (recipe: {theirs})"
         for field, (theirs, ours) in changes.items()
         if not NEUTRAL.fullmatch(field)
-        # Another schedule, say, has other fields: its name tells it.
-        and not (ABSENT in (theirs, ours) and field.rpartition(".")[0] in of_other_kind)
+        # Another schedule, for example, has other fields: its name says so already.
+        and not (ABSENT in (theirs, ours) and field.rpartition(".")[0] in changed_groups)
     ]
     durations = (tree["training"]["duration"] for tree in (paper, config))
     length = length_of(*durations, last, is_done)
@@ -45,7 +45,7 @@ def departures(
 
 
 def length_of(paper: str, planned: str, last: Mapping[str, float] | None, is_done: bool) -> str:
-    """ "shortened: 10 of 200 epochs", or "longer: ..."; empty where it was as long as `paper`."""
+    """A text such as "shortened: 10 of 200 epochs"; empty where the duration is the paper's."""
     due, unit = schedules.parse_duration(paper)
     number, own_unit = schedules.parse_duration(planned)
     if is_done:

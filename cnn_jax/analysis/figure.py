@@ -1,4 +1,4 @@
-"""The paper's figure, redrawn with our points: every run, and the statistic of the table."""
+"""The paper's figure, redrawn with our points: every run, and their mean, median or best."""
 
 import itertools
 import textwrap
@@ -19,16 +19,16 @@ NAMES = {"top1_error": "top-1 error, %", "top5_error": "top-5 error, %"}
 def draw(
     facts: dict[str, Any], lines: Sequence[Line], records: Sequence[Record], path: Path
 ) -> None:
-    """One picture for each metric, side by side, into a PNG file."""
+    """Draws a panel for each metric, side by side, into a PNG file."""
     metrics = list(dict.fromkeys(line.metric for line in lines))
-    places, ticks, is_scale = positions(facts["axis"], lines, records)
+    x_of, ticks, is_scale = positions(facts["axis"], lines, records)
     width = max(5.0, 0.6 * len(ticks) + 2.0)
     figure = Figure(figsize=(width * len(metrics), 4.5), layout="constrained")
     for axes, metric in zip(
         figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True
     ):
         own = [line for line in lines if line.metric == metric]
-        plot(axes, own, places, is_scale, facts["statistic"])
+        plot(axes, own, x_of, is_scale, facts["statistic"])
         axes.set(xlabel=facts["axis"] or "row of the table", ylabel=metric_text(metric))
         crowded = len(ticks) > 4 and facts["axis"] is None
         axes.set_xticks(list(ticks), list(ticks.values()), rotation=60 if crowded else 0)
@@ -36,7 +36,7 @@ def draw(
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(fontsize="small")
-    columns = int(12 * width * len(metrics))  # characters that fit beside each other
+    columns = int(12 * width * len(metrics))  # characters in a line
     figure.suptitle(textwrap.fill(facts["title"], columns), fontsize="medium")
     protocol = f"Protocol: {facts['protocol']}"
     figure.supxlabel(textwrap.fill(protocol, columns), fontsize="small")
@@ -44,30 +44,30 @@ def draw(
 
 
 def metric_text(metric: str) -> str:
-    """For an axis: "test/top1_error" as "test, top-1 error, %"."""
+    """The label of an axis: "test, top-1 error, %" for "test/top1_error"."""
     *where, name = metric.split("/")
     return ", ".join([*where, NAMES.get(name, name)]).replace("_", " ")
 
 
 def plot(
-    axes, lines: Sequence[Line], places: dict[str, float], is_scale: bool, statistic: str
+    axes, lines: Sequence[Line], x_of: dict[str, float], is_scale: bool, statistic: str
 ) -> None:
-    """The points of one metric, joined along a scale; what is not the recipe in full is hollow."""
+    """Plots the points of a metric, joined along a scale; those of a changed recipe are hollow."""
     styles = ("s--", "o-") if is_scale else ("s", "o")
-    printed = sorted((places[line.row], line.paper) for line in lines if line.paper is not None)
+    printed = sorted((x_of[line.row], line.paper) for line in lines if line.paper is not None)
     if printed:
         axes.plot(*zip(*printed, strict=True), styles[0], color=PAPER, mfc="none", label="paper")
     shown = [line for line in lines if line.values]
-    # How much was trained is the first departure: the same length is the same color.
-    lengths = dict.fromkeys(line.departures[:1] for line in shown)
-    for departed, color in zip(lengths, itertools.cycle(OURS), strict=False):
-        own = [line for line in shown if line.departures[:1] == departed]
-        ours = sorted((places[line.row], line.ours) for line in own)
-        runs = [(places[line.row], value) for line in own for value in line.values]
+    # The first deviation is the duration: runs of the same duration have the same color.
+    durations = dict.fromkeys(line.deviations[:1] for line in shown)
+    for duration, color in zip(durations, itertools.cycle(OURS), strict=False):
+        own = [line for line in shown if line.deviations[:1] == duration]
+        ours = sorted((x_of[line.row], line.ours) for line in own)
+        runs = [(x_of[line.row], value) for line in own for value in line.values]
         counts = sorted({len(line.values) for line in own})
         n = f"{counts[0]} to {counts[-1]} runs" if len(counts) > 1 else f"n = {counts[0]}"
-        label = f"ours, {statistic} of {n}, {departed[0] if departed else 'the recipe in full'}"
-        face = "white" if departed else color
+        label = f"ours, {statistic} of {n}, {duration[0] if duration else 'the recipe in full'}"
+        face = "white" if duration else color
         axes.plot(*zip(*ours, strict=True), styles[1], color=color, mfc=face, label=label)
         if counts[-1] > 1:
             axes.plot(*zip(*runs, strict=True), ".", color=color, alpha=0.5, label="each run")
@@ -76,10 +76,10 @@ def plot(
 def positions(
     axis: str | None, lines: Sequence[Line], records: Sequence[Record]
 ) -> tuple[dict[str, float], dict[float, str], bool]:
-    """The place of each row on the x axis, what is written there, and whether it is a scale.
+    """The x of each row, the labels of the axis by x, and whether the axis is a scale.
 
-    By the value of the config field `axis` where it is a number and tells the rows apart, else
-    one beside the other.
+    It is a scale of the config field `axis` where that is a different number in each row. Otherwise
+    the rows stand side by side.
     """
     rows = list(dict.fromkeys(line.row for line in lines))
     values = {r["recipe"]["row"]: flatten(r["config"]).get(axis) for r in records}

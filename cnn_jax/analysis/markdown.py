@@ -15,7 +15,7 @@ COLUMNS = (
 
 
 def cells(line: Line) -> list[str]:
-    """A line of the table as text, by `COLUMNS`."""
+    """The texts of a line, by `COLUMNS`."""
     values = line.values
     numbers = ["", "", ""]
     if values:
@@ -23,14 +23,14 @@ def cells(line: Line) -> list[str]:
         numbers = [f"{statistics.fmean(values):.2f}{spread}"]
         numbers += [f"{number:.2f}" for number in (min(values), statistics.median(values))]
     verdict = f"{line.verdict} ({line.lost})" if line.lost else line.verdict
-    # A number of another recipe is not set against the paper's.
-    apart = line.difference is None or line.departures
+    # A number of another recipe is not compared with the paper's.
+    is_compared = line.difference is not None and not line.deviations
     return [
         line.row,
         line.metric,
         "" if line.paper is None else f"{line.paper:g}",
         "" if line.ours is None else f"{line.ours:.2f}",
-        "" if apart else f"{line.difference:+.2f}",
+        f"{line.difference:+.2f}" if is_compared else "",
         verdict,
         str(len(values)),
         *numbers,
@@ -40,7 +40,7 @@ def cells(line: Line) -> list[str]:
 
 
 def protocol(facts: dict[str, Any]) -> str:
-    """How the paper measured, and how ours is compared."""
+    """A sentence on how the paper measured, and on how our number is compared."""
     return (
         f"Protocol: {facts['protocol']}. Ours: the {facts['statistic']} of n runs; errors in %, "
         f"within {facts['tolerance']:g} counts as reproduced."
@@ -48,21 +48,21 @@ def protocol(facts: dict[str, Any]) -> str:
 
 
 def markdown(facts: dict[str, Any], lines: Sequence[Line]) -> str:
-    """Heading, protocol, commands, table."""
+    """The section of a table: heading, protocol, commands, lines."""
     table = grid([COLUMNS, *(cells(line) for line in lines)])
     commands = (f"`{command}`" for command in facts["commands"])
     return "\n\n".join([f"## {facts['title']}", protocol(facts), *commands, table]) + "\n"
 
 
 def grid(rows: Sequence[Sequence[str]]) -> str:
-    """A table of Markdown; the first row is its head."""
+    """A table in Markdown; the first row is its head."""
     head, *body = (" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows)
     rule = " | ".join("---" for _ in rows[0])
     return "\n".join(f"| {line} |" for line in (head, rule, *body))
 
 
 def as_csv(tables: Sequence[tuple[dict[str, Any], Sequence[Line]]]) -> str:
-    """All tables, with every number in full."""
+    """All tables as CSV, with every number in full."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     header = ("table", "protocol", "row", "metric", "paper", "ours", "statistic", "difference")
@@ -71,7 +71,7 @@ def as_csv(tables: Sequence[tuple[dict[str, Any], Sequence[Line]]]) -> str:
     for facts, lines in tables:
         for line in lines:
             values = line.values
-            several = [f(values) if values else None for f in (statistics.fmean, deviation, min)]
+            several = [f(values) if values else None for f in (statistics.fmean, sample_std, min)]
             median = statistics.median(values) if values else None
             writer.writerow(
                 [
@@ -84,6 +84,6 @@ def as_csv(tables: Sequence[tuple[dict[str, Any], Sequence[Line]]]) -> str:
     return file.getvalue()
 
 
-def deviation(values: Sequence[float]) -> float | None:
-    """Of the sample; None of one."""
+def sample_std(values: Sequence[float]) -> float | None:
+    """The standard deviation of a sample; None of a single value."""
     return statistics.stdev(values) if len(values) > 1 else None

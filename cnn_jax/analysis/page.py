@@ -1,4 +1,4 @@
-"""One self-contained HTML page: the tables, the figures, and curves that one can look into."""
+"""One self-contained HTML page: tables, figures and interactive curves."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ POINT = ("split", "step", "epoch", "seconds", "loss", "top1_error", "top5_error"
 def page(
     tables: Sequence[tuple[dict[str, Any], Sequence[Line], Sequence[Record], Path]],
 ) -> str:
-    """HTML of (facts, lines, records, PNG file) of each table; nothing is loaded from elsewhere."""
+    """The HTML of tables, each (facts, lines, records, PNG file); it loads nothing else."""
     data = {"columns": markdown.COLUMNS, "tables": [section(*table) for table in tables]}
     # "</script>" in a name would end the element.
     text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
@@ -28,7 +28,7 @@ def page(
 def section(
     facts: dict[str, Any], lines: Sequence[Line], records: Sequence[Record], figure: Path
 ) -> dict[str, Any]:
-    """What the page shows of a table."""
+    """The data of a table for the script of the page."""
     image = base64.b64encode(figure.read_bytes()).decode()
     return {
         "title": facts["title"],
@@ -41,12 +41,12 @@ def section(
 
 
 def curves(record: Record) -> dict[str, Any]:
-    """The points of a run; what is not finite is no number in JSON, and on no curve."""
-    row, departed = record["recipe"]["row"], record["recipe"]["departures"]
-    length = departed[0] if departed else "the recipe in full"
+    """The points of a run, without values that are not finite, which JSON does not have."""
+    row, deviations = record["recipe"]["row"], record["recipe"]["deviations"]
+    duration = deviations[0] if deviations else "the recipe in full"
     return {
         "row": row,
-        "name": f"{row}, seed {record['config']['seed']}, {length}",
+        "name": f"{row}, seed {record['config']['seed']}, {duration}",
         "points": [
             {
                 name: point[name]

@@ -1,4 +1,4 @@
-"""The registry of results: a JSON file for each finished run, and the tables made of them.
+"""The registry of results: a JSON file for each finished run, and tables made of these files.
 
 `docs/results.md` has every row, the README a line for each table.
 """
@@ -20,15 +20,15 @@ README, PAGE = "README.md", "docs/results.md"
 BEGIN = "<!-- made of experiments/results by `launch.py report --record` -->"
 END = "<!-- end of what is made -->"
 COLUMNS = ("row", "metric", "ours", "paper", "verdict", "epochs", "recipe", "a run took", "commit")
-SHORT = ("table", "metric", "ours", "paper", "verdict")
-SHOWN = 6  # rows of a table that stand in the README
+SHORT = ("table", "metric", "ours, %", "paper, %", "verdict")
+SHOWN = 6  # rows of a table in the README
 
 
 def record(found: Iterable[Record], home: Path) -> list[Path]:
-    """Writes the runs that are done into the registry below `home`; gives the files.
+    """Writes the runs that are done into the registry below `home`; returns the files.
 
-    Raises `UserError` before anything is written, where a file would take the place of another
-    run's: one of the same row and seed, by another recipe.
+    Raises `UserError`, before it writes anything, where a run of the same row and seed but with
+    another config is there already.
     """
     chosen: dict[Path, Record] = {}
     for one in found:
@@ -51,18 +51,18 @@ def record(found: Iterable[Record], home: Path) -> list[Path]:
 
 
 def renew(home: Path) -> None:
-    """Makes the tables anew; raises `UserError` where a file has no place for its own."""
+    """Renews the tables in both files; raises `UserError` where a file lacks the marks."""
     for page, made in ((home / PAGE, block(home)), (home / README, overview(home))):
         text = page.read_text()
         before, begin, rest = text.partition(BEGIN)
         _, end, after = rest.partition(END)
         if not begin or not end:
-            raise UserError(f"{page} lacks the lines {BEGIN} and {END}: results stand between them")
+            raise UserError(f"{page} lacks the lines {BEGIN} and {END}, with results between them")
         files.write_text(page, before + made + after)
 
 
 def block(home: Path) -> str:
-    """The part of `docs/results.md` between its marks, and the marks."""
+    """The part of `docs/results.md` with all results, between its marks."""
     parts = [BEGIN]
     for facts, own in comparison.tables(run_records.find(home / FOLDER)):
         rows = [COLUMNS]
@@ -73,7 +73,7 @@ def block(home: Path) -> str:
 
 
 def overview(home: Path) -> str:
-    """The part of the README between its marks, and the marks: the first metric of each table."""
+    """The part of the README with the first metric of each table, between its marks."""
     rows = [SHORT]
     for facts, own in comparison.tables(run_records.find(home / FOLDER)):
         lines = comparison.lines(own)
@@ -81,20 +81,19 @@ def overview(home: Path) -> str:
         more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
         ours = [f"{line.row} {line.ours:.2f}" for line in lines[:SHOWN]]
         paper = [f"{line.paper:g}" for line in lines[:SHOWN] if line.paper is not None]
-        verdicts = dict.fromkeys("; ".join([line.verdict, *line.departures[:1]]) for line in lines)
+        verdicts = dict.fromkeys("; ".join([line.verdict, *line.deviations[:1]]) for line in lines)
         texts = (", ".join(part) for part in (ours + more, paper, verdicts))
         rows.append((facts["title"], lines[0].metric if lines else "", *texts))
     return "\n\n".join([BEGIN, markdown.grid(rows), END])
 
 
 def is_of(line: Line, run: Record) -> bool:
-    """Whether the run is one of those that a line tells of."""
-    recipe = run["recipe"]
-    return (recipe["row"], tuple(recipe["departures"])) == (line.row, line.departures)
+    """Whether a line counts the run."""
+    return comparison.row_and_deviations(run) == (line.row, line.deviations)
 
 
 def cells(line: Line, runs: Sequence[Record]) -> list[str]:
-    """A line of the table, by `COLUMNS`."""
+    """The texts of a line and its runs, by `COLUMNS`."""
     spread = ""
     if len(line.values) > 1:
         spread = f" ± {statistics.stdev(line.values):.2f} (n = {len(line.values)})"

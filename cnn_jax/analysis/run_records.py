@@ -1,7 +1,7 @@
-"""Finished runs as JSON values: from sweeps, single runs, and the registry of results.
+"""Runs as JSON values: from sweeps, single runs, and the registry of results.
 
 A record is what `Run.record()` gives, with "recipe": the row of the table that the run belongs to,
-what is printed there, and in what the run departs from the paper.
+the numbers that the paper prints there, and the run's deviations from the paper's recipe.
 """
 
 import json
@@ -11,23 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from cnn_jax import old_names
-from cnn_jax.analysis.deviations import departures
+from cnn_jax.analysis.deviations import deviations
 from cnn_jax.errors import UserError
-from cnn_jax.runs import load_run
+from cnn_jax.runs import load_run, sweep_file
 
 Record = dict[str, Any]
-SWEEP = "sweep.json"
-ALONE = "a run of no table"
-# What a report reads of a record, and of its recipe.
+SINGLE = "a run of no table"
+# What a record has, and its recipe.
 PARTS = ("recipe", "config", "environment", "status", "summary", "evaluations", "protocols")
 RECIPE = ("name", "title", "protocol", "statistic", "axis", "tolerance")
-RECIPE += ("command", "row", "published", "departures")
-# The folders of an absolute path, in a flag or a sentence.
+RECIPE += ("command", "row", "published", "deviations")
+# The folders of an absolute path inside a text, such as a flag.
 FOLDERS = re.compile(r"""(?<![\w.~/)\]-])~?/(?=[^\s/])(?:[^\s/:=,;'"]+/)*""")
 
 
 def find(path: Path) -> list[Record]:
-    """All records at a path: a sweep, a run, a record's file, or a folder with any of them.
+    """All records at a path: of a sweep, a run, a record's file, or a folder with any of these.
 
     Raises `UserError` where there are none.
     """
@@ -35,17 +34,17 @@ def find(path: Path) -> list[Record]:
         raise UserError(f"there is no {path}")
     records = list(_find(path))
     if not records:
-        raise UserError(f"{path} has no run that began to train, and no record of one")
+        raise UserError(f"{path} has neither a run that began to train nor a record of a run")
     return records
 
 
 def _find(path: Path):
     if path.is_file():
         yield read(path)
-    elif (path / SWEEP).exists():
+    elif (path / sweep_file.NAME).exists():
         yield from of_sweep(path)
     elif (path / "config.json").exists():
-        yield of_run(path, alone(path))
+        yield of_run(path, single(path))
     else:
         for child in sorted(path.iterdir()):
             if child.is_dir() or child.suffix == ".json":
@@ -56,6 +55,7 @@ def read(file: Path) -> Record:
     """A record of the registry; raises `UserError` for any other file."""
     try:
         record = json.loads(file.read_text())
+        record["recipe"] = old_names.recipe(record["recipe"])
         lacking = [part for part in PARTS if part not in record]
         lacking = lacking or [f"recipe.{name}" for name in RECIPE if name not in record["recipe"]]
         if lacking:
@@ -67,25 +67,9 @@ def read(file: Path) -> Record:
     return record
 
 
-def read_sweep(path: Path) -> dict[str, Any]:
-    """What `sweep.json` in the directory of a sweep says; raises `UserError` for a damaged one."""
-    try:
-        facts = json.loads((path / SWEEP).read_text())
-        for row in facts["rows"]:
-            row["name"], row["folder"], row["published"]
-            row["config"] = old_names.config(row["config"])
-            row["paper"] = row["paper"] and old_names.config(row["paper"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path / SWEEP} is damaged ({type(error).__name__}: {error}): get it back from a "
-            "copy, or choose another directory"
-        ) from None
-    return facts
-
-
 def of_sweep(path: Path) -> list[Record]:
-    """The runs of a sweep that began to train, row by row."""
-    facts = read_sweep(path)
+    """The records of the runs of a sweep that began to train, row by row."""
+    facts = sweep_file.read(path)
     records = []
     for row in facts["rows"]:
         of_row = {name: value for name, value in facts.items() if name not in ("rows", "seeds")}
@@ -95,8 +79,8 @@ def of_sweep(path: Path) -> list[Record]:
     return records
 
 
-def alone(path: Path) -> dict[str, Any]:
-    """What is known of a run that belongs to no sweep: no table, no number of a paper."""
+def single(path: Path) -> dict[str, Any]:
+    """The row of a run that belongs to no sweep: it has no table and no published number."""
     return {
         "name": "single-runs",
         "title": "Single runs",
@@ -112,20 +96,24 @@ def alone(path: Path) -> dict[str, Any]:
 
 
 def of_run(path: Path, row: Mapping[str, Any]) -> Record:
-    """The record of a run directory."""
+    """The record of a run directory.
+
+    Args:
+      row: what `sweep.json` says of the table and of the row, or `single(path)`.
+    """
     record = load_run(path).record()
     paper = row["paper"] or record["config"]
     recipe = {name: value for name, value in row.items() if name != "paper"}
     about = (record["config"], record["summary"].get("train"), record["status"] == "done")
-    recipe["departures"] = departures(paper, *about) if row["paper"] else [ALONE]
+    recipe["deviations"] = deviations(paper, *about) if row["paper"] else [SINGLE]
     recipe["paper_duration"] = paper["training"]["duration"]
-    # Where the data lies on one machine is no setting of the run.
+    # The path of the data belongs to a machine and not to the run.
     data = {**record["config"]["data"], "path": paper["data"]["path"]}
     return portable({"recipe": recipe, **record, "config": {**record["config"], "data": data}})
 
 
 def portable(value: Any) -> Any:
-    """A JSON value without the folders of one machine: of an absolute path the last part."""
+    """A JSON value with the last part of each absolute path: its folders belong to one machine."""
     if isinstance(value, Mapping):
         return {name: portable(one) for name, one in value.items()}
     if isinstance(value, list | tuple):

@@ -15,25 +15,25 @@ BATCH = 500
 
 
 def scan(run: Run, examples: Split, densities: Sequence[float]) -> dict[str, list[float]]:
-    """The accuracy (0-1) with one layer pruned to each density, by layer; no retraining."""
+    """The accuracies (0-1) by layer, with that layer alone pruned to each density."""
     variables = run.variables()
 
     @jax.jit
-    def right(params, images, labels):
-        found = variables | {"params": params}
-        logits = run.model.apply(found, run.preprocessing(images), train=False)
+    def count_right(params, images, labels):
+        pruned = variables | {"params": params}
+        logits = run.model.apply(pruned, run.preprocessing(images), train=False)
         return (logits.argmax(-1) == labels).sum()
 
     def accuracy(params):
         cuts = range(0, len(examples.labels), BATCH)
         parts = [(examples.images[i : i + BATCH], examples.labels[i : i + BATCH]) for i in cuts]
-        return sum(int(right(params, *part)) for part in parts) / len(examples.labels)
+        return sum(int(count_right(params, *part)) for part in parts) / len(examples.labels)
 
     return prune.sensitivity_scan(accuracy, variables["params"], densities)
 
 
 def draw(found: Mapping[str, Sequence[float]], densities: Sequence[float], path: Path) -> None:
-    """A line for each layer."""
+    """Draws a curve for each layer into a PNG file."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for layer, accuracies in found.items():

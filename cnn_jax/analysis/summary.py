@@ -1,4 +1,4 @@
-"""Layer by layer: output shapes, parameters and multiply-adds, counted without any arithmetic."""
+"""Output shapes, parameters and multiply-adds of each layer, counted without computing."""
 
 import math
 import re
@@ -28,8 +28,8 @@ class Layer(NamedTuple):
 def layers_of(model: nn.Module, image_shape: tuple[int, int, int]) -> list[Layer]:
     """Every layer with parameters, in order, for one image [H, W, C].
 
-    Multiply-adds are those of convolutions and linear layers (what the papers call FLOPs), with the
-    taps that fall on padding, without biases and batch norm.
+    Multiply-adds are those of convolutions and linear layers, which the papers call FLOPs. They
+    include the taps on padding, and leave out biases and batch norm.
     """
     found: list[Layer] = []
 
@@ -66,9 +66,13 @@ def layers_of(model: nn.Module, image_shape: tuple[int, int, int]) -> list[Layer
 def input_of(
     config: ConfigDict, image: str | None, classes: int | None
 ) -> tuple[tuple[int, int, int], int]:
-    """Image shape [H, W, C] and number of classes, from "HxWxC" and a number, else from the data.
+    """Image shape [H, W, C] and number of classes, as given, or else those of the data.
 
-    Raises `UserError` for an image that is not of that form, or where the data cannot be read.
+    Args:
+      image: "HxWxC".
+
+    Raises:
+      UserError: an image that is not of that form, or data that cannot be read.
     """
     shape = None
     if image:

@@ -1,1 +1,1 @@
-"""What a network costs on this machine, beside the same one in PyTorch; and is the machine fit?"""
+"""The speed of a network on this machine, beside PyTorch's; and checks of the machine."""

@@ -1,7 +1,10 @@
-"""Measures a config: every number that `launch.py bench` shows, as one JSON value."""
+"""Measures a config: every number of `launch.py bench` as one JSON value."""
 
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import numpy as np
 from ml_collections import ConfigDict
@@ -14,59 +17,54 @@ from cnn_jax.bench.peaks import peak
 from cnn_jax.errors import UserError, first_line
 from cnn_jax.runs.directory import environment
 
-# Multiply-adds of a training step: forward, and the gradients of inputs and of kernels.
+# Passes of a training step: forward, and those for the gradients of inputs and of kernels.
 PASSES = {"training": 3, "inference": 1}
+WHOLE = {"training": "loop", "inference": "forward"}  # the way that a user would run
 
 
 class Options(NamedTuple):
     """How to measure."""
 
-    count: int  # steps that are one program, and steps of a round one by one
+    count: int  # steps of a program
     rounds: int
-    inference: bool  # else training
+    inference: bool  # or training
     is_fake: bool  # random images
     image: str | None  # "HxWxC" of the random images
-    classes: int | None
+    classes: int | None  # of the random images
     kinds: tuple[str, ...]  # of `torch_ways.KINDS`
-    least_seconds: float  # that a way runs in a round
+    least_seconds: float  # that a way runs in each round
 
 
-def run(config: ConfigDict, options: Options) -> dict[str, Any]:
-    """The network, images per second of each way, ratios, compile seconds, memory, arithmetic."""
-    if options.is_fake:
-        shape, classes = fake.shape_of(config, options.image, options.classes)
-        dataset = fake.dataset(shape, classes, config.training.batch_size)
-    else:
-        dataset = configs.call(data.open, "data", config.data)
-        if not isinstance(dataset, data.Dataset):
-            raise UserError("bench measures data on the device: --fake, or data.storage 'device'")
-        shape, classes = dataset.image_shape, len(dataset.class_names)
+def run(
+    config: ConfigDict,
+    options: Options,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """The network, images per second of each way, ratios, compile seconds, memory, arithmetic.
+
+    Args:
+      on_progress: called with the number of measurements that are done, and of all.
+
+    Raises:
+      UserError: data that is not here or is streamed, or too little memory.
+    """
+    dataset = open_data(config, options)
+    shape, classes = dataset.image_shape, len(dataset.class_names)
     model = configs.call(models.create, "model", config.model, num_classes=classes)
     layers = summary.layers_of(model, shape)
     parameters = sum(layer.parameters for layer in layers)
     multiply_adds = sum(layer.multiply_adds for layer in layers)
-    try:
-        ways, skipped = _torch(config, shape, classes, parameters, options)
-        if options.inference:
-            ours = programs.inference(model, shape, config.training.batch_size, options.count)
-        else:
-            ours = programs.training(config, dataset, options.count)
-        rates = measure.alternate(ours.ways | ways, options.rounds, options.least_seconds)
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        raise UserError(
-            f"not enough memory: take a smaller --batch ({first_line(error)})"
-        ) from None
+    sizes = {"parameters": parameters, "multiply_adds_per_image": multiply_adds}
+    with explained():
+        theirs, skipped = torch_programs(config, shape, classes, parameters, options)
+        ours = make_programs(config, dataset, model, options)
+        ways, times = ours.ways | theirs, (options.rounds, options.least_seconds)
+        rates = measure.alternate(ways, *times, on_progress)
     mode = "inference" if options.inference else "training"
     medians = measure.medians(rates)
     return {
         "mode": mode,
-        "network": {
-            **config.model.to_dict(),
-            "parameters": parameters,
-            "multiply_adds_per_image": multiply_adds,
-        },
+        "network": {**config.model.to_dict(), **sizes},
         "batch_size": config.training.batch_size,
         "image_shape": list(shape),
         "classes": classes,
@@ -78,17 +76,49 @@ def run(config: ConfigDict, options: Options) -> dict[str, Any]:
         "skipped": skipped,
         "compile_seconds": ours.compile_seconds,
         "memory_bytes": ours.memory_bytes | device_memory(),
-        # Of what a user would run.
-        **arithmetic(
-            model.dtype,
-            medians["forward" if options.inference else "loop"],
-            PASSES[mode] * multiply_adds,
-        ),
+        **arithmetic(model.dtype, medians[WHOLE[mode]], PASSES[mode] * multiply_adds),
         "environment": environment(),
     }
 
 
-def _torch(config, shape, classes, parameters, options):
+def open_data(config: ConfigDict, options: Options) -> data.Dataset:
+    """The data of the config, or random images of its size."""
+    if options.is_fake:
+        shape, classes = fake.shape_of(config, options.image, options.classes)
+        return fake.dataset(shape, classes, config.training.batch_size)
+    dataset = configs.call(data.open, "data", config.data)
+    if not isinstance(dataset, data.Dataset):
+        raise UserError("bench measures data on the device: --fake, or data.storage 'device'")
+    return dataset
+
+
+def make_programs(
+    config: ConfigDict, dataset: data.Dataset, model: nn.Module, options: Options
+) -> programs.Programs:
+    """Our compiled programs of training or of inference."""
+    if options.inference:
+        batch_size = config.training.batch_size
+        return programs.inference(model, dataset.image_shape, batch_size, options.count)
+    return programs.training(config, dataset, options.count)
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Turns the error of too little memory into a `UserError`."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise UserError(
+            f"not enough memory: choose a smaller --batch ({first_line(error)})"
+        ) from None
+
+
+def torch_programs(
+    config: ConfigDict, shape: tuple[int, ...], classes: int, parameters: int, options: Options
+) -> tuple[dict[str, measure.Way], dict[str, str]]:
+    """PyTorch's ways of `options`, see `torch_ways.ways`; without PyTorch a `UserError`."""
     if not options.kinds:
         return {}, {}
     try:
@@ -111,7 +141,7 @@ def _torch(config, shape, classes, parameters, options):
 
 
 def ratios(medians: dict[str, float]) -> dict[str, float]:
-    """Of images per second: loop and data path to the step, ours to each of PyTorch's."""
+    """Ratios of images per second: loop and data path to the step, ours to each of PyTorch's."""
     found = {
         f"{name} / step": medians[name] / medians["step"]
         for name in ("loop", "data")
@@ -124,18 +154,18 @@ def ratios(medians: dict[str, float]) -> dict[str, float]:
 
 
 def device_memory() -> dict[str, int]:
-    """What the first device has held at most since the process began, where it tells."""
+    """The most bytes that the first device has held in this process, where JAX reports them."""
     stats = jax.devices()[0].memory_stats() or {}
     return {"device_peak": stats["peak_bytes_in_use"]} if "peak_bytes_in_use" in stats else {}
 
 
 def arithmetic(dtype: str, images_per_second: float, multiply_adds: int) -> dict[str, Any]:
-    """Multiply-adds per second, and their share of what the devices can do (two FLOP each)."""
+    """Multiply-adds per second, and their fraction of the devices' peak, at two FLOP each."""
     rate = images_per_second * multiply_adds
     limit = peak(jax.devices()[0].device_kind, dtype)
-    share = None if limit is None else 2 * rate / (limit * jax.device_count())
+    fraction = None if limit is None else 2 * rate / (limit * jax.device_count())
     return {
         "multiply_adds_per_second": rate,
         "peak_flops_per_device": limit,
-        "share_of_peak": share,
+        "fraction_of_peak": fraction,
     }

@@ -1,11 +1,11 @@
-"""Is this machine fit for training? Each check yields lines: ok, warning, FAIL, and what to do."""
+"""Checks whether this machine can train; each yields lines: ok, warning or FAIL, and what to do."""
 
 import os
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -35,8 +35,8 @@ class Line(NamedTuple):
     advice: str = ""
 
 
-class EvalTarget(NamedTuple):
-    """What is looked at."""
+class Machine(NamedTuple):
+    """What the checks look at."""
 
     config: ConfigDict  # of the user
     quickstart: ConfigDict
@@ -44,23 +44,29 @@ class EvalTarget(NamedTuple):
     workdir: Path  # where runs would be
 
 
-def examine(target: EvalTarget) -> Iterator[Line]:
-    """The lines of all checks; one that raises is a failure that says so."""
-    for check in CHECKS:
+def examine(
+    machine: Machine, on_progress: Callable[[int, int], None] = lambda done, total: None
+) -> Iterator[Line]:
+    """Yields the lines of all checks; for a check that raises, a line that says so.
+
+    `on_progress` is called with the number of checks that are done, and of all.
+    """
+    for done, check in enumerate(CHECKS):
+        on_progress(done, len(CHECKS))
         try:
-            yield from check(target)
+            yield from check(machine)
         except Exception as error:  # whatever is wrong with a machine
             name = check.__name__.removeprefix("check_").replace("_", " ")
             yield Line(FAIL, name, first_line(error), "it ended with this error")
 
 
-def check_python(target: EvalTarget) -> Iterator[Line]:
-    """The version, and that of every package against requirements.txt."""
+def check_python(machine: Machine) -> Iterator[Line]:
+    """Compares the versions of Python and of every package with those in requirements.txt."""
     version = ".".join(map(str, sys.version_info[:3]))
     status = OK if sys.version_info[:2] == (3, 11) else WARNING
     yield Line(status, "Python", version, "" if status == OK else "tested with 3.11")
     advice = "pip install -r requirements.txt"
-    for name, wanted in re.findall(r"^(\S+)==(\S+)", target.requirements.read_text(), re.M):
+    for name, wanted in re.findall(r"^(\S+)==(\S+)", machine.requirements.read_text(), re.M):
         try:
             found = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -71,9 +77,9 @@ def check_python(target: EvalTarget) -> Iterator[Line]:
         yield Line(OK if same else WARNING, name, text, "" if same else advice)
 
 
-def check_devices(target: EvalTarget) -> Iterator[Line]:
-    """What JAX computes on, and whether it misses a GPU."""
-    del target
+def check_devices(machine: Machine) -> Iterator[Line]:
+    """Names what JAX computes on; warns where it does not use a GPU that is there."""
+    del machine
     kinds = [device.device_kind for device in jax.devices()]
     found = f"{len(kinds)} x {kinds[0]} ({jax.default_backend()}), {os.cpu_count()} CPU cores"
     if jax.default_backend() == "cpu" and Path("/proc/driver/nvidia").exists():
@@ -83,24 +89,24 @@ def check_devices(target: EvalTarget) -> Iterator[Line]:
         yield Line(OK, "devices", found)
 
 
-def check_compiler(target: EvalTarget) -> Iterator[Line]:
-    """Which of the compiler options this jaxlib takes."""
-    del target
-    taken = compiler.supported(jax.default_backend(), once=False)
+def check_compiler(machine: Machine) -> Iterator[Line]:
+    """Tells which of the compiler options this jaxlib accepts."""
+    del machine
+    accepted = compiler.supported(jax.default_backend(), once=False)
     if jax.default_backend() != "cpu":
         yield Line(OK, "compiler options", "none are needed here")
         return
     for option in compiler.CPU_STEP:
-        known = option in taken
-        found = "taken" if known else "not known to this jaxlib"
+        known = option in accepted
+        found = "accepted" if known else "not known to this jaxlib"
         advice = "" if known else "training is slower; use the jaxlib of requirements.txt"
         yield Line(OK if known else WARNING, option, found, advice)
 
 
-def check_disk(target: EvalTarget) -> Iterator[Line]:
-    """Free and writable where runs and the cache are."""
+def check_disk(machine: Machine) -> Iterator[Line]:
+    """Checks that the folders of runs and of the cache are writable and have room."""
     for what, path, choice in [
-        ("disk for runs", target.workdir, "--workdir"),
+        ("disk for runs", machine.workdir, "--workdir"),
         ("disk for the cache", cache_folder("compiled"), "CNN_JAX_CACHE"),
     ]:
         folder = existing(path)
@@ -117,12 +123,12 @@ def check_disk(target: EvalTarget) -> Iterator[Line]:
         yield Line(status, what, found, "" if status == OK else f"make room, or set {choice}")
 
 
-def check_memory(target: EvalTarget) -> Iterator[Line]:
-    """Free in the machine, and on the first device where it tells."""
-    del target
+def check_memory(machine: Machine) -> Iterator[Line]:
+    """Tells the free memory of the machine, and that of the first device where JAX reports it."""
+    del machine
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     meminfo = Path("/proc/meminfo")
-    if meminfo.exists():  # counts what the system would give up, too
+    if meminfo.exists():  # counts the memory of file caches as free
         lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
         free = int(lines["MemAvailable"].split()[0]) * 1024
     status = OK if free > 2 * GIB else WARNING
@@ -133,12 +139,12 @@ def check_memory(target: EvalTarget) -> Iterator[Line]:
         yield Line(OK, "memory of a device", f"{limit / GIB:,.1f} GiB")
 
 
-def check_data(target: EvalTarget) -> Iterator[Line]:
-    """The data of the config, every image of it."""
-    name = f"data ({target.config.data.name})"
+def check_data(machine: Machine) -> Iterator[Line]:
+    """Opens the data of the config and counts its examples."""
+    name = f"data ({machine.config.data.name})"
     try:
-        dataset = configs.call(data.open, "data", target.config.data)
-        view = target.config.view.train.to_dict()
+        dataset = configs.call(data.open, "data", machine.config.data)
+        view = machine.config.view.train.to_dict()
         shape = "x".join(map(str, data.image_shape(dataset, view)))
     except ValueError as error:  # UserError is one
         yield Line(FAIL, name, first_line(error), "name the place with --config.data.path=PATH")
@@ -148,9 +154,9 @@ def check_data(target: EvalTarget) -> Iterator[Line]:
     yield Line(OK, name, f"{examples}; {shape}, {len(dataset.class_names)} classes")
 
 
-def check_training(target: EvalTarget) -> Iterator[Line]:
-    """The quickstart's first program, a step after the other, from its own initial values."""
-    made = build.build(target.quickstart)
+def check_training(machine: Machine) -> Iterator[Line]:
+    """Runs the first steps of the quickstart, and compares the loss with the known one."""
+    made = build.build(machine.quickstart)
     first, count = next(made.plan.dispatches(0))
     losses = np.asarray(made.run_steps(made.create_state(), first, count)[1]["loss"])
     found = f"loss {losses[-1]:.4f} after {count} steps, expected {QUICKSTART_LOSS}"
@@ -159,20 +165,20 @@ def check_training(target: EvalTarget) -> Iterator[Line]:
         yield Line(FAIL, "training", f"the loss is not finite: {losses}", advice)
     elif abs(losses[-1] / QUICKSTART_LOSS - 1) > TOLERANCE:
         advice = (
-            "does it stay so with the versions of requirements.txt, and with JAX_PLATFORMS=cpu?"
+            "try the versions of requirements.txt, and JAX_PLATFORMS=cpu: is the loss right then?"
         )
         yield Line(FAIL, "training", found, advice)
     else:
         yield Line(OK, "training", found)
 
 
-def check_checkpoint(target: EvalTarget) -> Iterator[Line]:
-    """Arrays, written where runs would be and restored, are the same bit for bit."""
+def check_checkpoint(machine: Machine) -> Iterator[Line]:
+    """Saves arrays where runs would be, restores them, and compares them bit for bit."""
     whole = sharding.replicated(sharding.data_mesh())
     tree = {"step": np.int32(1), "kernel": np.random.default_rng(0).random((64, 64), np.float32)}
     tree = jax.device_put(tree, whole)
     template = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=whole), tree)
-    with tempfile.TemporaryDirectory(dir=existing(target.workdir), prefix=".doctor-") as folder:
+    with tempfile.TemporaryDirectory(dir=existing(machine.workdir), prefix=".doctor-") as folder:
         checkpoints = Checkpoints(Path(folder) / "checkpoints", keep_best=False)
         try:
             checkpoints.save(1, tree, 0.0, None)
@@ -180,14 +186,14 @@ def check_checkpoint(target: EvalTarget) -> Iterator[Line]:
         finally:
             checkpoints.close()
     if all(np.array_equal(restored[name], tree[name]) for name in tree):
-        yield Line(OK, "checkpoint", "written and restored, bit for bit")
+        yield Line(OK, "checkpoint", "saved and restored, bit for bit")
     else:
-        advice = "the disk or its file system is not to be trusted: choose another --workdir"
-        yield Line(FAIL, "checkpoint", "what was restored is not what was written", advice)
+        advice = "the disk or its file system changes data: choose another --workdir"
+        yield Line(FAIL, "checkpoint", "the restored arrays differ from the saved ones", advice)
 
 
 def existing(path: Path) -> Path:
-    """The folder itself, or the closest above it that there is."""
+    """The path itself where it is a folder, or the closest folder above it that exists."""
     return next(p for p in (path.absolute(), *path.absolute().parents) if p.is_dir())
 
 

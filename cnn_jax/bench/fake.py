@@ -1,4 +1,4 @@
-"""Random images in the shape of a data set: speed does not depend on what they show."""
+"""Random images of the size of a data set, for measurements without the data."""
 
 import math
 
@@ -9,7 +9,7 @@ from cnn_jax.analysis import summary
 from cnn_jax.data import Dataset, Split
 from cnn_jax.errors import UserError
 
-# Image shape [H, W, C] and number of classes; a folder has any.
+# Image shape [H, W, C] and number of classes; folders have no fixed ones.
 SHAPES = {
     "cifar10": ((32, 32, 3), 10),
     "cifar100": ((32, 32, 3), 100),
@@ -22,9 +22,9 @@ TRAIN_SIZE, TRAIN_BYTES, HELD_OUT = 10_000, 2**26, 16
 def shape_of(
     config: ConfigDict, image: str | None, classes: int | None
 ) -> tuple[tuple[int, int, int], int]:
-    """Image shape and number of classes, from "HxWxC" and a number, else from what is known.
+    """Image shape and number of classes, as given, or else those of the config's data.
 
-    Raises `UserError` where neither tells it.
+    Raises `UserError` where they are neither given nor known.
     """
     shape, known_classes = SHAPES.get(config.data.name, (None, None))
     view = config.view.train.to_dict()
@@ -35,8 +35,8 @@ def shape_of(
         image = "x".join(map(str, shape))
     if not image or not classes:
         raise UserError(
-            f"images of {config.data.name!r} have any size: "
-            "say --image=HxWxC and --classes=N with --fake",
+            f"images of {config.data.name!r} have no fixed size: "
+            "give --image=HxWxC and --classes=N with --fake",
             2,
         )
     return summary.input_of(config, image, classes)

@@ -1,4 +1,4 @@
-"""Kills a small run again and again, and compares how it ends with one that nobody disturbed."""
+"""Kills a small run again and again, and compares its end with that of an undisturbed run."""
 
 import random
 import subprocess
@@ -11,11 +11,12 @@ import jax
 import numpy as np
 from rich.console import Console
 
-import cnn_jax
+from cnn_jax import config as configs
 from cnn_jax.errors import UserError
+from cnn_jax.progress import print_line
 from cnn_jax.runs import checkpoints, metrics
 
-LAUNCH = Path(cnn_jax.__file__).with_name("__main__.py")
+LAUNCH = configs.PACKAGE / "__main__.py"
 # WRN-10-1 on the digits, with a checkpoint at every second program.
 RECIPE = (
     "model.width=1",
@@ -25,75 +26,90 @@ RECIPE = (
     "evaluation.every=12 steps",
     "learning_rate.warmup=0 epochs",
 )
-SAVING = "*.orbax-checkpoint-tmp"  # what a checkpoint is called until it is whole
+SAVING = "*.orbax-checkpoint-tmp"  # the name of a checkpoint that is being written
 
 
 @dataclass
 class Killed:
-    """What was done: `while_saving` counts the kills that left half a checkpoint behind."""
+    """How many kills there were."""
 
     kills: int = 0
-    while_saving: int = 0
-    runs: int = 0  # that were killed at least once, and ended
+    while_saving: int = 0  # kills that left half a checkpoint behind
+    runs: int = 0  # that were killed and then ended
 
 
 def kill_test(kills: int, workdir: Path, console: Console, seed: int = 0) -> Killed:
-    """SIGKILLs runs of a small recipe `kills` times, starts each again, and compares their ends.
+    """Kills runs of a small recipe with SIGKILL, continues each, and compares their ends.
 
-    Every second kill comes at any moment of a process's life, from its start on; the others wait
-    for a checkpoint to be half written. `workdir` must be empty, and keeps the runs.
+    Every second kill comes at any moment from the start of a process on; the others come while a
+    checkpoint is written.
+
+    Args:
+      kills: of all runs.
+      workdir: an empty directory, which keeps the runs.
 
     Raises:
-      UserError: a run did not go on, or ended with another state or other metrics.
+      UserError: a run did not continue, or ended with another state or other metrics.
     """
     if kills < 1:
         raise UserError(f"a test of {kills} kills tests nothing", 2)
     if workdir.exists() and any(workdir.iterdir()):
-        raise UserError(f"{workdir} has files in it; name an empty or new directory")
+        raise UserError(f"{workdir} has files in it; choose an empty or new directory")
     workdir.mkdir(parents=True, exist_ok=True)
     draw = random.Random(seed)
     finish(launch(workdir / "undisturbed"))
     start = time.monotonic()
-    finish(launch(workdir / "again"))  # with compiled programs in the cache, as those to be killed
+    finish(launch(workdir / "again"))  # as fast as the others: compiled programs are cached
     life = time.monotonic() - start
     compare(workdir / "undisturbed", workdir / "again")
-    text = f"two undisturbed runs are equal and take {life:.0f} s; now {kills} kills"
-    console.print(text, highlight=False, soft_wrap=True)
+    print_line(console, f"two undisturbed runs are equal and take {life:.0f} s; now {kills} kills")
     done = Killed()
     while done.kills < kills:
         done.runs += 1
         run = workdir / f"killed-{done.runs}"
-        while done.kills < kills:
-            process = launch(run)
-            if done.kills % 2:
-                ended = wait_for_saving(process, run, draw.randint(1, 2), draw.uniform(0, 0.05))
-            else:
-                ended = wait(process, draw.uniform(0, 0.8 * life))
-            if ended:
-                break
-            process.kill()
-            process.communicate()
-            done.kills += 1
-            halves = [half.name.split(".")[0] for half in (run / "checkpoints").glob(SAVING)]
-            done.while_saving += bool(halves)
-            what = f", while saving step {int(halves[0])}" if halves else ""
-            lines = len(metrics.read(run))
-            text = f"kill {done.kills}: run {done.runs}, {lines} lines of metrics{what}"
-            console.print(text, highlight=False, soft_wrap=True)
+        while done.kills < kills and kill(run, done, draw, life):
+            lines, halves = len(metrics.read(run)), unfinished(run)
+            when = f", while step {int(halves[0].split('.')[0])} was saved" if halves else ""
+            text = f"kill {done.kills}: run {done.runs}, {lines} lines of metrics{when}"
+            print_line(console, text)
         finish(launch(run))
         compare(workdir / "undisturbed", run)
     text = (
         f"{done.kills} kills, {done.while_saving} of them while a checkpoint was written: "
         f"{done.runs} runs ended byte for byte like the undisturbed one"
     )
-    console.print(text, highlight=False, soft_wrap=True)
+    print_line(console, text)
     return done
 
 
+def kill(run: Path, done: Killed, draw: random.Random, life: float) -> bool:
+    """Starts or continues a run and kills it; False if it ended before. Counts in `done`.
+
+    `life` is the number of seconds that an undisturbed run takes.
+    """
+    process = launch(run)
+    if done.kills % 2:
+        ended = wait_for_saving(process, run, draw.randint(1, 2), draw.uniform(0, 0.05))
+    else:
+        ended = wait(process, draw.uniform(0, 0.8 * life))
+    if ended:
+        return False
+    process.kill()
+    process.communicate()
+    done.kills += 1
+    done.while_saving += bool(unfinished(run))
+    return True
+
+
+def unfinished(run: Path) -> list[str]:
+    """The names of the checkpoints that are half written."""
+    return [half.name for half in (run / "checkpoints").glob(SAVING)]
+
+
 def launch(run: Path) -> subprocess.Popen:
-    """Starts the recipe, or goes on with it."""
+    """Starts the recipe, or continues it."""
     overrides = [f"--config.{override}" for override in RECIPE]
-    experiment = LAUNCH.parent / "experiments" / "quickstart.py"
+    experiment = configs.HOME / "experiments" / "quickstart.py"
     return subprocess.Popen(
         [sys.executable, LAUNCH, "train", f"--config={experiment}", *overrides, f"--workdir={run}"],
         stdout=subprocess.PIPE,
@@ -103,7 +119,7 @@ def launch(run: Path) -> subprocess.Popen:
 
 
 def finish(process: subprocess.Popen) -> None:
-    """Lets it run to its end, which must be a good one."""
+    """Waits for the end; raises `UserError` if the process failed."""
     output, _ = process.communicate()
     if process.returncode:
         last = (output.strip().splitlines() or ["nothing"])[-1]
@@ -111,7 +127,7 @@ def finish(process: subprocess.Popen) -> None:
 
 
 def wait(process: subprocess.Popen, seconds: float) -> bool:
-    """Waits; True if the process ended by itself before."""
+    """Waits so many seconds; True if the process ended by itself meanwhile."""
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -121,11 +137,11 @@ def wait(process: subprocess.Popen, seconds: float) -> bool:
 
 
 def wait_for_saving(process: subprocess.Popen, run: Path, nth: int, seconds: float) -> bool:
-    """`wait`, from the moment on when the nth checkpoint of this process is being written."""
-    begun: set[str] = {half.name for half in (run / "checkpoints").glob(SAVING)}
+    """`wait`, from the moment when the process begins to write its nth checkpoint."""
+    begun = set(unfinished(run))
     leftover = len(begun)
     while process.poll() is None:
-        begun |= {half.name for half in (run / "checkpoints").glob(SAVING)}
+        begun |= set(unfinished(run))
         if len(begun) - leftover >= nth:
             return wait(process, seconds)
         time.sleep(0.002)
@@ -134,7 +150,7 @@ def wait_for_saving(process: subprocess.Popen, run: Path, nth: int, seconds: flo
 
 
 def compare(expected: Path, found: Path) -> None:
-    """Raises `UserError` where the last states or the metrics differ in a byte."""
+    """Raises `UserError` where the last states or the metrics of two runs differ in a byte."""
     steps = [checkpoints.saved_steps(path / "checkpoints") for path in (expected, found)]
     if steps[0] != steps[1]:
         raise UserError(f"{found} keeps the checkpoints {steps[1]}, {expected} {steps[0]}")

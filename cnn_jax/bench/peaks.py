@@ -1,4 +1,4 @@
-"""What a device can multiply and add at most, where its maker tells."""
+"""The peak arithmetic of devices, as their makers publish it."""
 
 # Part of JAX's `device_kind` -> (bfloat16, float32) FLOP/s of one device, without sparsity; the
 # first that fits. float32 as JAX computes it by default: TF32 on NVIDIA, bfloat16 products on TPU.

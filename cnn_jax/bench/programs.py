@@ -1,4 +1,4 @@
-"""Our side: the programs of a config, compiled and ready to be timed."""
+"""The compiled programs of a config in JAX, to be timed."""
 
 import functools
 import time
@@ -21,7 +21,7 @@ from cnn_jax.training.build import Setup, build
 
 
 class Programs(NamedTuple):
-    """What `training` and `inference` make."""
+    """Programs and what compiling them cost."""
 
     ways: dict[str, Way]
     compile_seconds: dict[str, float]  # "lowering" and "compiling"
@@ -29,12 +29,11 @@ class Programs(NamedTuple):
 
 
 def training(config: ConfigDict, dataset: Dataset | None, count: int) -> Programs:
-    """The bare step, the loop's program of `count` steps, and its data path alone.
+    """The step alone, the loop's program of `count` steps, and the loop's data path alone.
 
     Args:
-      config: the experiment.
-      dataset: takes the place of the config's data.
-      count: steps that one start of a way takes.
+      dataset: replaces the data of the config.
+      count: steps of each start of a way.
     """
     setup = build(config, dataset)
     batch_size, size = setup.plan.batch_size, setup.plan.train_size
@@ -44,7 +43,7 @@ def training(config: ConfigDict, dataset: Dataset | None, count: int) -> Program
     seconds, memory = compile_ahead(setup.seeds.train_steps, *arguments)
     images = count * batch_size
     ways = {
-        "step": _bare_step(setup, indices[0], count),
+        "step": _step(setup, indices[0], count),
         "loop": _loop(setup, count),
         "data": _data_path(setup, config, count),
     }
@@ -52,8 +51,8 @@ def training(config: ConfigDict, dataset: Dataset | None, count: int) -> Program
     return Programs(ways, seconds, memory)
 
 
-def _bare_step(setup: Setup, index: jax.Array, count: int):
-    """`count` calls of the jitted step, on a batch that lies on the device."""
+def _step(setup: Setup, index: jax.Array, count: int):
+    """`count` calls of the jitted step, on a batch that is on the device already."""
     split = NamedSharding(sharding.data_mesh(), PartitionSpec("data"))
     batch = jax.jit(setup.inputs.data.batch, out_shardings=split)(index)
     step = compiler.jit(setup.train_step, donate_argnums=0)
@@ -68,7 +67,7 @@ def _bare_step(setup: Setup, index: jax.Array, count: int):
 
 
 def _loop(setup: Setup, count: int):
-    """What training does: order of the data, transfer of the indices, one program."""
+    """The loop of training: order of the data, transfer of the indices, one program."""
     state, first = setup.create_state(), 0
 
     def start():
@@ -80,7 +79,7 @@ def _loop(setup: Setup, count: int):
 
 
 def _data_path(setup: Setup, config: ConfigDict, count: int):
-    """The loop without the network: a sum of its images, so that nothing is optimized away."""
+    """The loop without the network; it sums the images, so that XLA removes none of the work."""
     by_batch = sharding.by_batch(sharding.data_mesh())
     size = setup.plan.train_size
     checksum = compiler.jit(make_checksum(config))
@@ -137,24 +136,24 @@ def inference(
 
 
 def random_images(count: int, shape: tuple[int, int, int]) -> np.ndarray:
-    """float32 [count, H, W, C], normally distributed, as after preprocessing."""
+    """float32 [count, H, W, C], normally distributed like preprocessed images."""
     return np.random.default_rng(0).standard_normal((count, *shape), np.float32)
 
 
 def compile_ahead(program: Any, *arguments: Any) -> tuple[dict[str, float], dict[str, int]]:
-    """Compiles a jitted function, which later calls use: seconds, and bytes of memory."""
+    """Compiles a jitted function for later calls; returns the seconds and the bytes of memory."""
     begin = time.perf_counter()
     lowered = program.lower(*arguments)
     middle = time.perf_counter()
     compiled = lowered.compile()
     seconds = {"lowering": middle - begin, "compiling": time.perf_counter() - middle}
     memory = compiled.memory_analysis()
-    if memory is None:  # not every backend tells
+    if memory is None:  # not every backend reports it
         return seconds, {}
     sizes = {
         "arguments": memory.argument_size_in_bytes,
         "outputs": memory.output_size_in_bytes,
         "temporary": memory.temp_size_in_bytes,
     }
-    # Outputs that take the place of donated arguments are counted once.
+    # Outputs in the memory of donated arguments are counted once.
     return seconds, sizes | {"peak": sum(sizes.values()) - memory.alias_size_in_bytes}

@@ -1,6 +1,7 @@
-"""The same network in PyTorch: torchvision's where it has it, own ones for 32x32 images.
+"""The same networks in PyTorch: torchvision's, and our own for images of 32x32 pixels.
 
-Layers have the names of ours, "conv2.block1.conv1", so that weights can be copied.
+Their layers have the names of the Flax networks, "conv2.block1.conv1", so that weights can be
+copied.
 """
 
 from collections import OrderedDict
@@ -15,7 +16,7 @@ from cnn_jax.errors import UserError
 from cnn_jax.interop import reference, torchvision
 from cnn_jax.models import cifar_resnet, residual_units, wide_resnet
 
-# Initial values, rates and precision: they do not change which layers there are.
+# Options that do not change which layers there are.
 WITHOUT_LAYERS = {"dtype", "bn_group_size", "bn_momentum", "bn_epsilon", "unroll", "dropout"}
 WITHOUT_LAYERS |= {"auxiliary_dropout", "init_fan", "weight_init", "kernel_init", "gamma", "remat"}
 WITHOUT_LAYERS |= {"zero_init_gamma", "gate_bias"}
@@ -24,9 +25,9 @@ WITHOUT_LAYERS |= {"zero_init_gamma", "gate_bias"}
 def create(
     model: Mapping[str, Any], image_channels: int, classes: int, parameters: int
 ) -> nn.Module:
-    """The counterpart of `models.create(**model, num_classes=classes)`, untrained.
+    """The untrained counterpart of `models.create(**model, num_classes=classes)`.
 
-    Raises `UserError` where there is none, or it has not the same number of parameters.
+    Raises `UserError` where there is none, or its number of parameters is not `parameters`.
     """
     options = models.options(model["name"]) | dict(model)
     own = {"cifar_resnet": cifar_network, "wide_resnet": wide_network}.get(model["name"])
@@ -38,13 +39,13 @@ def create(
     if count != parameters:
         raise UserError(
             f"PyTorch's {model['name']} has {count:,} parameters and ours {parameters:,}: "
-            "they are not the same network (torchvision's take images with 3 channels)"
+            "these are different networks (torchvision's have images with 3 channels)"
         )
     return network
 
 
 def torchvision_name(options: Mapping[str, Any]) -> str:
-    """torchvision's network with these options; raises `UserError` that names the closest one."""
+    """torchvision's name of the network; without one a `UserError` that names the closest."""
     differences = {}
     for name in torchvision.names():
         theirs = torchvision.options(name)
@@ -58,17 +59,13 @@ def torchvision_name(options: Mapping[str, Any]) -> str:
     closest = min(differences, key=lambda name: len(differences[name]))
     if differences[closest]:
         changes = (f"--config.model.{key}={value}" for key, value in differences[closest].items())
-        raise UserError(
-            f"torchvision has no such {options['name']}; for its {closest} set {' '.join(changes)}"
-        )
+        network = f"torchvision has no {options['name']} like this"
+        raise UserError(f"{network}; for its {closest} set {' '.join(changes)}")
     return closest
 
 
 class Unit(nn.Module):
-    """A residual unit with identity or projection; see `models.residual_units.ResidualUnit`.
-
-    `activated`: its input went through the first batch norm and ReLU of the network.
-    """
+    """A residual unit with identity or projection; see `models.residual_units.ResidualUnit`."""
 
     def __init__(
         self,
@@ -82,7 +79,12 @@ class Unit(nn.Module):
         projects: bool = True,
         dropout: float = 0.0,
     ):
-        """`channels`: of the input, and of the output of each convolution."""
+        """Makes the layers.
+
+        Args:
+          channels: of the input, and of the output of each convolution.
+          activated: whether the input comes from the first batch norm and ReLU of the network.
+        """
         super().__init__()
         self.preactivated, self.residual, self.activated = preactivated, residual, activated
         self.stride, self.out, self.count = stride, channels[-1], len(kernels)
@@ -127,7 +129,7 @@ class Unit(nn.Module):
 
 
 class Network(nn.Module):
-    """3x3 convolution, three stages of units, mean over the map, linear layer."""
+    """A 3x3 convolution, three stages of units, global average pooling, a linear layer."""
 
     def __init__(
         self,
@@ -138,7 +140,7 @@ class Network(nn.Module):
         first: bool,
         last: bool,
     ):
-        """`first`, `last`: there is a batch norm with ReLU before and after the stages."""
+        """`first` and `last` add a batch norm with ReLU before and after the stages."""
         super().__init__()
         self.conv1 = convolution(image_channels, 16, 3, 1)
         if first:
@@ -163,7 +165,7 @@ class Network(nn.Module):
 
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Conv2d:
-    """Padded to keep the size at stride 1, without bias."""
+    """A convolution without bias, padded to keep the size at stride 1."""
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
 
 
@@ -207,7 +209,7 @@ def cifar_network(options: Mapping[str, Any], image_channels: int, classes: int)
 
 
 def wide_network(options: Mapping[str, Any], image_channels: int, classes: int) -> Network:
-    """`models.wide_resnet`, all its blocks."""
+    """`models.wide_resnet`, with any of its blocks."""
     deepened = (3,) * options["deepening"]
     kernels = deepened if options["block"] == "B(3,3)" else wide_resnet.BLOCKS[options["block"]]
     count = (options["depth"] - 4) // (3 * options["deepening"])

@@ -1,4 +1,4 @@
-"""PyTorch's side: the same network, batch and kind of step, channels last."""
+"""PyTorch's programs, to be timed: the same network, batch and kind of step, channels last."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from torch.nn import functional
 from cnn_jax.bench.measure import Way
 from cnn_jax.errors import UserError, first_line
 
-# Compiled or not, and in which precision (bf16: autocast).
+# Whether it is compiled, and the precision of autocast.
 KINDS = {
     "torch-eager": (False, None),
     "torch-compile": (True, None),
@@ -21,18 +21,17 @@ KINDS = {
 
 
 def device() -> torch.device:
-    """Where JAX computes; raises `UserError` where this PyTorch cannot."""
+    """PyTorch's device of the kind that JAX uses; raises `UserError` where it has none."""
     backend = jax.default_backend()
     if backend == "cpu":
         return torch.device("cpu")
     if backend == "gpu" and torch.cuda.is_available():
         if jax.device_count() > 1:
             raise UserError("PyTorch is measured on one GPU: set CUDA_VISIBLE_DEVICES=0")
-        torch.backends.cudnn.benchmark = True
         return torch.device("cuda")
     raise UserError(
-        f"JAX computes on {backend} and this PyTorch {torch.__version__} cannot: "
-        "install one that can, or compare on the CPU with JAX_PLATFORMS=cpu"
+        f"JAX computes on {backend}, which PyTorch {torch.__version__} does not support: install "
+        "one that does, or compare on the CPU with JAX_PLATFORMS=cpu"
     )
 
 
@@ -46,16 +45,17 @@ def ways(
     auxiliary_weight: float,
     count: int,
 ) -> tuple[dict[str, Way], dict[str, str]]:
-    """A way for each of `KINDS`, and those that do not work here with the reason.
+    """A way for each of `kinds`; and for those that fail here the reason.
 
     Args:
-      kinds: names out of `KINDS`.
+      kinds: of `KINDS`.
       create: makes a new network.
       images: float32 [B, H, W, C].
       labels: int [B].
-      train: a step of training: forward, cross entropy, backward, SGD with momentum; else forward.
+      train: whether a step trains (forward, cross entropy, backward, SGD with momentum) or is a
+        forward pass.
       auxiliary_weight: of the losses of auxiliary heads.
-      count: steps, or forward passes, that one start takes.
+      count: steps of each start.
     """
     place = device()
     x = torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).to(place)
@@ -70,8 +70,8 @@ def ways(
         step = _train_step(network, call, cast, x, y, auxiliary_weight)
         step = step if train else _forward(call, cast, x)
         try:
-            step()  # compiles
-        except Exception as error:  # the compiler's toolchain fails in many ways
+            _repeated(step, 1)()  # compiles
+        except Exception as error:  # compilers fail in many ways
             if not compiled:
                 raise
             skipped[kind] = (
@@ -110,8 +110,13 @@ def _forward(call, cast, x):
 
 def _repeated(step, count):
     def start():
-        for _ in range(count):
-            step()
+        before = torch.backends.cudnn.benchmark
+        torch.backends.cudnn.benchmark = True  # the fastest algorithms
+        try:
+            for _ in range(count):
+                step()
+        finally:
+            torch.backends.cudnn.benchmark = before
 
     return start
 

@@ -10,13 +10,14 @@ from rich.table import Table
 
 from cnn_jax import errors
 from cnn_jax.commands.arguments import add_config, load_config, positive
+from cnn_jax.progress import ProgressBar, print_line
 
 AGAINST = ("torch-eager", "torch-compile", "torch-bf16", "torch-compile-bf16")
 WAYS = {
-    "step": "training step, one by one, batch ready on the device",
+    "step": "training step, one by one, batch already on the device",
     "loop": "full loop: {steps} steps as one program, batches fetched and augmented",
     "data": "data path alone: order, fetch, preprocessing, augmentation",
-    "forward": "forward, one by one, batch ready on the device",
+    "forward": "forward, one by one, batch already on the device",
     "torch-eager": "PyTorch, channels last, float32",
     "torch-compile": "PyTorch, torch.compile, channels last, float32",
     "torch-bf16": "PyTorch, channels last, bf16 autocast",
@@ -42,16 +43,16 @@ def add_arguments(add) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
-    """Measures, and prints a table or JSON."""
+    """Measures the config, and prints a table or JSON."""
     import jax
 
     config = load_config(arguments)
     if arguments.batch:
         config.training.batch_size = arguments.batch
     kinds = chosen(arguments.against, config.model.dtype)
-    if kinds:  # both shall find memory on one GPU
+    if kinds:  # JAX must leave PyTorch memory on the same GPU
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    jax.config.update("jax_enable_compilation_cache", False)  # compile times are measured
+    jax.config.update("jax_enable_compilation_cache", False)  # compilation is measured
     from cnn_jax.bench import benchmark
 
     options = benchmark.Options(
@@ -64,8 +65,9 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         kinds=kinds,
         least_seconds=arguments.seconds,
     )
-    with console.status("measuring"):
-        result = benchmark.run(config, options)
+    # Standard output is the JSON's alone.
+    with ProgressBar(Console(stderr=True) if arguments.json else console) as bar:
+        result = benchmark.run(config, options, lambda *counts: bar.show("measurement", *counts))
     result = {"config": arguments.config, "overrides": arguments.overrides, **result}
     text = json.dumps(result, indent=1)
     if arguments.out:
@@ -77,7 +79,10 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
 
 
 def chosen(against: str | None, dtype: str) -> tuple[str, ...]:
-    """The names in `--against`; "torch" is all but the compiled bf16, which bf16 networks get."""
+    """The names in `--against`.
+
+    "torch" stands for all of `AGAINST`, but the compiled bf16 one for networks in float32.
+    """
     if not against:
         return ()
     everything = AGAINST if dtype == "bfloat16" else AGAINST[:3]
@@ -89,17 +94,14 @@ def chosen(against: str | None, dtype: str) -> tuple[str, ...]:
 
 
 def show(result: dict, console: Console) -> None:
-    """The table and a few lines."""
+    """Prints the table of speeds; then what was skipped, compile times, memory and arithmetic."""
     network, medians = result["network"], result["images_per_second"]
     shape, device = "x".join(map(str, result["image_shape"])), result["environment"]["devices"]
-
-    def line(text):
-        console.print(text, highlight=False, soft_wrap=True)
-
-    line(
+    print_line(
+        console,
         f"{result['config']}: {network['name']}, {network['parameters']:,} parameters, "
         f"{network['multiply_adds_per_image']:,} multiply-adds an image; {result['mode']}, "
-        f"batch {result['batch_size']}, {shape}, {network['dtype']}, {len(device)} x {device[0]}"
+        f"batch {result['batch_size']}, {shape}, {network['dtype']}, {len(device)} x {device[0]}",
     )
     first, theirs = next(iter(medians)), [name for name in medians if name.startswith("torch")]
     relative = [first, *theirs[:1]]
@@ -107,16 +109,17 @@ def show(result: dict, console: Console) -> None:
     for name, rate in medians.items():
         rounds = result["rounds"][name]
         rates = (f"{number:,.1f}" for number in (rate, min(rounds), max(rounds)))
-        shares = (f"{rate / medians[other]:.2f}" for other in relative)
-        table.add_row(name, WAYS[name].format(steps=result["steps"]), *rates, *shares)
+        relative_rates = (f"{rate / medians[other]:.2f}" for other in relative)
+        table.add_row(name, WAYS[name].format(steps=result["steps"]), *rates, *relative_rates)
     console.print(table)
     for name, reason in result["skipped"].items():
-        line(f"{name}: skipped, {reason}")
-    line("compiled in " + ", ".join(f"{s:.2f} s {k}" for k, s in result["compile_seconds"].items()))
+        print_line(console, f"{name}: skipped, {reason}")
+    seconds = (f"{number:.2f} s {stage}" for stage, number in result["compile_seconds"].items())
+    print_line(console, f"compiled in {', '.join(seconds)}")
     sizes = (f"{size / 2**20:,.0f} MiB {kind}" for kind, size in result["memory_bytes"].items())
-    line("memory: " + (", ".join(sizes) or "this backend does not tell"))
-    share = result["share_of_peak"]
-    share = "the device's peak is not known" if share is None else f"{share:.1%} of the peak"
+    print_line(console, "memory: " + (", ".join(sizes) or "this backend does not report it"))
+    fraction = result["fraction_of_peak"]
+    peak = "the device's peak is not known" if fraction is None else f"{fraction:.1%} of the peak"
     rate = result["multiply_adds_per_second"]
     passes = " (training: three times the forward's)" if result["mode"] == "training" else ""
-    line(f"{rate / 1e9:,.1f} G multiply-adds/s{passes}; {share}")
+    print_line(console, f"{rate / 1e9:,.1f} G multiply-adds/s{passes}; {peak}")

@@ -4,21 +4,19 @@ import argparse
 import math
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 import cnn_jax
-from cnn_jax import models
 from cnn_jax.commands.arguments import positive
-from cnn_jax.compression import archive, network, report, share
-from cnn_jax.compression.calibrate import Calibration
-from cnn_jax.data import preprocess
-from cnn_jax.data.folder import decode
 from cnn_jax.errors import UserError
-from cnn_jax.interop import deep_compression
+from cnn_jax.progress import print_line
+
+if TYPE_CHECKING:
+    from cnn_jax.compression import report
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 BATCH = 25
@@ -26,49 +24,56 @@ QUALITY = 7.0
 
 
 class Source(NamedTuple):
-    """A trained network, and all that its file should tell."""
+    """A trained network, and what its compressed file tells besides."""
 
     model: Any
     variables: dict[str, Any]
-    preprocessing: preprocess.Preprocessing
+    preprocessing: Any  # `data.preprocess.Preprocessing`
     about: dict[str, Any]  # config, class_names, num_classes, image_shape
 
 
 def add_arguments(add) -> None:
-    """What, into which file, and how small."""
+    """The network, the file to write, and how the values are stored."""
     add("source", type=Path, metavar="RUN_OR_WEIGHTS", help="a run, or the authors' .net file")
     add("--out", type=Path, required=True, metavar="FILE", help="the file to write")
     add("--lossless", action="store_true", help="keep every value exactly")
     add("--bits", type=positive, metavar="B", help="share 2^B values per layer by k-means")
-    add("--initialization", default="linear", choices=share.INITIALIZATIONS, help="of k-means")
+    starts = "where k-means starts: linear (default), random or density"
+    add("--initialization", default="linear", metavar="NAME", help=starts)
     steps = f"steps by rate and distortion, finer for a larger Q; default {QUALITY:g}"
     add("--quality", type=quality, metavar="Q", help=steps)
-    add("--images", type=Path, metavar="FOLDER", help="to calibrate with, labels are not read")
+    add(
+        "--images",
+        type=Path,
+        metavar="FOLDER",
+        help="to calibrate the steps with; labels are not read",
+    )
     add("--count", type=positive, default=100, metavar="N", help="how many of them; default 100")
     add("--step", default="last", help="checkpoint of a run: last, best, or a number")
-    add("--split", metavar="NAME", help="errors of a run on this split, before and after")
-    add("--data", metavar="PATH", help="where the run's data is now; default where it was")
+    add("--split", metavar="NAME", help="evaluates the run on this split, before and after")
+    add("--data", metavar="PATH", help="where the data is now; default where the run found it")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Writes the file; prints the table of its layers, and its size."""
+    from cnn_jax.compression import archive, network, report
     from cnn_jax.training import compiler
 
     compiler.enable_cache()
     check(arguments)
     source = open_source(arguments)
-    rows = [errors_of("before", arguments.source, arguments.step, arguments)]  # soon, if it fails
+    # Before the long work: the data may not be there.
+    rows = [errors_of("before", arguments.source, arguments.step, arguments)]
     arrays = compressed(arguments, source)
     own = {name: value for name, value in vars(source.preprocessing).items() if value is not None}
     arrays |= {f"preprocessing/{name}": np.float32(value) for name, value in own.items()}
     size = archive.write(arguments.out, arrays, source.about)
     plain = sum(4 * values.size for values in network.flatten(source.variables).values())
     console.print(layer_table(report.rows(arrays)))
-    console.print(
+    print_line(
+        console,
         f"{arguments.out}: {size:,} bytes, {size / 1e6:.3f} MB, {size / 2**20:.3f} MiB; "
         f"{plain / size:.1f} times smaller than float32",
-        highlight=False,
-        soft_wrap=True,
     )
     if arguments.split:
         rows.append(errors_of("after", arguments.out, "last", arguments))
@@ -110,7 +115,7 @@ def quality(text: str) -> float:
 
 
 def open_source(arguments: argparse.Namespace) -> Source:
-    """A run, a compressed file, or the authors' SqueezeNet."""
+    """Opens a run, a compressed file, or the authors' SqueezeNet."""
     if arguments.source.suffix == ".net":
         return squeezenet(arguments.source)
     opened = cnn_jax.load_run(arguments.source)
@@ -125,7 +130,11 @@ def open_source(arguments: argparse.Namespace) -> Source:
 
 
 def squeezenet(path: Path) -> Source:
-    """The authors' network, for images in RGB: their own are BGR, so conv1 is turned round."""
+    """Reads the authors' network; reverses the input channels of conv1, as their images are BGR."""
+    from cnn_jax import models
+    from cnn_jax.data.preprocess import Preprocessing
+    from cnn_jax.interop import deep_compression
+
     settings = {"name": "squeezenet", "version": "1.0", "conv10_padding": 1}
     config = {"model": models.options("squeezenet") | settings}
     about = {"config": config, "class_names": None, "num_classes": 1000}
@@ -136,13 +145,16 @@ def squeezenet(path: Path) -> Source:
     return Source(
         models.create("squeezenet", num_classes=1000, **options),
         variables,
-        preprocess.Preprocessing(np.float32([123, 117, 104]), np.ones(1, np.float32), None),
+        Preprocessing(np.float32([123, 117, 104]), np.ones(1, np.float32), None),
         about | {"image_shape": [227, 227, 3]},
     )
 
 
 def compressed(arguments: argparse.Namespace, source: Source) -> dict[str, Any]:
-    """The arrays of the file."""
+    """The arrays of the file, stored as the arguments say."""
+    from cnn_jax.compression import network
+    from cnn_jax.compression.calibrate import Calibration
+
     if arguments.lossless:
         return network.lossless(source.variables)
     if arguments.bits:
@@ -159,6 +171,8 @@ def compressed(arguments: argparse.Namespace, source: Source) -> dict[str, Any]:
 
 def read_images(folder: Path, count: int, shape: list[int]) -> np.ndarray:
     """`count` images below a folder, evenly spread over its sorted files: uint8 [N, H, W, C]."""
+    from cnn_jax.data.folder import decode
+
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGES)
     if not files:
         raise UserError(f"no images ({', '.join(IMAGES)}) below {folder}")
@@ -168,8 +182,10 @@ def read_images(folder: Path, count: int, shape: list[int]) -> np.ndarray:
     return np.stack([decode(file, (height, width), mode) for file in chosen])
 
 
-def layer_table(rows: list[report.Row]) -> Table:
-    """Tables 2 to 5 of the paper."""
+def layer_table(rows: "list[report.Row]") -> Table:
+    """A row for each layer and their sum, as in Tables 2 to 5 of Han et al. (2016)."""
+    from cnn_jax.compression import report
+
     columns = ("weights", "kept", "code bits", "Huffman", "gap bits", "Huffman", "rate")
     table = Table("layer", *columns)
     for i, row in enumerate([*rows, report.total(rows)] if rows else []):
@@ -183,7 +199,7 @@ def layer_table(rows: list[report.Row]) -> Table:
 
 
 def errors_of(name: str, path: Path, step: str, arguments: argparse.Namespace) -> list[str]:
-    """A row of the table of errors; of a file as it is read back. Empty without --split."""
+    """A row of the table of errors, for a run or a compressed file; empty without --split."""
     if not arguments.split:
         return []
     found = cnn_jax.evaluate(path, split=arguments.split, step=step, data=arguments.data)

@@ -1,4 +1,4 @@
-"""Weights of a torchvision or timm network to Flax variables, or back."""
+"""Converts weights of a torchvision or timm network to Flax variables, or back."""
 
 import argparse
 from pathlib import Path
@@ -7,12 +7,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from cnn_jax.interop import compare
-from cnn_jax.interop import convert as converter
+from cnn_jax.progress import print_line
 
 
 def add_arguments(add) -> None:
-    """Which network, from where, to where."""
+    """The network, the file of its weights, and the file to write."""
     add("name", metavar="NAME", help="torchvision's name of the network, such as resnet50")
     add("file", type=Path, metavar="FILE", help=".pth, or .safetensors of either kind")
     add("--out", type=Path, required=True, metavar="FILE", help="the file to write")
@@ -20,9 +19,12 @@ def add_arguments(add) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
-    """Converts, and with `--check` prints how far each layer is from PyTorch's."""
+    """Converts the weights; with `--check` prints how far each layer is from PyTorch's."""
+    from cnn_jax.interop import compare
+    from cnn_jax.interop import convert as converter
+
     done, state = converter.convert(arguments.name, arguments.file, arguments.out)
-    console.print(f"{arguments.out}: {done} of {arguments.name}", highlight=False, soft_wrap=True)
+    print_line(console, f"{arguments.out}: {done} of {arguments.name}")
     if not arguments.check:
         return
     images = np.random.default_rng(0).standard_normal((2, 224, 224, 3), np.float32)
@@ -32,4 +34,4 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         table.add_row(row.layer, row.torch_layer, f"{row.largest:.2e}", f"{row.relative:.2e}")
     console.print(table)
     first = next((row.layer for row in rows if row.relative > 1e-4), None)
-    console.print(f"first layer that diverges by more than 1e-4: {first or 'none'}")
+    console.print(f"first layer that differs by more than 1e-4 (relative): {first or 'none'}")

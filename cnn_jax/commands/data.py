@@ -1,11 +1,9 @@
-"""Prepares a data set from the archives as they are archives, or checks a prepared one."""
+"""Prepares a data set from the archives as they are published, or checks a prepared one."""
 
 import argparse
-import time
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from cnn_jax import errors
@@ -14,9 +12,9 @@ from cnn_jax.data.prepare import archives
 from cnn_jax.data.prepare import check as checker
 from cnn_jax.data.prepare import tfds_writer as preparer
 from cnn_jax.errors import UserError
+from cnn_jax.progress import ProgressBar, print_line
 
 ACTIONS = ("prepare", "check")
-PLAIN_SECONDS = 30.0  # between two lines of progress where there is no terminal
 SHOWN = 20  # damaged images that are named
 
 
@@ -30,7 +28,7 @@ def add_arguments(add) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
-    """Prepares, or checks and fails with one line where something is wrong."""
+    """Prepares or checks the data set."""
     if arguments.action not in ACTIONS:
         raise errors.unknown("action of data", arguments.action, ACTIONS)
     data_dir = (arguments.data_dir or tfds_source.default_folder()).expanduser()
@@ -41,7 +39,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
 
 
 def prepare(arguments: argparse.Namespace, data_dir: Path, console: Console) -> None:
-    """Writes the data set and says what it has."""
+    """Writes the data set and prints how many images each split has."""
     name, source = arguments.name, arguments.source
     if source is None:
         raise UserError(f"name the folder that has the files of {name} with --from=DIR", 2)
@@ -52,24 +50,27 @@ def prepare(arguments: argparse.Namespace, data_dir: Path, console: Console) -> 
         raise UserError(text, error.exit_code) from None
     with ProgressBar(console) as bar:
         place, notes = preparer.prepare(
-            name, found, data_dir, on_error=arguments.on_error, report=bar.report
+            name, found, data_dir, on_error=arguments.on_error, report=bar.show
         )
-    say(console, f"{place}: prepared, every shard read back and its checksum compared")
+    print_line(console, f"{place}: prepared, every shard read back and its checksum compared")
     for split in found.splits:
         shards = [f for file, f in notes["shards"].items() if preparer.split_of(file) == split]
         examples = sum(shard["examples"] for shard in shards)
         skipped = [why for shard in shards for _, why in shard["skipped"]]
         left_out = f", {len(skipped):,} damaged left out" if skipped else ""
-        say(console, f"{split}: {examples:,} images, shards: {len(shards):,}{left_out}")
+        print_line(console, f"{split}: {examples:,} images, shards: {len(shards):,}{left_out}")
         for why in skipped[:SHOWN]:
-            say(console, f"  {why}")
+            print_line(console, f"  {why}")
         note_count(name, split, examples, console)
 
 
 def check(name: str, data_dir: Path, console: Console) -> None:
-    """Prints what each split has, class by class."""
+    """Reads and decodes every image; prints what each split has, class by class.
+
+    Raises `UserError` where anything is wrong.
+    """
     with ProgressBar(console) as bar:
-        class_names, splits, problems = checker.check(name, data_dir, bar.report)
+        class_names, splits, problems = checker.check(name, data_dir, bar.show)
     table = Table("split", "images", "shards", "MB", "sizes (height x width)", "mean", "std")
     for split, facts in splits.items():
         numbers = [", ".join(f"{x:.3f}" for x in row) for row in (facts.mean, facts.std)]
@@ -85,13 +86,13 @@ def check(name: str, data_dir: Path, console: Console) -> None:
         note_count(name, split, len(facts.labels), console)
     if problems:
         for problem in problems[:SHOWN]:
-            say(console, problem)
-        raise UserError(f"{name}: things that are wrong: {len(problems):,}; first: {problems[0]}")
-    say(console, f"{name}: whole; every image was decoded")
+            print_line(console, problem)
+        raise UserError(f"{name} has {len(problems):,} problems; the first: {problems[0]}")
+    print_line(console, f"{name}: complete; every image was decoded")
 
 
 def sizes(found: dict[tuple[int, int], int]) -> str:
-    """One size, or the range."""
+    """The one size of all images, or the range of heights and widths."""
     if len(found) <= 1:
         return "".join(f"{height}x{width}" for height, width in found)
     heights, widths = zip(*found, strict=True)
@@ -99,43 +100,9 @@ def sizes(found: dict[tuple[int, int], int]) -> str:
 
 
 def note_count(name: str, split: str, examples: int, console: Console) -> None:
-    """Says where a split has not as many images as its authors publish."""
+    """Prints a note where a split has more or fewer images than its authors publish."""
     expected = archives.COUNTS.get(name.split(":")[0], {}).get(split, examples)
     if expected != examples:
-        say(console, f"note: {split} has {examples:,} images; as published it has {expected:,}")
-
-
-def say(console: Console, text: str) -> None:
-    """A line that is neither colored nor broken."""
-    console.print(text, highlight=False, soft_wrap=True, markup=False)
-
-
-class ProgressBar:
-    """A bar for each thing that is done on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, console: Console):
-        self._console, self._tasks, self._printed = console, {}, time.monotonic()
-        columns = (BarColumn(bar_width=24), TextColumn("{task.completed:,}/{task.total:,}"))
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            *columns,
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
+        print_line(
+            console, f"note: {split} has {examples:,} images; as published it has {expected:,}"
         )
-
-    def __enter__(self) -> "ProgressBar":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._bar.stop()
-
-    def report(self, what: str, done: int, total: int) -> None:
-        """So many of a thing are done."""
-        if what not in self._tasks:
-            self._tasks[what] = self._bar.add_task(what, total=total)
-        self._bar.update(self._tasks[what], completed=done)
-        if not self._console.is_terminal and time.monotonic() - self._printed > PLAIN_SECONDS:
-            self._printed = time.monotonic()
-            say(self._console, f"{what} {done:,}/{total:,}")

@@ -1,4 +1,4 @@
-"""Is this machine fit for training: versions, devices, disk, memory, data, a step, a checkpoint."""
+"""Checks if this machine can train: versions, devices, disk, memory, data, a step, a checkpoint."""
 
 import argparse
 import tempfile
@@ -10,12 +10,13 @@ from rich.table import Table
 import cnn_jax
 from cnn_jax.commands.arguments import QUICKSTART, add_config, load_config, positive
 from cnn_jax.errors import UserError
+from cnn_jax.progress import ProgressBar
 
 STYLES = {"ok": "green", "warning": "yellow", "FAIL": "bold red"}
 
 
 def add_arguments(add) -> None:
-    """Whose data is read, and where runs would be."""
+    """The config whose data is read, and where runs would be."""
     add_config(add)
     add("--workdir", type=Path, default=Path("runs"), metavar="DIR", help="where runs would be")
     kills = "kills small runs, goes on with them, and compares their ends byte for byte"
@@ -24,7 +25,7 @@ def add_arguments(add) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
-    """Prints a line for each thing; raises `UserError` where one of them fails."""
+    """Prints a line for each finding; raises `UserError` where a check fails."""
     from cnn_jax.bench import checks
     from cnn_jax.bench.kill_test import kill_test
     from cnn_jax.training import compiler
@@ -34,14 +35,14 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         with tempfile.TemporaryDirectory() as folder:
             kill_test(arguments.kills, Path(folder), console)
         return
-    target = checks.EvalTarget(
+    machine = checks.Machine(
         config=load_config(arguments),
         quickstart=cnn_jax.load_config(str(arguments.home / QUICKSTART)),
         requirements=arguments.home / "requirements.txt",
         workdir=arguments.workdir,
     )
-    with console.status("examining"):
-        lines = list(checks.examine(target))
+    with ProgressBar(console) as bar:
+        lines = list(checks.examine(machine, lambda *counts: bar.show("check", *counts)))
     table = Table("", "what", "found", "what to do")
     for line in lines:
         table.add_row(line.status, line.what, line.found, line.advice, style=STYLES[line.status])

@@ -12,7 +12,7 @@ from rich.table import Table
 import cnn_jax
 from cnn_jax import errors
 from cnn_jax.commands.arguments import load_config, positive
-from cnn_jax.runs import results
+from cnn_jax.progress import ProgressBar, print_line
 
 WEIGHTS = ("raw", "ema", "bn", "ema_bn")
 SIZES = ("resize", "crop", "sides", "multiple")
@@ -29,7 +29,7 @@ def add_arguments(add) -> None:
         "bn: batch statistics measured anew; default those that the run evaluates")  # fmt: skip
     add("--bn_batches", type=positive, default=50, metavar="N", help="training batches for bn")
     add("--split", help="train, validation or test; default test, else validation or train")
-    add("--data", metavar="PATH", help="where the data is now; default where it was")
+    add("--data", metavar="PATH", help="where the data is now; default where the run found it")
     add("--protocol", default="center", help="center, ten_crop, crops_144 or multi_scale")
     add("--resize", type=positive, metavar="PIXELS", help="shorter side before center and ten_crop")
     add("--resize_to", metavar="shorter|square", help="square: both sides, as Caffe's tools")
@@ -46,25 +46,26 @@ def add_arguments(add) -> None:
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """Numbers with commas between."""
+    """The numbers in a text such as "224,256"."""
     return tuple(positive(part) for part in text.split(","))
 
 
 class Opened(NamedTuple):
-    """What there is to evaluate."""
+    """The network and the weights that the arguments name."""
 
     target: Any  # an `EvalTarget`
-    variables: Callable[[str], Any]  # of "raw" or "ema"; None where there are none
-    default: str  # which of them, where --weights_of does not say
+    variables: Callable[[str], Any]  # "raw" or "ema" -> variables, or None where there are none
+    default: str  # "raw" or "ema", where --weights_of is not given
     title: str
-    about: dict[str, Any]  # of each result
-    files: str  # ends the names of folders
+    about: dict[str, Any]  # stands in each result
+    files: str  # the end of the folders' names
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
-    """Evaluates, writes, and prints a table or JSON."""
+    """Evaluates, writes the results, and prints a table or JSON."""
     from cnn_jax.evaluation import files
     from cnn_jax.evaluation.evaluate import evaluate
+    from cnn_jax.runs import results
     from cnn_jax.training import compiler
 
     compiler.enable_cache()
@@ -78,19 +79,20 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     weights = choose_weights(arguments, opened)
     has_folder = arguments.run and arguments.run.is_dir()  # a compressed network is a file
     folder = arguments.out or (arguments.run / results.FOLDER if has_folder else None)
-    if folder:  # before the work is done: it may not be writable
+    if folder:  # first, as it may not be writable
         folder.mkdir(parents=True, exist_ok=True)
-    with console.status(f"evaluating {len(examples.labels):,} images") as status:
-        numbers_of, predictions, bad = evaluate(
+    # Standard output is the JSON's alone.
+    with ProgressBar(Console(stderr=True) if arguments.json else console) as bar:
+        results_by_weights, predictions, bad = evaluate(
             target,
             weights,
             examples,
             protocol,
             batch_size=arguments.batch or target.config.evaluation.batch_size,
-            on_progress=lambda done, total: status.update(f"{done:,} of {total:,} views"),
+            on_progress=lambda *counts: bar.show("view", *counts),
         )
     entries = []
-    for name, values in numbers_of.items():
+    for name, values in results_by_weights.items():
         stem = f"{split}-{protocol.short}-{name}-{opened.files}"
         entry = {"files": stem, "split": split, **opened.about, "weights": name}
         entries.append(entry | {"protocol": protocol.name, "views": protocol.about} | values)
@@ -104,7 +106,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Raises `UserError` for arguments of both a run and a file, or of none."""
+    """Raises `UserError` unless the arguments name either a run or a file of weights."""
     if (arguments.run is None) == (arguments.weights is None):
         raise errors.UserError("eval takes a RUN, or --weights=FILE with --config=FILE", 2)
     if arguments.run and arguments.config:
@@ -114,7 +116,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def open_run(arguments: argparse.Namespace) -> Opened:
-    """A checkpoint of a run."""
+    """Opens a checkpoint of a run."""
     from cnn_jax.evaluation.target import of_run
 
     opened = cnn_jax.load_run(arguments.run)
@@ -131,7 +133,7 @@ def open_run(arguments: argparse.Namespace) -> Opened:
 
 
 def open_file(arguments: argparse.Namespace) -> Opened:
-    """Weights from elsewhere; a compressed network brings its own preprocessing."""
+    """Opens weights from elsewhere; a compressed network brings its own preprocessing."""
     from cnn_jax.compression import archive
     from cnn_jax.evaluation.target import of_config
     from cnn_jax.interop import read
@@ -163,7 +165,10 @@ def choose_protocol(arguments: argparse.Namespace, target: Any) -> Any:
 
 
 def choose_weights(arguments: argparse.Namespace, opened: Opened) -> dict[str, Any]:
-    """Variables by the words of `--weights_of`."""
+    """The variables that `--weights_of` names, by its words.
+
+    Raises `UserError` for an unknown word, or weights that are not there.
+    """
     from cnn_jax.evaluation.batch_stats import reestimate
 
     target, chosen = opened.target, {}
@@ -172,7 +177,9 @@ def choose_weights(arguments: argparse.Namespace, opened: Opened) -> dict[str, A
             raise errors.unknown("--weights_of", kind, WEIGHTS)
         chosen[kind] = opened.variables("ema" if kind.startswith("ema") else "raw")
         if chosen[kind] is None:
-            raise errors.UserError(f"a file has no {kind}: --weights_of is raw, bn or raw,bn", 2)
+            raise errors.UserError(
+                f"a file has no {kind} weights: say --weights_of=raw, bn or raw,bn", 2
+            )
     for kind, variables in chosen.items():
         if kind.endswith("bn"):
             batches = target.training_batches(arguments.bn_batches)
@@ -181,15 +188,11 @@ def choose_weights(arguments: argparse.Namespace, opened: Opened) -> dict[str, A
 
 
 def show(
-    what: str, entries: list[dict], bad: dict[int, str], folder: Path | None, console: Console
+    title: str, entries: list[dict], bad: dict[int, str], folder: Path | None, console: Console
 ) -> None:
-    """A row for each kind of weights; what they are and the protocol stand above."""
-
-    def line(text):
-        console.print(text, highlight=False, soft_wrap=True)
-
+    """Prints the protocol, a row for each kind of weights, and what was skipped."""
     first = entries[0]
-    line(f"{what}, {first['protocol']}: {first['views']}")
+    print_line(console, f"{title}, {first['protocol']}: {first['views']}")
     columns = ("split", "weights", "loss", "top-1 error", "top-5 error", "right", "right in 5")
     table = Table(*columns, "examples")
     for entry in entries:
@@ -205,8 +208,8 @@ def show(
         )
     console.print(table)
     for reason in list(bad.values())[:20]:
-        line(f"skipped: {reason}")
+        print_line(console, f"skipped: {reason}")
     if bad:
-        line(f"{len(bad):,} images were skipped, and are not among the examples")
+        print_line(console, f"{len(bad):,} images were skipped, and are not among the examples")
     if folder:
-        line(f"classes, confusions and logits are in {folder}")
+        print_line(console, f"classes, confusions and logits are in {folder}")

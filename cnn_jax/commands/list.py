@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cnn_jax import config as configs
+from cnn_jax import data, models
 
 
 def add_arguments(add) -> None:
@@ -15,8 +16,6 @@ def add_arguments(add) -> None:
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Prints them with their options, variants and tables."""
-    from cnn_jax import data, models
-
     table = Table("network", "options")
     for name in models.names():
         options = models.options(name).items()

@@ -13,14 +13,14 @@ from cnn_jax.data.folder import decode
 
 
 def add_arguments(add) -> None:
-    """Which run, and which images."""
+    """The run and the images."""
     add_run(add)
     add("images", type=Path, nargs="+", metavar="IMAGE", help="PNG or JPEG files")
     add("--top", type=positive, default=3, metavar="K", help="how many classes to show")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
-    """Prints a line for each image."""
+    """Prints the likeliest classes of each image, with their probabilities."""
     opened = cnn_jax.load_run(arguments.run)
     height, width, channels = opened.image_shape
     mode = "L" if channels == 1 else "RGB"

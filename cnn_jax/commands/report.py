@@ -11,21 +11,21 @@ from rich.console import Console
 from rich.table import Table
 
 from cnn_jax.errors import UserError
+from cnn_jax.progress import print_line
 
 
 def add_arguments(add) -> None:
-    """Which results, and where the report goes."""
+    """The results, and where the report goes."""
     add("paths", type=Path, nargs="+", metavar="PATH", help="sweeps, runs, records, or folders")
     add("--out", type=Path, metavar="DIR", help="default PATH/report, of the first PATH")
     check = "exit code 1 where a result by a paper's recipe is not within its tolerance"
     add("--check", action="store_true", help=check)
-
-    record = "keeps the finished runs in experiments/results, and makes the README's table of it"
+    record = "keeps the finished runs in experiments/results, and updates the tables made of them"
     add("--record", action="store_true", help=record)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
-    """Prints the tables and writes the files."""
+    """Prints the tables, and writes the report and, if asked, the records."""
     from cnn_jax.analysis import comparison, figure, markdown, page, registry, run_records
 
     if arguments.record and not (arguments.home / "README.md").exists():
@@ -51,20 +51,18 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     (out / "report.md").write_text(text)
     (out / "report.csv").write_text(markdown.as_csv([table[:2] for table in tables]))
     (out / "report.html").write_text(page.page(tables))
-    console.print(
-        f"the report is in {out}: open {out}/report.html", highlight=False, soft_wrap=True
-    )
+    print_line(console, f"the report is in {out}: open {out}/report.html")
     if arguments.record:
         files = registry.record(found, arguments.home)
         registry.renew(arguments.home)
         folders = ", ".join(dict.fromkeys(str(file.parent) for file in files))
-        console.print(f"records of {len(files)} runs: {folders}", highlight=False, soft_wrap=True)
+        print_line(console, f"records of {len(files)} runs: {folders}")
     if arguments.check:
         check([line for _, lines, _, _ in tables for line in lines])
 
 
 def check(lines) -> None:
-    """Raises `UserError` where a number that was to be the paper's is not."""
+    """Raises `UserError` where a result by a paper's recipe is out of its tolerance."""
     from cnn_jax.analysis.comparison import ABOVE, BELOW
 
     bad = [line for line in lines if line.verdict in (ABOVE, BELOW)]

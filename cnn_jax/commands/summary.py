@@ -1,4 +1,4 @@
-"""Layers, shapes, parameters and multiply-adds of a network, beside the published numbers."""
+"""Shows layers, shapes, parameters and multiply-adds of a network, beside the published numbers."""
 
 import argparse
 import json
@@ -7,13 +7,12 @@ from rich.console import Console
 from rich.table import Table
 
 from cnn_jax import config as configs
-from cnn_jax import models
-from cnn_jax.analysis.summary import input_of, layers_of
 from cnn_jax.commands.arguments import add_config, load_config, positive
+from cnn_jax.progress import print_line
 
 
 def add_arguments(add) -> None:
-    """Which network, and for which images."""
+    """The network, and the size of its images."""
     add_config(add)
     add("--image", metavar="HxWxC", help="the size of the input; default that of the data set")
     add("--classes", type=positive, metavar="N", help="default those of the data set")
@@ -21,7 +20,10 @@ def add_arguments(add) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
-    """Prints the table, the totals, and how far they are from what was published."""
+    """Prints the layers, the totals, and the differences from the published totals."""
+    from cnn_jax import models
+    from cnn_jax.analysis.summary import input_of, layers_of
+
     config = load_config(arguments)
     shape, classes = input_of(config, arguments.image, arguments.classes)
     model = configs.call(models.create, "model", config.model, num_classes=classes)
@@ -48,8 +50,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     console.print(table)
     for size in known:
         difference = total[size.quantity] - size.value
-        console.print(
+        print_line(
+            console,
             f"{size.source}: {size.value:,.0f} {size.quantity.replace('_', '-')}, "
             f"difference {difference:+,.0f}, {difference / size.value:+.2%}",
-            highlight=False,
         )

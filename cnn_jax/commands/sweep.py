@@ -1,17 +1,17 @@
 """Runs a table of a paper, or a grid over config fields: every row, with several seeds.
 
-Each run is `launch.py train` in DIR/ROW/seed-I, in a process of its own. What is done is not run
-again, and what was stopped goes on. When this process dies, the runs save and end. With
---cluster=slurm each run is a job, which outlives this process.
+Each run is `launch.py train` in DIR/ROW/seed-I, in a process of its own. The same command again
+continues runs that were stopped, and leaves finished ones alone. When this process dies, the runs
+save and end. With --cluster=slurm each run is a job, which outlives this process.
 """
 
 import argparse
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-import cnn_jax
 from cnn_jax import config as configs
 from cnn_jax import errors
 from cnn_jax.commands.arguments import (
@@ -20,33 +20,37 @@ from cnn_jax.commands.arguments import (
     experiment_name,
     positive,
 )
-from cnn_jax.errors import UserError
-from cnn_jax.sweeps.sweep import Sweep, expand, only
-from cnn_jax.sweeps.tables import Table
+from cnn_jax.errors import DIVERGED, STOPPED, UserError
+from cnn_jax.progress import ProgressBar, print_line
 
-LAUNCH = Path(cnn_jax.__file__).with_name("__main__.py")  # what starts a run
+if TYPE_CHECKING:
+    from cnn_jax.sweeps.local import Children
+    from cnn_jax.sweeps.slurm import Jobs
+    from cnn_jax.sweeps.sweep import Sweep
+    from cnn_jax.sweeps.tables import Table
+
+LAUNCH = configs.PACKAGE / "__main__.py"  # what starts a run
 
 
 def add_arguments(add) -> None:
-    """Which table, how many seeds, where, and how many runs at a time."""
+    """The table, the seeds, the directory, and how many runs train at a time."""
     add_config(add)
     add("--table", metavar="NAME", help="of the experiment's TABLES; :variant is added to each row")
     grid = "every combination of these values; may be given again for another field"
     add("--grid", action="append", default=[], metavar="FIELD=A,B", help=grid)
-    add(
-        "--only", action="append", default=[], metavar="ROW", help="this row alone; may be repeated"
-    )
+    row = "this row alone; may be repeated"
+    add("--only", action="append", default=[], metavar="ROW", help=row)
     add("--seeds", type=positive, default=1, metavar="N", help="runs of each row; default 1")
     add("--workdir", type=Path, metavar="DIR", help="default runs/EXPERIMENT-TABLE")
     parallel = "runs at a time; default one for each GPU, else one"
     add("--parallel", type=positive, metavar="N", help=parallel)
-    dry = "runs nothing: prints the runs, their size, and the time that they will take"
+    dry = "trains nothing: prints the rows, their sizes, and how long they will take"
     add("--dry_run", action="store_true", help=dry)
     add("--no_estimate", action="store_true", help="with --dry_run: measures no time")
-    commands = "runs nothing: prints the command of each run, for other launchers"
+    commands = "trains nothing: prints the command of each run, for other launchers"
     add("--commands", action="store_true", help=commands)
     add("--cluster", choices=("slurm",), help="submits the runs as a job array, and watches them")
-    limit = "of a job, after which its run saves and is queued again; default 1440"
+    limit = "after which the run of a job saves and is queued again; default 1440"
     add("--time_limit", type=positive, default=1440, metavar="MINUTES", help=limit)
     add("--nodes", type=positive, default=1, metavar="N", help="of each run on a cluster")
     processes = "of each run on a cluster, on all its nodes; default one for each node"
@@ -58,7 +62,7 @@ def add_arguments(add) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
-    """Trains what is left to train, and tells how it went."""
+    """Trains the runs that are not finished, and says how they ended."""
     from cnn_jax.sweeps import devices, local
     from cnn_jax.sweeps.sweep import write
 
@@ -72,27 +76,27 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         if arguments.commands:
             print("\n".join(f"{arguments.program} {shlex.join(r.arguments)}" for r in sweep.runs))
             return
-        train = on_slurm if arguments.cluster else here
+        train = train_on_slurm if arguments.cluster else train_here
         runs = train(sweep, arguments, console)
     report(sweep, runs, arguments.program, console)
 
 
-def here(sweep: Sweep, arguments: argparse.Namespace, console: Console):
-    """Trains on this machine; gives the runs with their states."""
+def train_here(sweep: "Sweep", arguments: argparse.Namespace, console: Console) -> "Children":
+    """Trains on this machine; returns the runs with their states."""
     from cnn_jax.sweeps import devices, local
-    from cnn_jax.sweeps.status_table import LiveTable
+    from cnn_jax.sweeps.status_table import StatusTable
 
     places = devices.places(arguments.parallel)
     children = local.Children(sweep.runs, LAUNCH)
-    with LiveTable(children, console) as live:
-        local.train(children, places, live.show)
+    with StatusTable(children, console) as table:
+        local.train(children, places, table.show)
     return children
 
 
-def on_slurm(sweep: Sweep, arguments: argparse.Namespace, console: Console):
-    """Submits what is not in the queue yet, and watches; gives the runs with their states."""
+def train_on_slurm(sweep: "Sweep", arguments: argparse.Namespace, console: Console) -> "Jobs":
+    """Submits the runs that are not queued yet, and watches; returns the runs with their states."""
     from cnn_jax.sweeps import slurm
-    from cnn_jax.sweeps.status_table import LiveTable
+    from cnn_jax.sweeps.status_table import StatusTable
 
     resources = slurm.Resources(
         minutes=arguments.time_limit,
@@ -104,17 +108,19 @@ def on_slurm(sweep: Sweep, arguments: argparse.Namespace, console: Console):
     )
     jobs = slurm.Jobs(sweep, LAUNCH)
     count = jobs.submit(resources)
-    console.print(f"submitted {count} runs; Ctrl-C ends this, not the jobs", highlight=False)
-    with LiveTable(jobs, console) as live:
-        slurm.follow(jobs, live.show)
+    print_line(console, f"submitted {count} runs; Ctrl-C ends this command, not the jobs")
+    with StatusTable(jobs, console) as table:
+        slurm.watch(jobs, table.show)
     return jobs
 
 
-def find(arguments: argparse.Namespace) -> Sweep:
+def find(arguments: argparse.Namespace) -> "Sweep":
     """The runs that the arguments ask for.
 
     Raises `UserError` where they ask for none, or for what the experiment does not have.
     """
+    from cnn_jax.sweeps.sweep import expand, only
+
     file, variant = configs.find_experiment(arguments.config)
     if bool(arguments.table) == bool(arguments.grid):
         raise UserError("name --table=NAME, or --grid FIELD=A,B; `launch.py list` shows tables", 2)
@@ -140,7 +146,7 @@ def find(arguments: argparse.Namespace) -> Sweep:
 
 
 def command(arguments: argparse.Namespace) -> str:
-    """The command that makes this sweep, on any machine: its data lies elsewhere there."""
+    """The command of this sweep for any machine; the path of the data is replaced."""
     fields = ["data.path=DATA" if o.startswith("data.path=") else o for o in arguments.overrides]
     words = [
         f"--config={experiment_anywhere(arguments)}",
@@ -152,8 +158,8 @@ def command(arguments: argparse.Namespace) -> str:
     return f"python launch.py sweep {shlex.join(words)}"
 
 
-def find_table(file: Path, name: str) -> Table:
-    """The table of that name in an experiment file."""
+def find_table(file: Path, name: str) -> "Table":
+    """The table `name` of an experiment file; raises `UserError` where there is none."""
     tables = getattr(configs.load_experiment(file), "TABLES", {})
     if not tables:
         raise UserError(f"{file} has no TABLES; sweep over its fields with --grid FIELD=A,B", 2)
@@ -162,9 +168,9 @@ def find_table(file: Path, name: str) -> Table:
     return tables[name]
 
 
-def dry_run(sweep: Sweep, parallel: int, measure: bool, console: Console) -> None:
-    """Prints a line for each row: what is different in it, its size, and the time of a run."""
-    from rich import table as rich
+def dry_run(sweep: "Sweep", parallel: int, measure: bool, console: Console) -> None:
+    """Prints a line for each row: its runs, its size, and how long one of them takes."""
+    from rich.table import Table
 
     from cnn_jax.bench.estimate import Estimates
     from cnn_jax.sweeps.status_table import duration
@@ -173,38 +179,36 @@ def dry_run(sweep: Sweep, parallel: int, measure: bool, console: Console) -> Non
     compiler.enable_cache()
     estimates, total = Estimates(), 0.0
     columns = ("row", "runs", "parameters", "multiply-adds", "steps", "a run takes", "paper")
-    table = rich.Table(*columns, title=sweep.facts["title"])
+    table = Table(*columns, title=sweep.facts["title"])
     published = {row["name"]: row["published"] for row in sweep.facts["rows"]}
-    for name in dict.fromkeys(run.row for run in sweep.runs):
-        runs = [run for run in sweep.runs if run.row == name]
-        printed = ", ".join(f"{metric} {value}" for metric, value in published[name].items())
-        try:
-            with console.status(f"{name}: a few steps" if measure else name):
+    rows = list(dict.fromkeys(run.row for run in sweep.runs))
+    with ProgressBar(console) as bar:
+        for done, name in enumerate(rows):
+            bar.show("row", done, len(rows), name)
+            runs = [run for run in sweep.runs if run.row == name]
+            printed = ", ".join(f"{metric} {value}" for metric, value in published[name].items())
+            try:
                 size = estimates.size(runs[0].config)
                 seconds = estimates.seconds(runs[0].config) if measure else None
-        except UserError as error:
-            table.add_row(name, str(len(runs)), str(error), "", "", "", printed)
-            continue
-        counts = (f"{count:,}" for count in (size.parameters, size.multiply_adds, size.steps))
-        takes = "" if seconds is None else duration(seconds)
-        total += (seconds or 0) * len(runs)
-        table.add_row(name, str(len(runs)), *counts, takes, printed)
+            except UserError as error:
+                table.add_row(name, str(len(runs)), str(error), "", "", "", printed)
+                continue
+            counts = (f"{count:,}" for count in (size.parameters, size.multiply_adds, size.steps))
+            takes = "" if seconds is None else duration(seconds)
+            total += (seconds or 0) * len(runs)
+            table.add_row(name, str(len(runs)), *counts, takes, printed)
     console.print(table)
     if total:
         text = f"{len(sweep.runs)} runs, {parallel} at a time: about {duration(total / parallel)}"
-        console.print(f"{text}, from a few steps of each network on this machine", highlight=False)
+        print_line(console, f"{text}, from a few steps of each network on this machine")
 
 
-def report(sweep: Sweep, children, program: str, console: Console) -> None:
-    """What to do next; raises `UserError` where runs failed or diverged."""
-    console.print(
-        f"the runs are in {sweep.workdir}; beside the paper:\n  {program} report {sweep.workdir}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    for state, code in (("failed", 1), ("stopped", 75), ("diverged", 3)):
-        names = [run.name for run, s in children.states.items() if s == state]
-        if names:
-            first = next(r for r, s in children.states.items() if s == state)
-            why = f"; {first.name}: {children.messages.get(first, '')}, see {first.log}"
-            raise UserError(f"{len(names)} of {len(children.states)} runs {state}{why}", code)
+def report(sweep: "Sweep", runs: "Children | Jobs", program: str, console: Console) -> None:
+    """Prints what to do next; raises `UserError` where runs failed, stopped or diverged."""
+    command = f"{program} report {sweep.workdir}"
+    print_line(console, f"the runs are in {sweep.workdir}; beside the paper:\n  {command}")
+    for state, code in (("failed", 1), ("stopped", STOPPED), ("diverged", DIVERGED)):
+        ended = [run for run, ended_as in runs.states.items() if ended_as == state]
+        if ended:
+            why = f"{ended[0].name}: {runs.messages.get(ended[0], '')}, see {ended[0].log}"
+            raise UserError(f"{len(ended)} of {len(runs.states)} runs {state}; {why}", code)

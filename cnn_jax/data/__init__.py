@@ -5,7 +5,7 @@ To add one: a function `load(path, image_size) -> Dataset` in a file of its own,
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SOURCES", "Dataset", "Split", "image_shape", "load", "names", "open", "size"]
 
-# The module here, and its function `(path, image_size) -> Dataset`.
-SOURCES = {
+# The module here, and its function `(path, image_size) -> Dataset`; another project may add such a
+# function itself: `SOURCES["its_data"] = its_function`.
+SOURCES: dict[str, tuple[str, str] | Callable[[Path | None, int | None], Dataset]] = {
     "cifar10": ("cifar", "load_cifar10"),
     "cifar100": ("cifar", "load_cifar100"),
     "digits": ("digits", "load"),
@@ -130,8 +131,10 @@ def load(
 
         dataset = tfds_source.load(name.removeprefix("tfds:"), where, image_size)
     else:
-        module, function = SOURCES[name]
-        reader = getattr(importlib.import_module(f"cnn_jax.data.{module}"), function)
+        reader = SOURCES[name]
+        if isinstance(reader, tuple):
+            module, function = reader
+            reader = getattr(importlib.import_module(f"cnn_jax.data.{module}"), function)
         dataset = reader(where, image_size)
     return hold_out(name, dataset, validation_size, split_seed) if validation_size else dataset
 

@@ -7,6 +7,7 @@ of the names, sizes and modification times of all files: a folder that has chang
 
 import hashlib
 import os
+import warnings
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 
 from cnn_jax.data.dataset import Dataset, Split, check_memory
 from cnn_jax.data.decode import BadImage, full
-from cnn_jax.errors import UserError
+from cnn_jax.errors import UserError, first_line
 from cnn_jax.files import cache_folder, write_arrays
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
@@ -163,9 +164,9 @@ def read_cache(file: Path) -> dict[str, np.ndarray] | None:
 
 
 def write_cache(file: Path, images: dict[str, np.ndarray]) -> None:
-    """Writes arrays as a cached file; where that fails, prints a note."""
+    """Writes arrays as a cached file; where that fails, it warns."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_arrays(file, images)
     except OSError as error:
-        print(f"note: the decoded images are not kept for the next time: {error}")
+        warnings.warn(f"the cache {file} cannot be written: {first_line(error)}", stacklevel=2)

@@ -1,8 +1,7 @@
-"""Batch statistics measured anew, for the final weights: the mean over many training batches.
+"""Batch statistics of the final weights: means over many training batches, not moving averages.
 
-He et al. (2016) release such statistics instead of moving averages (the README of
-KaimingHe/deep-residual-networks): the weights stand still, each batch gives the mean and the
-variance that its normalization uses, and these are averaged over the batches.
+He et al. (2016) release such statistics (the README of KaimingHe/deep-residual-networks): while the
+weights stay fixed, the mean and the variance that each batch is normalized with are averaged.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,14 +24,15 @@ def reestimate(
     batches: Iterable[tuple[Array, Array]],
     precise: Callable[[Callable], Callable],
 ) -> dict[str, Any]:
-    """The variables with other batch statistics.
+    """The variables with new batch statistics.
 
     Args:
       batches: images as the network sees them in training, float32 [B, H, W, C], each with the key
         for dropout.
+      precise: sets the precision of a program, see `training.compiler.precision`.
 
     Raises:
-      UserError: a network without batch norm.
+      UserError: the network has no batch norm.
     """
     if not variables.get("batch_stats"):
         raise UserError(
@@ -41,7 +41,7 @@ def reestimate(
     empty = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
 
     def add(total, params, images, key):
-        # From averages of zero, one step leaves the batch's statistics times (1 - momentum).
+        # Averages of zero become the batch's statistics times 1 - momentum.
         _, updates = model.apply(
             {"params": params, "batch_stats": empty},
             images,
@@ -51,17 +51,17 @@ def reestimate(
         )
         return jax.tree.map(jnp.add, total, updates["batch_stats"])
 
-    program, total, count, share = compiler.jit(precise(add)), empty, 0, None
+    program, total, count, fraction = compiler.jit(precise(add)), empty, 0, None
     for images, key in batches:
-        share = share or 1 - momentum(model, images)
+        fraction = fraction or 1 - momentum(model, images)
         total = program(total, variables["params"], images, key)
         count += 1
-    statistics = jax.tree.map(lambda sums: sums / (count * share), total)
+    statistics = jax.tree.map(lambda sums: sums / (count * fraction), total)
     return {"params": variables["params"], "batch_stats": statistics}
 
 
 def momentum(model: nn.Module, images: Array) -> float:
-    """That of the network's batch norms."""
+    """The momentum that all batch norms of the network have."""
     found = set()
 
     def note(call, arguments, keywords, context):

@@ -1,4 +1,4 @@
-"""Errors over a whole split by a protocol, every example counted once."""
+"""Evaluates weights on a whole split by a protocol; every example is counted once."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,12 +20,17 @@ def evaluate(
     batch_size: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[dict[str, dict], dict[str, Predictions], dict[int, str]]:
-    """Numbers and predictions for each of the named weights, and the images that were skipped.
+    """Evaluates each of the named weights.
 
     Args:
       weights: variables by name.
-      batch_size: views at a time, of the size of the target's evaluation view.
-      on_progress: of the views done so far, and of all.
+      batch_size: how many views of the target's evaluation size a batch has; of larger views
+        fewer.
+      on_progress: called with the number of views that are done, and of all.
+
+    Returns:
+      What `numbers` returns and the predictions, each by the name of the weights; and the reasons
+      for which images were skipped, by example.
     """
     model = target.model
     if protocol.name == "multi_scale" and hasattr(model, "fully_convolutional"):
@@ -48,20 +53,25 @@ def evaluate(
 
 def numbers(predictions: Predictions) -> dict[str, Any]:
     """`examples`, `top1_right`, `top5_right`, `top1_error` and `top5_error` (0-1), and `loss`."""
-    rank = np.asarray(losses.ranks(predictions.logits, predictions.labels))
-    logits, count = predictions.logits.astype(np.float64), len(predictions.labels)
-    peak = logits.max(1, keepdims=True)
-    normalizer = np.log(np.exp(logits - peak).sum(1)) + peak[:, 0]
-    own = np.take_along_axis(logits, predictions.labels[:, None], 1)[:, 0]
+    logits, labels = predictions.logits, predictions.labels
+    rank, count = np.asarray(losses.ranks(logits, labels)), len(labels)
     right = {k: int((rank < k).sum()) for k in (1, 5)}
     return {
         "examples": count,
-        "loss": float((normalizer - own).mean()),
+        "loss": float(cross_entropy(logits, labels).mean()),
         "top1_error": (count - right[1]) / count,
         "top5_error": (count - right[5]) / count,
         "top1_right": right[1],
         "top5_right": right[5],
     }
+
+
+def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The cross entropy of each example, float64 [N], of logits [N, classes] and labels [N]."""
+    logits = logits.astype(np.float64)
+    peak = logits.max(1, keepdims=True)
+    normalizer = np.log(np.exp(logits - peak).sum(1)) + peak[:, 0]
+    return normalizer - np.take_along_axis(logits, labels[:, None], 1)[:, 0]
 
 
 def evaluate_run(
@@ -74,17 +84,18 @@ def evaluate_run(
     data: str | None = None,
     **sizes: Any,
 ) -> dict[str, Any]:
-    """The numbers of a checkpoint over a whole split.
+    """Evaluates a checkpoint of a run on a whole split.
 
     Args:
       split: by default "test", where there is none "validation", or else "train".
       protocol: "center", "ten_crop", "crops_144" or "multi_scale"; `sizes`, see `protocols`.
       step: "last", "best" or a number.
       weights: "raw" or "ema"; by default those that the run evaluates.
-      data: where the data is now, by default where it was.
+      data: where the data is now, by default where the run found it.
 
     Returns:
-      What `numbers` gives, and `skipped`: how many images could not be read.
+      `split`, `protocol`, what `numbers` returns, and `skipped`: a line for each image that could
+      not be read.
     """
     target = of_run(run, [] if data is None else [f"data.path={data}"])
     name, examples = target.examples(split)

@@ -1,4 +1,4 @@
-"""From logits to what is reported: a table by class, the confusion matrix, files."""
+"""The files of an evaluation: a table by class, the confusion matrix, the logits."""
 
 import csv
 from pathlib import Path
@@ -13,14 +13,14 @@ from cnn_jax.training import losses
 
 
 def confusion(predictions: Predictions, classes: int) -> np.ndarray:
-    """int64 [classes, classes]: examples of each true class (row) taken for each class (column)."""
-    said = predictions.logits.argmax(1)
-    flat = np.bincount(predictions.labels * classes + said, minlength=classes**2)
+    """int64 [classes, classes]: how many examples of each class (row) were predicted as each."""
+    predicted = predictions.logits.argmax(1)
+    flat = np.bincount(predictions.labels * classes + predicted, minlength=classes**2)
     return flat.reshape(classes, classes)
 
 
 def per_class(predictions: Predictions, class_names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """A row for each class that has examples, with the class it was most often taken for."""
+    """A row for each class that has examples: its errors, and its most frequent confusion."""
     rank = np.asarray(losses.ranks(predictions.logits, predictions.labels))
     matrix, rows = confusion(predictions, len(class_names)), []
     for label in np.unique(predictions.labels):
@@ -50,8 +50,8 @@ def write(
 ) -> Path:
     """Writes `per_class.csv`, `confusion.csv` and, with logits, `predictions.npz`.
 
-    They go into a folder of their own below `folder`, whose `results.json` lists all evaluations
-    there, see `runs.results`. Returns the folder.
+    They go into a folder of their own below `folder`, which is returned. `results.json` in `folder`
+    lists all evaluations, see `runs.results`.
     """
     own = folder / result["files"]
     own.mkdir(parents=True, exist_ok=True)
@@ -68,6 +68,6 @@ def write(
 
 
 def write_csv(path: Path, rows: list) -> None:
-    """Rows of a table; the first has the names of the columns."""
+    """Writes the rows of a table; the first has the names of the columns."""
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)

@@ -1,7 +1,7 @@
-"""Logits of every example of a split, exactly once, by a protocol and for several weights at once.
+"""Logits of every example of a split, exactly once, by a protocol and for several weights.
 
-The views are cut on the host, ahead of the device. Examples whose views have the same shape share
-batches; the last batch of a shape is padded, the padding thrown away, and the views are counted.
+The host cuts the views ahead of the device. Views of the same shape are batched, the last batch of
+a shape is padded, and the views of each example are counted.
 """
 
 import contextlib
@@ -27,45 +27,45 @@ from cnn_jax.training import compiler, sharding
 
 
 class Predictions(NamedTuple):
-    """What the weights of one kind say of the examples that could be read."""
+    """The logits of the examples that could be read."""
 
-    index: np.ndarray  # int32 [N], the number of each example in its split, in order
+    index: np.ndarray  # int32 [N], ascending: the number of each example in its split
     labels: np.ndarray  # int32 [N]
-    logits: np.ndarray  # float32 [N, classes]; the logarithm of the mean, where softmax is averaged
+    logits: np.ndarray  # float32 [N, classes]; logarithms of the mean softmax if that is averaged
 
 
 class PlannedBatch(NamedTuple):
-    """A batch to be: some examples, for one part of the protocol."""
+    """Which views a batch will have: those of one part of the protocol, of some examples."""
 
     part: Part
     shape: tuple[int, int]  # height and width of the views
     views: int  # of each example
-    rows: np.ndarray  # int32 [n], the numbers of the examples
-    batch_size: int  # n, or more: the rest is padding
+    rows: np.ndarray  # int32 [n], the numbers of the examples in the split
+    batch_size: int  # n or more: the rest is padding
 
 
 class ViewBatch(NamedTuple):
-    """A batch."""
+    """A batch of views."""
 
-    work: PlannedBatch
+    planned: PlannedBatch
     views: np.ndarray  # uint8 [B, V, H, W, C]
 
 
 class Examples(NamedTuple):
-    """The images of a split, one by one; may be read from threads."""
+    """The images of a split, one by one; threads may read them."""
 
     labels: np.ndarray  # int32 [N]
     open: Callable[[int], Image.Image]  # raises `BadImage`, `OSError` or `UserError`
-    where: Callable[[int], str]  # which image that is, for a message
-    mode: str  # Pillow's, that views have: "RGB", or "L" for networks of one channel
+    where: Callable[[int], str]  # the name of an image, for messages
+    mode: str  # of the views, as Pillow names it: "RGB", or "L" for networks of one channel
     on_error: str  # "raise" or "skip"
 
     def use(self, i: int, function: Callable[[Image.Image], Any], bad: reader.Bad) -> Any:
-        """`function(image i)`; of one that is to be skipped None, and a line in `bad`."""
+        """`function(image i)`; None for a bad image to be skipped, with the reason in `bad`."""
         try:
             return function(self.open(i))
         except (decode.BadImage, OSError, errors.UserError) as error:
-            what = f"cannot take the image {self.where(i)} ({errors.first_line(error)})"
+            what = f"cannot use the image {self.where(i)} ({errors.first_line(error)})"
         if self.on_error == "raise":
             raise reader.refused(what)
         bad[i] = what
@@ -81,7 +81,7 @@ def of_source(source: Source, on_error: str) -> Examples:
 
 
 def of_arrays(name: str, split: Split) -> Examples:
-    """The examples of a split in memory, none of which is bad."""
+    """The examples of a split in memory."""
     images, labels = split
     is_gray = images.shape[-1] == 1
 
@@ -108,31 +108,48 @@ def predict(
 
     Args:
       weights: variables by name.
-      pixels: of all views in a batch, about: what the device has memory for.
-      threads: that cut views; 0: one per core.
-      on_progress: of the views done so far, and of all.
+      pixels: about how many all views of a batch have; the memory of the device limits it.
+      precise: sets the precision of a program, see `training.compiler.precision`.
+      threads: how many cut views; 0: one per core.
+      on_progress: called with the number of views that are done, and of all.
 
     Raises:
       UserError: an image that cannot be read and is not to be skipped, or images of a size that
         the network or the preprocessing does not take.
     """
     bad: reader.Bad = {}
-    works = list(plan(examples, protocol, pixels, mesh.size, bad))
+    plan = list(plan_batches(examples, protocol, pixels, mesh.size, bad))
     score = compiler.jit(precise(make_score(model, protocol)))
     whole, by_example = sharding.replicated(mesh), NamedSharding(mesh, PartitionSpec("data"))
     weights = {name: jax.device_put(variables, whole) for name, variables in weights.items()}
-    total: dict[str, np.ndarray] = {}
+    sums: dict[str, np.ndarray] = {}
     count = np.zeros(len(examples.labels), np.int64)
-    all_views = sum(len(work.rows) * work.views for work in works)
-    for work, views in read(examples, protocol, works, threads, bad):
-        here = for_size(preprocessing, work.shape)
+    all_views = sum(len(planned.rows) * planned.views for planned in plan)
+    for planned, views in read(examples, protocol, plan, threads, bad):
+        own = for_size(preprocessing, planned.shape)
         on_device = jax.device_put(views, by_example)
         for name, variables in weights.items():
-            scores = np.asarray(score(variables, here, on_device))[: len(work.rows)]
+            scores = np.asarray(score(variables, own, on_device))[: len(planned.rows)]
             shape = (len(count), scores.shape[1])
-            total.setdefault(name, np.zeros(shape, np.float32))[work.rows] += scores
-        count[work.rows] += work.views
+            sums.setdefault(name, np.zeros(shape, np.float32))[planned.rows] += scores
+        count[planned.rows] += planned.views
         on_progress(int(count.sum()), all_views)
+    return averages(sums, count, examples, protocol, bad), bad
+
+
+def averages(
+    sums: Mapping[str, np.ndarray],
+    count: np.ndarray,
+    examples: Examples,
+    protocol: Protocol,
+    bad: reader.Bad,
+) -> dict[str, Predictions]:
+    """The predictions of all examples that are not `bad`.
+
+    Args:
+      sums: of the scores over the views, [examples, classes], by the name of the weights.
+      count: of the views of each example.
+    """
     each = protocol.views_of_each
     good = np.setdiff1d(np.arange(len(count)), list(bad)).astype(np.int32)
     if not len(good):
@@ -140,13 +157,13 @@ def predict(
     assert (count[good] == each).all(), f"not every example was seen {each} times"
     labels = examples.labels[good]
     return {
-        name: Predictions(good, labels, average(sums[good] / each, protocol, each))
-        for name, sums in total.items()
-    }, bad
+        name: Predictions(good, labels, to_logits(total[good] / each, protocol, each))
+        for name, total in sums.items()
+    }
 
 
-def average(mean: np.ndarray, protocol: Protocol, views: int) -> np.ndarray:
-    """Logits [N, classes] of the mean scores."""
+def to_logits(mean: np.ndarray, protocol: Protocol, views: int) -> np.ndarray:
+    """The logits [N, classes] of mean scores, which are logits already or softmax."""
     if views == 1 or protocol.average == "logits":
         return mean
     return np.log(np.maximum(mean, np.finfo(np.float32).tiny))
@@ -155,9 +172,9 @@ def average(mean: np.ndarray, protocol: Protocol, views: int) -> np.ndarray:
 def make_score(model: nn.Module, protocol: Protocol) -> Callable[..., jax.Array]:
     """(variables, preprocessing, views uint8 [B, V, H, W, C]) -> sums over the views [B, classes].
 
-    Of one view in all the logits, otherwise of what the protocol averages.
+    They are sums of what the protocol averages; of the logits where there is one view in all.
     """
-    plain = protocol.average == "logits" or protocol.views_of_each == 1
+    of_logits = protocol.average == "logits" or protocol.views_of_each == 1
 
     def score(variables, preprocessing, views):
         batch, count, *shape = views.shape
@@ -166,18 +183,18 @@ def make_score(model: nn.Module, protocol: Protocol) -> Callable[..., jax.Array]
             x = jnp.concatenate([x, x[:, :, ::-1]])
         logits = model.apply(variables, x, train=False).astype(jnp.float32)
         logits = logits.reshape(-1, batch, count, logits.shape[-1])
-        return (logits if plain else jax.nn.softmax(logits)).sum((0, 2))
+        return (logits if of_logits else jax.nn.softmax(logits)).sum((0, 2))
 
     return score
 
 
-def plan(
+def plan_batches(
     examples: Examples, protocol: Protocol, pixels: int, devices: int, bad: reader.Bad
 ) -> Iterator[PlannedBatch]:
-    """The batches that every example takes part in, once for each part of the protocol."""
+    """The batches with all views: every example once for each part of the protocol."""
     everything = np.arange(len(examples.labels), dtype=np.int32)
     sizes = None
-    if any(part.size is None for part in protocol.parts):  # a look at each header
+    if any(part.size is None for part in protocol.parts):  # reads the header of each image
         sizes = {int(i): examples.use(i, lambda image: image.size, bad) for i in everything}
     for part in protocol.parts:
         groups: dict[tuple[int, int], list[int]] = {}
@@ -186,49 +203,52 @@ def plan(
             if size:
                 groups.setdefault(protocol.shape(part, *size), []).append(int(i))
         count = part.count * (1 + protocol.mirrored)
-        for shape, members in groups.items():
+        for shape, numbers in groups.items():
             fitting = max(1, pixels // (count * shape[0] * shape[1]))
-            batches = -(-len(members) // fitting)
-            size = -(-len(members) // batches)
+            batches = -(-len(numbers) // fitting)
+            size = -(-len(numbers) // batches)
             size = -(-size // devices) * devices
-            for first in range(0, len(members), size):
-                rows = np.array(members[first : first + size], np.int32)
+            for first in range(0, len(numbers), size):
+                rows = np.array(numbers[first : first + size], np.int32)
                 yield PlannedBatch(part, shape, count, rows, size)
 
 
 def read(
-    examples: Examples, protocol: Protocol, works: list[PlannedBatch], threads: int, bad: reader.Bad
+    examples: Examples, protocol: Protocol, plan: list[PlannedBatch], threads: int, bad: reader.Bad
 ) -> Iterator[ViewBatch]:
-    """The batches in order, ahead of use; adds to `bad`, whose views are zero."""
+    """Reads the batches in order, ahead of use; adds to `bad`, whose views are zero."""
     reading = reader.Reading(threads=threads, workers=0, prefetch=2, process=0, processes=1)
-    make = functools.partial(ready, examples, protocol, works)
-    batches = reader.read_ahead(make, range(len(works)), reading)
+    make = functools.partial(cut_batch, examples, protocol, plan)
+    batches = reader.read_ahead(make, range(len(plan)), reading)
     with contextlib.closing(batches):
         for batch in batches:
             bad |= batches.skipped
             yield batch
 
 
-def ready(
-    examples: Examples, protocol: Protocol, works: list[PlannedBatch], number: int
+def cut_batch(
+    examples: Examples, protocol: Protocol, plan: list[PlannedBatch], number: int
 ) -> tuple[ViewBatch, reader.Bad]:
-    """One batch of views."""
-    work, bad = works[number], {}
+    """The batch of that number, and the images that were skipped."""
+    planned, bad = plan[number], {}
 
     def cut(image):
-        return protocol.views(work.part, decode.to_rgb(image).convert(examples.mode))
+        return protocol.views(planned.part, decode.to_rgb(image).convert(examples.mode))
 
-    found = [examples.use(int(i), cut, bad) for i in work.rows]
-    shape = (work.batch_size, work.part.count, *work.shape, len(examples.mode))
+    found = [examples.use(int(i), cut, bad) for i in planned.rows]
+    shape = (planned.batch_size, planned.part.count, *planned.shape, len(examples.mode))
     views = np.zeros(shape, np.uint8)
     for row, array in zip(views, found, strict=False):
         if array is not None:
             row[:] = array
-    return ViewBatch(work, views), bad
+    return ViewBatch(planned, views), bad
 
 
 def for_size(preprocessing: Preprocessing, shape: tuple[int, int]) -> Preprocessing:
-    """The same for images of another size: a mean of every pixel becomes that of the channel."""
+    """The preprocessing for images of a size; means of pixels become means of channels.
+
+    Raises `UserError` for ZCA whitening, which is for images of one size.
+    """
     if preprocessing.whitening is not None:
         side = preprocessing.mean.shape[:2]
         if side != shape:

@@ -1,6 +1,6 @@
-"""Which views of an image are evaluated: the papers' protocols, by name.
+"""The papers' protocols, by name: which views of an image are evaluated.
 
-  center       the central crop, after the shorter side (Caffe: both sides) was resized.
+  center       the central crop, after the shorter side (Caffe: both sides) is resized.
   ten_crop     Krizhevsky et al. (2012), 4.1: the four corners and the center, and their mirror
                images; the mean of the softmax.
   crops_144    Szegedy et al. (2015), 7: the shorter side to four values; the left, central and
@@ -16,9 +16,9 @@ A protocol is made of parts, each with views of one shape. Mirror images are mad
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -38,23 +38,23 @@ AVERAGES = ("softmax", "logits")
 class Part(NamedTuple):
     """Views of one shape."""
 
-    side: int | None  # that the shorter side, or both, are resized to; None: as it is
-    boxes: Callable[[int, int], list[Box]]  # by width and height of the resized image
-    count: int  # of them
-    size: int | None  # side of the views; None: that of the box
+    side: int | None  # that the shorter side, or both, are resized to; None: not resized
+    boxes: Callable[[int, int], list[Box]]  # (width, height) of the resized image -> views
+    count: int  # how many boxes there are
+    size: int | None  # side of the views; None: the side of the box
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """The views of an image, and what becomes of their scores."""
+    """The views of an image, and how their scores are averaged."""
 
     name: str
-    about: str  # that stands beside each number: sizes, views, averaging
+    about: str  # for reports: sizes, views, averaging
     short: str  # the same, for names of folders
     parts: tuple[Part, ...]
     square: bool  # both sides are resized, not the shorter one alone
     mirrored: bool  # each view counts a second time, as its mirror image
-    average: str  # over the views, of the "softmax" or of the "logits"
+    average: str  # what is averaged over the views: "softmax" or "logits"
     filter: str
 
     @property
@@ -63,7 +63,7 @@ class Protocol:
         return sum(part.count for part in self.parts) * (1 + self.mirrored)
 
     def resized(self, part: Part, width: int, height: int) -> tuple[int, int]:
-        """Width and height of the image that the boxes of a part are cut out of."""
+        """Width and height of the resized image that a part's boxes are in."""
         return resized(width, height, part.side, self.square) if part.side else (width, height)
 
     def shape(self, part: Part, width: int, height: int) -> tuple[int, int]:
@@ -74,9 +74,9 @@ class Protocol:
         return bottom - top, right - left
 
     def views(self, part: Part, image: Image.Image) -> np.ndarray:
-        """uint8 [V, H, W, C]. Raises `BadImage` where it is smaller than a view.
+        """The views of a part, uint8 [V, H, W, C]; raises `BadImage` for too small an image.
 
-        As in `views`, each is a window of the image that is resized at one stroke.
+        Each view is cut and resized at once, as in `data.stream.views`.
         """
         size = self.resized(part, *image.size)
         height, width = self.shape(part, *image.size)
@@ -103,26 +103,17 @@ def create(
 
     Args:
       square: resizes both sides, as Caffe's tools do, instead of the shorter one.
-      flip: adds the mirror image of every view where the protocol does not have it already.
-      average: of the views' "softmax" or "logits"; fb.resnet.torch averages logits over ten crops.
-      filter: of `views.FILTERS`, for resizing.
+      flip: adds the mirror image of every view, where the protocol lacks it.
+      average: what is averaged over the views, "softmax" or "logits" (fb.resnet.torch averages the
+        logits of ten crops).
+      filter: for resizing, one of `views.FILTERS`.
       sizes: those of `center` and the other functions below.
 
     Raises:
-      UserError: an unknown name or option, or sizes that cannot be.
+      UserError: an unknown name or option, or impossible sizes.
     """
-    if name not in PROTOCOLS:
-        raise errors.unknown("protocol", name, PROTOCOLS)
-    for option, value, choices in [("average", average, AVERAGES), ("filter", filter, FILTERS)]:
-        if value not in choices:
-            raise errors.unknown(option, value, choices)
+    check_options(name, average, filter, square, sizes)
     make, always_mirrored = PROTOCOLS[name]
-    takes = inspect.signature(make).parameters
-    for option in sizes:
-        if option not in takes:
-            raise errors.unknown(f"size of the protocol {name}", option, takes)
-    if name == "crops_144" and square:
-        raise errors.UserError("crops_144 cuts squares out of the image: it is not made square", 2)
     what, parts = make(**sizes)
     mirrored = flip or always_mirrored
     sides = ", ".join(str(part.side) for part in parts if part.side)
@@ -132,20 +123,36 @@ def create(
         about.append("with mirror images")
     if mirrored or name != "center":
         about.append(f"mean of the {average}")
-    short = [name, *(spelt(option, value) for option, value in sizes.items() if value)]
+    short = [name, *(size_text(option, value) for option, value in sizes.items() if value)]
     short += ["square"] * square + ["mirrored"] * mirrored + [filter]
     short += [average] * (average != "softmax")
     texts = (", ".join(about), "-".join(short))
     return Protocol(name, *texts, tuple(parts), square, mirrored, average, filter)
 
 
-def spelt(option: str, value: int | tuple[int, ...]) -> str:
-    """A size for a folder's name."""
+def check_options(
+    name: str, average: str, filter: str, square: bool, sizes: Mapping[str, Any]
+) -> None:
+    """Raises `UserError` for an unknown name or option of a protocol."""
+    known = [("protocol", name, PROTOCOLS), ("average", average, AVERAGES)]
+    for option, value, choices in [*known, ("filter", filter, FILTERS)]:
+        if value not in choices:
+            raise errors.unknown(option, value, choices)
+    takes = inspect.signature(PROTOCOLS[name][0]).parameters
+    for size in sizes:
+        if size not in takes:
+            raise errors.unknown(f"size of the protocol {name}", size, takes)
+    if name == "crops_144" and square:
+        raise errors.UserError("crops_144 cuts squares out of the image: it is not made square", 2)
+
+
+def size_text(option: str, value: int | tuple[int, ...]) -> str:
+    """A size as a part of a folder's name: "sides256-288"."""
     return option + "-".join(map(str, value if isinstance(value, tuple) else (value,)))
 
 
 def center(crop: int | None, resize: int | None) -> tuple[str, list[Part]]:
-    """The central `crop` (None: all) of the image resized to `resize` (None: as it is)."""
+    """The central `crop` (None: all) of the image, resized to `resize` (None: not resized)."""
     if crop is None:
         return "all of the image", [Part(resize, lambda w, h: [(0, 0, w, h)], 1, None)]
     check_fits(crop, resize)
@@ -154,7 +161,7 @@ def center(crop: int | None, resize: int | None) -> tuple[str, list[Part]]:
 
 
 def ten_crop(crop: int, resize: int | None) -> tuple[str, list[Part]]:
-    """Four corners and the center of the image resized to `resize` (None: as it is)."""
+    """The corners and the center of the image, resized to `resize` (None: not resized)."""
     check_fits(crop, resize)
     what = f"four corners and center {crop}x{crop}"
     return what, [Part(resize, lambda w, h: five(w, h, crop), 5, crop)]
@@ -179,14 +186,14 @@ def crops_144(crop: int, sides: tuple[int, ...]) -> tuple[str, list[Part]]:
 
 
 def multi_scale(sides: tuple[int, ...], multiple: int) -> tuple[str, list[Part]]:
-    """All of the image at each of the shorter `sides`.
+    """All of the image, its shorter side resized to each of `sides`.
 
-    Height and width are cut to multiples of `multiple`, at the borders: otherwise nearly every
-    image of a folder has a shape of its own, for which the network is compiled. 1 cuts nothing.
+    Height and width are cut to multiples of `multiple`, at the borders. With 1, which cuts nothing,
+    nearly every image of a folder has another shape, for which the network is compiled.
     """
     if not sides or min(sides) < max(1, multiple) or multiple < 1:
         raise errors.UserError(
-            f"multi_scale: sides {sides} and multiple {multiple}: there is at least one side, and "
+            f"multi_scale with sides {sides} and multiple {multiple}: there is at least one side, "
             "none is less than the multiple, which is 1 or more"
         )
 
@@ -199,7 +206,7 @@ def multi_scale(sides: tuple[int, ...], multiple: int) -> tuple[str, list[Part]]
     return f"all of the image{cut}", [Part(side, whole, 1, None) for side in sides]
 
 
-# By name, and whether mirror images are part of it.
+# (function, whether it has mirror images) by name
 PROTOCOLS = {
     "center": (center, False),
     "ten_crop": (ten_crop, True),
@@ -212,8 +219,9 @@ def default_sizes(name: str, size: int, resize: int | None) -> dict:
     """The sizes of a protocol for a network that was trained at `size` pixels.
 
     Args:
-      resize: side that images are brought to before the crop; None: they have `size` pixels, as
-        CIFAR's. Several crops need larger ones, which are made in ImageNet's ratio, 256 to 224.
+      resize: side that images are resized to before the crop; None: they have `size` pixels, as in
+        CIFAR. Ten crops and more need larger images: these are resized in ImageNet's ratio, 256 to
+        224.
     """
     if name not in PROTOCOLS:
         raise errors.unknown("protocol", name, PROTOCOLS)
@@ -230,19 +238,19 @@ def default_sizes(name: str, size: int, resize: int | None) -> dict:
 
 
 def middle(width: int, height: int, size: int) -> Box:
-    """The central square of `size`."""
+    """The central square with sides of `size`."""
     left, top = (width - size) // 2, (height - size) // 2
     return left, top, left + size, top + size
 
 
 def five(width: int, height: int, size: int) -> list[Box]:
-    """The corners and the center."""
+    """The squares with sides of `size` in the corners and in the center."""
     corners = [(x, y) for y in (0, height - size) for x in (0, width - size)]
     return [(x, y, x + size, y + size) for x, y in corners] + [middle(width, height, size)]
 
 
 def check_fits(crop: int, side: int | None, option: str = "resize") -> None:
-    """Raises `UserError` where no image of `side` has a crop of `crop`; `option` sets the side."""
+    """Raises `UserError` where `crop` is larger than images of `side`, which `option` sets."""
     if crop < 1 or (side is not None and side < crop):
         raise errors.UserError(
             f"a crop of {crop} pixels out of images of {side}: give a smaller --crop or larger "

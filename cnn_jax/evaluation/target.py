@@ -1,4 +1,4 @@
-"""What is evaluated: the network and the data of a run, or of a config with other weights."""
+"""What is evaluated: a network and its data, from a run or from a config."""
 
 import functools
 import itertools
@@ -30,20 +30,20 @@ CHANGEABLE = ("data", "view", "evaluation", "precision")  # groups that a run ma
 
 
 class EvalTarget(NamedTuple):
-    """The network, and how it sees the data; JPEGs are decoded at full size in every protocol."""
+    """A network, its data, and the evaluation view; JPEGs are always decoded at full size."""
 
     config: ConfigDict
     dataset: data.Dataset | StreamedDataset
     model: nn.Module
     preprocessing: Preprocessing
     image_shape: tuple[int, int, int]  # height, width and channels of the evaluation view
-    resize: int | None  # that images are brought to before it is cut out; None: they have this size
-    square: bool  # both sides are
-    filter: str
+    resize: int | None  # side that images are resized to before the crop; None: not resized
+    square: bool  # whether both sides are resized, or the shorter one
+    filter: str  # for resizing
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """In the order of the logits."""
+        """The names of the classes, in the order of the logits."""
         return self.dataset.class_names
 
     @property
@@ -52,7 +52,7 @@ class EvalTarget(NamedTuple):
         return min(self.image_shape[:2])
 
     def examples(self, split: str | None) -> tuple[str, Examples]:
-        """A split by name; None is "test", where there is none "validation", or else "train"."""
+        """Name and examples of a split; None is "test", else "validation", else "train"."""
         splits = self.dataset.splits
         chosen = split or next(name for name in ("test", "validation", "train") if name in splits)
         if chosen not in splits:
@@ -65,19 +65,19 @@ class EvalTarget(NamedTuple):
         return chosen, predict.of_source(images, on_error)
 
     def protocol(self, name: str, sizes: dict[str, Any], **options: Any) -> Protocol:
-        """A protocol with the sizes of the evaluation view, but for those given."""
+        """A protocol, by default with the sizes of the evaluation view."""
         size, resize = sizes.get("crop", self.size), sizes.get("resize", self.resize)
         defaults = protocols.default_sizes(name, size, resize)
-        square = self.square and name in ("center", "ten_crop")  # the others say: shorter sides
+        square = self.square and name in ("center", "ten_crop")  # the others need shorter sides
         options = {"square": square, "filter": self.filter} | options
         return protocols.create(name, **defaults | sizes, **options)
 
     def precise(self) -> Callable[[Callable], Callable]:
-        """The decorator of programs that `config.precision` says."""
+        """The decorator that gives programs the precision of the config."""
         return configs.call(compiler.precision, "precision", self.config.precision)
 
     def training_batches(self, count: int) -> Iterator[tuple[jax.Array, jax.Array]]:
-        """The first batches of training, as the network sees them, and keys for dropout."""
+        """The first `count` training batches, augmented and preprocessed, with keys for dropout."""
         color_jitter = configs.call(augment.color_jitter, "color", self.config.color)
         change = configs.call(augment.crop_and_flip, "augmentation", self.config.augmentation)
 
@@ -94,7 +94,7 @@ class EvalTarget(NamedTuple):
             yield prepare(stored, change_key), dropout_key
 
     def _stored(self) -> Iterator[reader.Batch]:
-        """Training batches from the first on, without an end."""
+        """All training batches from the first on, as they are stored, without end."""
         config, dataset = self.config, self.dataset
         size = config.training.batch_size
         if not isinstance(dataset, data.Dataset):
@@ -111,7 +111,7 @@ class EvalTarget(NamedTuple):
 
 
 def of_noise(source: sources.FakeSource) -> Examples:
-    """The examples of fake data, whose bytes are the pixels."""
+    """The examples of fake data, whose bytes are pixels."""
 
     def opened(i: int) -> Image.Image:
         return Image.fromarray(views.raw(source.encoded(i), None, size=source.size))
@@ -120,19 +120,22 @@ def of_noise(source: sources.FakeSource) -> Examples:
 
 
 def of_run(run: Run, overrides: list[str]) -> EvalTarget:
-    """The network and data of a run; `overrides` say where or what its data is now."""
+    """The network and data of a run; `overrides` change the `CHANGEABLE` groups of its config.
+
+    Raises `UserError` for other overrides, or data that does not fit the network.
+    """
     if "data" not in run.config:
         raise errors.UserError(
-            f"{run.path} was made of weights alone and names no data set; `launch.py eval "
-            "--weights=FILE --config=FILE` takes that of a config"
+            f"{run.path} was made of weights alone and names no data set; evaluate it with "
+            "`launch.py eval --weights=FILE --config=FILE`"
         )
     config = run.config.copy_and_resolve_references()
     for override in overrides:
         field, text = configs.split_override(override)
         if field.partition(".")[0] not in CHANGEABLE:
             raise errors.UserError(
-                f"config.{field} of {run.path} stays as it was trained; to be changed for an "
-                f"evaluation are the groups {', '.join(CHANGEABLE)}",
+                f"config.{field} of {run.path} stays as it was trained; an evaluation may change "
+                f"the groups {', '.join(CHANGEABLE)}",
                 2,
             )
         configs.override_field(config, field, text)
@@ -143,7 +146,7 @@ def of_run(run: Run, overrides: list[str]) -> EvalTarget:
         raise errors.UserError(text, error.exit_code) from None
     if dataset.class_names != run.class_names:
         raise errors.UserError(
-            f"the data has {len(dataset.class_names):,} classes, and not the "
+            f"the data has {len(dataset.class_names):,} classes that differ from the "
             f"{len(run.class_names):,} of {run.path}; name the right place with --data=PATH"
         )
     target = EvalTarget(config, dataset, run.model, run.preprocessing, *view_of(config, dataset))
@@ -152,7 +155,7 @@ def of_run(run: Run, overrides: list[str]) -> EvalTarget:
 
 
 def check_shape(target: EvalTarget, run: Run) -> None:
-    """Raises `UserError` for images of another kind, or size where none was asked for."""
+    """Raises `UserError` for other channels, or another size although the view is the same."""
     ours, theirs, before = target.image_shape, run.image_shape, run.config
     is_same_view = (
         target.config.view == before.view
@@ -187,10 +190,10 @@ def view_of(
         return dataset.image_shape, None, False, "bilinear"
     if view.kind not in ("center", "full"):
         raise errors.UserError(
-            f"view.evaluation.kind is {view.kind!r}: evaluations see the 'center' or the 'full'"
+            f"view.evaluation.kind is {view.kind!r}; in evaluations it is 'center' or 'full'"
         )
     shape = dataset.images("train", "view.evaluation", view.to_dict()).shape
     if view.kind == "full":
         return shape, config.data.image_size, False, "bilinear"
-    noise = isinstance(dataset.splits["train"], sources.FakeSource)  # made in the right size
-    return shape, None if noise else view.resize, view.frame == "squash", view.filters[0]
+    is_noise = isinstance(dataset.splits["train"], sources.FakeSource)  # of the view's size
+    return shape, None if is_noise else view.resize, view.frame == "squash", view.filters[0]

@@ -5,6 +5,7 @@ and Torch's [out, in, height, width]; in linear layers they are [in, out] and [o
 layer behind a flattened map also has its inputs in another order.
 """
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -138,13 +139,14 @@ def for_module(name: str, model: nn.Module, state_dict: Mapping[str, Any]) -> di
     return flax.traverse_util.unflatten_dict(stacked)
 
 
-def to_torch(name: str, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def to_torch(name: str, variables: Mapping[str, Any], **changes: Any) -> dict[str, np.ndarray]:
     """Converts variables of `module(name)` to a state dict (NumPy arrays by torchvision's keys).
 
-    Raises `UserError` that names arrays that are missing, unknown or of another shape.
+    `changes` are options of that module, as in `to_flax`. Raises `UserError` that names arrays that
+    are missing, unknown or of another shape.
     """
     flat = flax.traverse_util.flatten_dict(jax.tree.map(np.asarray, dict(variables)))
-    entries = _entries(name, module(name, _classes(flat)))
+    entries = _entries(name, module(name, _classes(flat), **changes))
     if not any("aux" in part.lower() for path in flat for part in path):
         entries = [entry for entry in entries if not entry.key.lower().startswith("aux")]
     unknown = set(flat) - {entry.path for entry in entries}
@@ -206,6 +208,7 @@ def _family(name: str) -> Any:
     raise errors.unknown("torchvision network", name, names())
 
 
+@functools.lru_cache(maxsize=2)  # for the way back
 def _entries(name: str, model: nn.Module) -> list[Entry]:
     family = _family(name)
     flattened = dict([family.flatten_shape(model)]) if hasattr(family, "flatten_shape") else {}

@@ -10,8 +10,9 @@ from cnn_jax import errors
 if TYPE_CHECKING:
     import flax.linen as nn
 
-# The class of each family, in the module of the family's name.
-FAMILIES = {
+# The class of each family, in the module of the family's name; another project may add its own
+# class itself: `FAMILIES["its_network"] = ItsNetwork`.
+FAMILIES: "dict[str, str | type[nn.Module]]" = {
     "alexnet": "AlexNet",
     "bn_inception": "BNInception",
     "cifar_resnet": "CifarResNet",
@@ -34,7 +35,10 @@ def family(name: str) -> "type[nn.Module]":
     """The class of a family; raises `UserError` for an unknown one, with the list of all."""
     if name not in FAMILIES:
         raise errors.unknown("network", name, names())
-    return getattr(importlib.import_module(f"cnn_jax.models.{name}"), FAMILIES[name])
+    found = FAMILIES[name]
+    if isinstance(found, str):
+        found = getattr(importlib.import_module(f"cnn_jax.models.{name}"), found)
+    return found
 
 
 def options(name: str) -> dict[str, Any]:

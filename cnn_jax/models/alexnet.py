@@ -117,7 +117,7 @@ class AlexNet(nn.Module):
             x = nn.relu(self._linear(name, x, self.fc_width, side))
             if not variant.dropout_first:
                 x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        logits = self._linear("fc8", x.astype(jnp.float32), self.num_classes, 1)
+        logits = self._linear("fc8", layers.at_least_float32(x), self.num_classes, 1)
         return logits.mean((1, 2)) if self.fully_convolutional else logits
 
     def _conv(self, name, x, channels, kernel, padding, stride=1, split=False) -> Array:
@@ -150,7 +150,7 @@ class AlexNet(nn.Module):
             units,
             kernel_init=kernel_init,
             bias_init=bias_init,
-            dtype=self.dtype if hidden else jnp.float32,
+            dtype=self.dtype if hidden else jnp.promote_types(self.dtype, jnp.float32),
             name=name,
         )(x)
 

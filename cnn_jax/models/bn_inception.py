@@ -8,7 +8,6 @@ import functools
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from cnn_jax import errors
 from cnn_jax.models import layers
@@ -113,7 +112,7 @@ class BNInception(nn.Module):
                 x = apply_step(content, x, train, conv, True, name)
             else:
                 x = Mixed(content, conv, True, name=name)(x, train)
-        x = x.mean((1, 2)).astype(jnp.float32)
+        x = layers.at_least_float32(x.mean((1, 2)))
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return nn.Dense(self.num_classes, kernel_init=nn.initializers.normal(0.01), name="fc")(x)
 

@@ -126,7 +126,7 @@ class CifarResNet(nn.Module):
         # In a pre-activated network the last activation follows the last addition.
         head = residual_units.ORDERS[self.order].before
         x = residual_units.activate(x, head, functools.partial(norm, name="bn"), train)
-        x = x.mean((1, 2)).astype(jnp.float32)
+        x = layers.at_least_float32(x.mean((1, 2)))
         fc_init = residual_units.FC_INITS[self.init_fan]
         return nn.Dense(self.num_classes, kernel_init=fc_init, name="fc")(x)
 

@@ -82,7 +82,7 @@ class AuxiliaryClassifier(nn.Module):
             )
         x = self.conv(128, (1, 1), name="conv")(x, train)
         # Flattened with channels first, as in Caffe and Torch: the weights of `fc` are theirs.
-        x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1).astype(jnp.float32)
+        x = layers.at_least_float32(x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1))
         x = nn.relu(self.dense(1024, name="fc")(x))
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return self.dense(self.num_classes, bias_init=nn.initializers.zeros, name="classifier")(x)
@@ -143,7 +143,7 @@ class GoogLeNet(nn.Module):
                 x = pool(x)
             if name == "inception_4e":
                 x = pool(x, window=3 if paper else 2)
-        x = x.mean((1, 2)).astype(jnp.float32)
+        x = layers.at_least_float32(x.mean((1, 2)))
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return dense(self.num_classes, bias_init=nn.initializers.zeros, name="linear")(x)
 

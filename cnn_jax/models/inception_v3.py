@@ -140,7 +140,7 @@ class AuxiliaryHead(nn.Module):
         norm = self.conv.keywords["norm"] if self.batch_norm else None
         init = nn.initializers.truncated_normal(0.01)
         x = self.conv(768, (5, 5), norm=norm, kernel_init=init, name="Conv2d_2a_5x5")(x, train)
-        x = x.mean((1, 2)).astype(jnp.float32)
+        x = layers.at_least_float32(x.mean((1, 2)))
         init = nn.initializers.truncated_normal(0.001)
         return nn.Dense(self.num_classes, kernel_init=init, name="fc")(x)
 
@@ -223,7 +223,7 @@ class InceptionV3(nn.Module):
                 x = apply_step(content, x, train, conv, self.count_include_pad, name)
             else:
                 x = Mixed(content, conv, self.count_include_pad, name=name)(x, train)
-        x = x.mean((1, 2)).astype(jnp.float32)
+        x = layers.at_least_float32(x.mean((1, 2)))
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return nn.Dense(self.num_classes, kernel_init=logits_init, name="fc")(x)
 

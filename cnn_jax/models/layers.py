@@ -90,6 +90,14 @@ _convolve.defvjp(_convolve_forward, _convolve_backward)
 
 Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)
 
+# --- precision ---------------------------------------------------------------------------------
+
+
+def at_least_float32(x: Array) -> Array:
+    """Halves as float32; float32 and float64 as they are."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 # --- batch norm --------------------------------------------------------------------------------
 
 
@@ -105,13 +113,13 @@ def _normalize(x, scale, bias, epsilon):
 
 
 def _normalize_forward(x, scale, bias, epsilon):
-    x32 = x.astype(jnp.float32)
-    mean = _sum(x32) / x.shape[1]
+    wide = at_least_float32(x)
+    mean = _sum(wide) / x.shape[1]
     # In two passes: the mean of squares less the squared mean is ten times further from float64.
-    variance = _sum((x32 - mean[:, None]) ** 2) / x.shape[1]
+    variance = _sum((wide - mean[:, None]) ** 2) / x.shape[1]
     inverse = lax.rsqrt(variance + epsilon)
     factor = inverse * scale
-    y = (x32 - mean[:, None]) * factor[:, None] + bias
+    y = (wide - mean[:, None]) * factor[:, None] + bias
     return (y.astype(x.dtype), mean, variance), (x, scale, mean, inverse)
 
 
@@ -119,9 +127,9 @@ def _normalize_backward(epsilon, residuals, cotangents):
     """Section 3 of the paper: the gradients of l to x, gamma (the scale) and beta (the bias)."""
     del epsilon
     x, scale, mean, inverse = residuals
-    dy = cotangents[0].astype(jnp.float32)  # mean and variance feed the running averages only
+    dy = at_least_float32(cotangents[0])  # mean and variance feed the running averages only
     dy = lax.platform_dependent(dy, cpu=xla.barrier, default=lambda dy: dy)
-    centered = x.astype(jnp.float32) - mean[:, None]
+    centered = at_least_float32(x) - mean[:, None]
     dbias, dscale = _sum(dy), _sum(dy * centered) * inverse
     rows = x.shape[1]
     shared = dbias[:, None] + centered * (inverse * dscale)[:, None]
@@ -133,7 +141,9 @@ _normalize.defvjp(_normalize_forward, _normalize_backward)
 
 
 class BatchNorm(nn.Module):
-    """Batch normalization of images [B, H, W, C] (Ioffe & Szegedy 2015), statistics in float32.
+    """Batch normalization of images [B, H, W, C] (Ioffe & Szegedy 2015).
+
+    Statistics are in float32, of float64 images in float64.
 
     `group_size` examples share their statistics, `None` is the whole batch; the running averages
     are over the groups. As in Torch and Caffe, `momentum` is the share of the old average (PyTorch

@@ -17,7 +17,6 @@ import functools
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from cnn_jax import errors
 from cnn_jax.models import layers, pooling, residual_units
@@ -150,7 +149,7 @@ class ResNet(nn.Module):
             )
         if self.preactivation:
             x = nn.relu(norm(name="bn")(x, train))
-        x = x.mean((1, 2)).astype(jnp.float32)
+        x = layers.at_least_float32(x.mean((1, 2)))
         fc_init = residual_units.FC_INITS[self.init_fan]
         return nn.Dense(self.num_classes, kernel_init=fc_init, name="fc")(x)
 

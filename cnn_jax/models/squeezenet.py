@@ -199,4 +199,4 @@ class SqueezeNet(nn.Module):
         )
         x = conv10(x)
         x = nn.relu(x) if self.logits_relu else x
-        return x.astype(jnp.float32).mean((1, 2))
+        return layers.at_least_float32(x).mean((1, 2))

@@ -104,7 +104,8 @@ class VGG(nn.Module):
         for name, side in (("fc6", POOLED), ("fc7", 1)):
             x = nn.relu(dense(side, self.fc_width, dtype=self.dtype, name=name)(x))
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        logits = dense(1, self.num_classes, name="fc8")(x.astype(jnp.float32))
+        full = jnp.promote_types(self.dtype, jnp.float32)
+        logits = dense(1, self.num_classes, dtype=full, name="fc8")(x.astype(full))
         return logits.mean((1, 2)) if self.fully_convolutional else logits
 
     def _conv(self, position: str, x: Array, channels: int, train: bool) -> Array:

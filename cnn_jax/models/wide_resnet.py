@@ -16,7 +16,6 @@ import functools
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from cnn_jax import errors
 from cnn_jax.models import layers
@@ -164,5 +163,5 @@ class WideResNet(nn.Module):
         norm = layers.BatchNorm(
             self.bn_group_size, scale_init=GAMMA[self.gamma], dtype=self.dtype, name="bn"
         )
-        x = nn.relu(norm(x, train)).mean((1, 2)).astype(jnp.float32)
+        x = layers.at_least_float32(nn.relu(norm(x, train)).mean((1, 2)))
         return nn.Dense(self.num_classes, kernel_init=layers.torch_linear, name="fc")(x)

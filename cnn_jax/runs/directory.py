@@ -183,8 +183,7 @@ def environment() -> dict:
     import jax
 
     return {
-        "commit": git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(git("status", "--porcelain")),
+        **source(),
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "backend": jax.default_backend(),
@@ -205,6 +204,23 @@ def is_flag(name: str) -> bool:
     TF_TOKEN_ or TF_VAR_.
     """
     return name.startswith(FLAGS)
+
+
+def source() -> dict:
+    """The commit of the code that runs, and whether files differ from it.
+
+    Installed code may lie in somebody else's repository: its commit is that of the git address it
+    was installed from, None without one.
+    """
+    if git("ls-files", "--error-unmatch", Path(__file__).name) is not None:
+        changed = bool(git("status", "--porcelain"))
+        return {"commit": git("rev-parse", "HEAD"), "uncommitted_changes": changed}
+    try:
+        origin = metadata.distribution("cnn_jax").read_text("direct_url.json") or "{}"
+    except metadata.PackageNotFoundError:
+        origin = "{}"
+    commit = json.loads(origin).get("vcs_info", {}).get("commit_id")
+    return {"commit": commit, "uncommitted_changes": False}
 
 
 def git(*arguments: str) -> str | None:

@@ -1,1 +1,1 @@
-"""A table of a paper as runs: what to run, running it here or on a cluster, what came out."""
+"""The tables of papers as runs: which there are, and training them here or on a cluster."""

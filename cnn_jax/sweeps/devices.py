@@ -1,4 +1,4 @@
-"""How many runs at a time, and which accelerator each of them gets."""
+"""How many runs train at a time, and which accelerator each of them gets."""
 
 import os
 import shutil
@@ -7,13 +7,17 @@ from collections.abc import Mapping
 
 from cnn_jax.errors import UserError
 
-MEMORY = 0.9  # of a GPU, for all runs that share it
+MEMORY = 0.9  # of a GPU, for all runs on it
 
 
 def places(parallel: int | None) -> list[dict[str, str]]:
-    """The environment of each place for a run; by default a place for each GPU, or just one.
+    """The environment variables of each run that may train at the same time.
 
-    This process itself touches no accelerator: it would take the memory that the runs need.
+    By default one run for each GPU, or one in all. This process itself touches no accelerator: it
+    would take the memory that the runs need.
+
+    Args:
+      parallel: how many runs, instead of the default.
 
     Raises:
       UserError: more than one run at a time on a TPU, which serves one process.
@@ -26,8 +30,10 @@ def places(parallel: int | None) -> list[dict[str, str]]:
         if os.path.exists("/dev/accel0") or os.path.exists("/dev/vfio/0"):
             raise UserError("a TPU serves one process at a time: leave out --parallel", 2)
         return [{}] * count
-    sharing = -(-count // len(gpus))
-    memory = {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{MEMORY / sharing:.3f}"} if sharing > 1 else {}
+    runs_per_gpu = -(-count // len(gpus))
+    memory = {}
+    if runs_per_gpu > 1:
+        memory["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{MEMORY / runs_per_gpu:.3f}"
     return [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)], **memory} for i in range(count)]
 
 

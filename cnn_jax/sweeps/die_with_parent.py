@@ -1,7 +1,7 @@
-"""Runs a command that does not outlive its parent: `python follow.py PARENT COMMAND ...`.
+"""Runs a command that ends with its parent: `python die_with_parent.py PARENT COMMAND ...`.
 
-On Linux the command gets SIGTERM when the process PARENT is gone, by SIGKILL too. A run then saves
-and ends, and whoever starts the sweep again finds it as any other that was stopped.
+On Linux the command gets SIGTERM when the process PARENT (its number) ends, by SIGKILL too. A run
+then saves and ends, and the sweep that is started again continues it.
 """
 
 import ctypes
@@ -13,10 +13,10 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(parent: int, command: list[str]) -> None:
-    """Becomes the command."""
+    """Replaces this process by the command."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it was gone before the line above
+        if os.getppid() != parent:  # the parent ended before the line above
             sys.exit(os.EX_TEMPFAIL)
     os.execv(command[0], command)
 

@@ -10,16 +10,19 @@ from cnn_jax.sweeps.tables import Row, Table
 
 
 def table(grids: Sequence[str], name: str, variant: str) -> Table:
-    """A row for each combination; `grids` are `field=value,value`, one or more.
+    """A table with a row for each combination of values.
 
-    `name` says of what, for people.
+    Args:
+      grids: `field=value,value`, one or more.
+      name: of the experiment, for the title.
+      variant: of the experiment, for every row.
 
     Raises:
-      UserError: one that cannot be read, or a field or a value given twice.
+      UserError: a grid that cannot be read, or a field or a value that is given twice.
     """
     axes = dict(axis(grid) for grid in grids)
     if len(axes) < len(grids):
-        raise UserError("--grid: the same field twice; write all its values in one", 2)
+        raise UserError("--grid names the same field twice; give all its values at once", 2)
     last = [field.rpartition(".")[2] for field in axes]
     short = last if len(set(last)) == len(last) else list(axes)
 
@@ -39,7 +42,7 @@ def table(grids: Sequence[str], name: str, variant: str) -> Table:
 
 
 def axis(grid: str) -> tuple[str, list[str]]:
-    """The field and its values, as text: `model.block=B(3,3),B(3,1)` has two."""
+    """The field and the texts of its values: `model.block=B(3,3),B(3,1)` has two values."""
     field, text = configs.split_override(grid)
     values = split(text)
     if len(set(values)) < len(values) or "" in values:
@@ -48,7 +51,7 @@ def axis(grid: str) -> tuple[str, list[str]]:
 
 
 def split(text: str) -> list[str]:
-    """Cuts at the commas that stand in no brackets.
+    """Splits a text at the commas outside of brackets.
 
     >>> split("B(3,3),B(3,1)")
     ['B(3,3)', 'B(3,1)']

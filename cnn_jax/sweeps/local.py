@@ -1,4 +1,4 @@
-"""Runs the members of a sweep on this machine: a process for each, some at a time."""
+"""Trains the runs of a sweep on this machine, several at a time, each in a process of its own."""
 
 import contextlib
 import fcntl
@@ -17,22 +17,22 @@ from cnn_jax.sweeps import die_with_parent
 from cnn_jax.sweeps.sweep import SweepRun
 
 POLL_SECONDS = 0.2
-FINISHED = ("done", "diverged")  # what is not started again
+FINISHED = ("done", "diverged")  # states of runs that are not started again
 
 
 class Children:
-    """The processes that train: each ends by itself, when it is told to, or with this process."""
+    """The runs of a sweep and the processes that train them, which end with this process."""
 
     def __init__(self, runs: Sequence[SweepRun], launch: Path):
         """`launch` is `cnn_jax/__main__.py`."""
-        # What each run does, in a word: "waiting", "running", "stopped", "failed" or finished.
+        # Of each run: "waiting", "running", "stopped", "failed", "done" or "diverged".
         self.states = {run: state(read_status(run.path)["status"]) for run in runs}
         self.messages: dict[SweepRun, str] = {}  # of those that ended badly
         self.processes: dict[SweepRun, subprocess.Popen] = {}
         self._launch = launch
 
     def start(self, run: SweepRun, environment: Mapping[str, str]) -> None:
-        """Trains it, or goes on with it; what it prints goes to its log."""
+        """Starts or continues a run; its output goes to its log."""
         run.path.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, str(self._launch), *run.arguments]
         with run.log.open("a") as log:
@@ -47,7 +47,7 @@ class Children:
         self.states[run] = "running"
 
     def reap(self) -> list[SweepRun]:
-        """Those that have ended since the last call."""
+        """Notes how processes ended; returns the runs that ended since the last call."""
         ended = [run for run, process in self.processes.items() if process.poll() is not None]
         for run in ended:
             code = self.processes.pop(run).returncode
@@ -58,13 +58,13 @@ class Children:
         return ended
 
     def send(self, number: int) -> None:
-        """Passes a signal on."""
+        """Sends a signal to all processes."""
         for process in self.processes.values():
             process.send_signal(number)
 
 
 def state(status: str) -> str:
-    """Of a run that nobody trains, by its `status.json`."""
+    """The state of a run that nobody trains, from the status in its `status.json`."""
     return status if status in FINISHED else "waiting"
 
 
@@ -76,8 +76,8 @@ def train(
     """Trains all runs that are not finished; one that fails does not stop the others.
 
     Args:
-      environments: one for each run that may train at the same time, see `devices.places`.
-      show: called a few times a second.
+      environments: variables of each run that may train at the same time, see `devices.places`.
+      show: is called a few times a second.
 
     Raises:
       UserError: stopped by a signal, once all processes have saved and ended (exit code 75).
@@ -90,15 +90,15 @@ def train(
         while (waiting and not signals) or children.processes:
             for run in children.reap():
                 free.append(taken.pop(run))
-            # What another process trains, such as the last sweep's that still saves, comes later.
-            ready = [run for run in waiting if not is_open(run.path)] if free else []
-            for run in ready[: len(free)]:
+            # Another process may train a run still, such as one of the last sweep that saves.
+            startable = [run for run in waiting if not is_open(run.path)] if free else []
+            for run in startable[: len(free)]:
                 waiting.remove(run)
                 states[run] = state(read_status(run.path)["status"])
                 if states[run] == "waiting" and not signals:
                     taken[run] = free.pop(0)
                     children.start(run, taken[run])
-                    if signals:  # it came before the child could be told
+                    if signals:  # it came before the child was there to get it
                         children.send(signals[0])
             show()
             time.sleep(POLL_SECONDS)
@@ -114,7 +114,7 @@ def train(
 
 @contextlib.contextmanager
 def passed_on(children: Children) -> Iterator[list[int]]:
-    """SIGINT and SIGTERM go to the children too; gives the list of those that came."""
+    """Passes SIGINT and SIGTERM on to the children; yields the list of those that came."""
     came: list[int] = []
 
     def note(number, _frame):
@@ -131,9 +131,9 @@ def passed_on(children: Children) -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def alone_in(workdir: Path) -> Iterator[None]:
-    """Makes the directory, and keeps other sweeps out of it.
+    """Makes the directory, and locks it against other sweeps.
 
-    Raises `UserError` where it cannot be written, or another sweep is running there.
+    Raises `UserError` where it cannot be written, or another sweep is running in it.
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -151,7 +151,7 @@ def alone_in(workdir: Path) -> Iterator[None]:
 
 
 def last_words(log: Path, code: int) -> str:
-    """The last line of what a process printed."""
+    """The last line that a process printed, or how it ended."""
     if code < 0:
         return f"ended by {signal.Signals(-code).name}"
     lines = log.read_text(errors="replace").strip().splitlines()

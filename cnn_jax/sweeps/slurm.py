@@ -1,7 +1,7 @@
-"""Runs the members of a sweep on a cluster: job arrays of SLURM, through submitit."""
+"""Trains the runs of a sweep on a cluster: as job arrays of SLURM, through submitit."""
 
 import getpass
-import os
+import shlex
 import shutil
 import subprocess
 import time
@@ -23,21 +23,21 @@ RUNNING = ("RUNNING", "COMPLETING")
 
 @dataclass(frozen=True)
 class Resources:
-    """Of each run."""
+    """What each run gets."""
 
-    minutes: int  # after which it saves and queues again
+    minutes: int  # after which it saves and is queued again
     nodes: int
     processes: int  # on all nodes
-    gpus: int  # of all nodes
+    gpus: int  # on all nodes
     at_once: int | None  # runs of the array at a time; None leaves it to SLURM
-    more: dict[str, str]  # for sbatch: {"partition": "gpu"}
+    more: dict[str, str]  # options of sbatch: {"partition": "gpu"}
 
 
 class Jobs:
-    """The runs as jobs: SLURM trains them, whether this process lives or not."""
+    """The runs of a sweep as jobs of SLURM, which outlive this process."""
 
     def __init__(self, sweep: Sweep, launch: Path):
-        """Finds those that an earlier call has submitted; `launch` is `cnn_jax/__main__.py`."""
+        """Finds the jobs that an earlier command submitted; `launch` is `cnn_jax/__main__.py`."""
         if not shutil.which("sbatch"):
             raise UserError("--cluster=slurm: there is no sbatch here; start it on a login node")
         self._folder = sweep.workdir.absolute() / FOLDER
@@ -50,23 +50,19 @@ class Jobs:
 
     @property
     def processes(self) -> Sequence[SweepRun]:
-        """Those that train."""
+        """The runs that train."""
         return [run for run, name in self.states.items() if name == "running"]
 
     def submit(self, resources: Resources) -> int:
-        """Submits what is neither finished nor in the queue, as one array; gives their number."""
+        """Submits the runs that are neither finished nor queued, as one array; returns how many."""
         waiting = {n: run for n, run in self._runs.items() if self.states[run] == "waiting"}
         waiting = {n: run for n, run in waiting.items() if not is_open(run.path)}
         if waiting:
-            executor = make_executor(self._folder, resources)
-            # Jobs import this package, wherever they start.
-            os.environ["PYTHONPATH"] = (
-                f"{self._launch.parents[1]}:{os.environ.get('PYTHONPATH', '')}"
-            )
+            executor = make_executor(self._folder, resources, self._launch.parents[1])
             jobs = [Job((str(self._launch), *run.arguments)) for run in waiting.values()]
             try:
                 submitted = executor.map_array(Job.__call__, jobs)
-            except Exception as error:  # whatever sbatch says
+            except Exception as error:  # sbatch refuses for many reasons
                 raise UserError(f"sbatch: {first_line(error, 500)}") from None
             ids = {name: job.job_id for name, job in zip(waiting, submitted, strict=True)}
             self._jobs |= ids
@@ -75,7 +71,7 @@ class Jobs:
         return len(waiting)
 
     def update(self) -> None:
-        """Asks SLURM, and reads the directories of the runs."""
+        """Renews the states, from SLURM's queue and the directories of the runs."""
         queue = queued()
         for name, run in self._runs.items():
             job = self._jobs.get(name)
@@ -93,8 +89,13 @@ class Jobs:
         return read_json(file) if file.exists() else {}
 
 
-def make_executor(folder: Path, resources: Resources):
-    """submitit's, with what each run is to have."""
+def make_executor(folder: Path, resources: Resources, packages: Path):
+    """submitit's executor of jobs with these resources.
+
+    Args:
+      folder: of its logs.
+      packages: the folder of this package, which jobs import.
+    """
     try:
         import submitit
     except ImportError:
@@ -104,11 +105,13 @@ def make_executor(folder: Path, resources: Resources):
     executor = submitit.AutoExecutor(folder=folder, cluster="slurm")
     array = {"slurm_array_parallelism": resources.at_once} if resources.at_once else {}
     gpus = {"gpus_per_node": resources.gpus // resources.nodes} if resources.gpus else {}
+    path = shlex.quote(str(packages))
     executor.update_parameters(
         name="cnn_jax",
         timeout_min=resources.minutes,
         nodes=resources.nodes,
         tasks_per_node=resources.processes // resources.nodes,
+        slurm_setup=[f"export PYTHONPATH={path}${{PYTHONPATH:+:$PYTHONPATH}}"],
         slurm_additional_parameters={"requeue": True, "open-mode": "append", **resources.more},
         **gpus,
         **array,
@@ -117,7 +120,7 @@ def make_executor(folder: Path, resources: Resources):
 
 
 def queued() -> dict[str, str]:
-    """The state of each of our jobs that is in the queue, by "ARRAY_TASK"."""
+    """The state of each of the user's jobs in the queue, by "ARRAY_TASK"."""
     command = ["squeue", "--noheader", "--array", f"--user={getpass.getuser()}", "--format=%i %T"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -125,8 +128,8 @@ def queued() -> dict[str, str]:
     return dict(line.split() for line in done.stdout.splitlines())
 
 
-def follow(jobs: Jobs, show: Callable[[], None]) -> None:
-    """Until none is left in the queue; Ctrl-C ends this alone."""
+def watch(jobs: Jobs, show: Callable[[], None]) -> None:
+    """Calls `show` until no job is left in the queue; Ctrl-C ends the watching, not the jobs."""
     try:
         while any(name in ("queued", "running") for name in jobs.states.values()):
             show()
@@ -135,5 +138,5 @@ def follow(jobs: Jobs, show: Callable[[], None]) -> None:
         show()
     except KeyboardInterrupt:
         raise UserError(
-            "no longer watching; the jobs go on, and the same command watches them again", STOPPED
+            "stopped watching; the jobs go on, and the same command watches them again", STOPPED
         ) from None

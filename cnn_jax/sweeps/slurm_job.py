@@ -1,4 +1,4 @@
-"""What a job of SLURM does: trains a run, and asks for another turn when it has to stop early."""
+"""A job of SLURM: trains a run, and queues itself again when it has to stop early."""
 
 import os
 import signal
@@ -15,15 +15,15 @@ WAIT_SECONDS = 60  # for SLURM to end a job that is queued again
 
 @dataclass(frozen=True)
 class Job:
-    """Called by every task of the job; several tasks train one run together."""
+    """What every task of a job calls; several tasks train one run."""
 
     command: tuple[str, ...]
 
     def __call__(self) -> None:
-        """Raises `RuntimeError` where the run failed, so that SLURM tells it too."""
+        """Trains; raises `RuntimeError` where the run failed, so that SLURM's job fails too."""
         child = subprocess.Popen([sys.executable, *self.command], process_group=0)
         for number in SIGNALS:
-            # The run saves and ends; submitit's own handlers would end this process before.
+            # The run saves and ends; submitit's own handlers would end this process before that.
             signal.signal(number, lambda *_: child.terminate())
         code = child.wait()
         if code in (STOPPED, -signal.SIGTERM):
@@ -34,7 +34,7 @@ class Job:
 
 
 def queue_again(job: str) -> None:
-    """Puts the job back into the queue, unless somebody has cancelled it or SLURM did so itself."""
+    """Queues the job again, unless it was canceled or SLURM has queued it already."""
     shown = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True)
     if "JobState=RUNNING" in shown.stdout:
         subprocess.run(["scontrol", "requeue", job], check=True)

@@ -1,4 +1,4 @@
-"""A table as runs: the config and the directory of each, and `sweep.json`, which tells it all."""
+"""A sweep: the runs of a table with several seeds, and its directory with `sweep.json`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax import errors
-from cnn_jax.analysis import run_records
 from cnn_jax.config import load_config
 from cnn_jax.errors import UserError
 from cnn_jax.files import is_temporary, write_json
+from cnn_jax.runs import sweep_file
 from cnn_jax.runs.directory import file_name
 from cnn_jax.sweeps.tables import Row, Table
 
-SHORTENED = ("fast", "short", "smoke")  # the variants of a recipe that are not the paper's
+SHORTENED = ("fast", "short", "smoke")  # variants that shorten the paper's recipe
 
 
 @dataclass(frozen=True, eq=False)
 class SweepRun:
-    """A run of the sweep: a row with a seed."""
+    """A run of a sweep: a row with a seed."""
 
     row: str
     seed: int
@@ -36,13 +36,13 @@ class SweepRun:
 
     @property
     def log(self) -> Path:
-        """The file that takes what it prints."""
+        """The file for its output."""
         return self.path.with_name(f"{self.path.name}.log")
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """All runs, and what `sweep.json` says of them."""
+    """The runs of a table, and what `sweep.json` says of them."""
 
     workdir: Path
     runs: tuple[SweepRun, ...]
@@ -67,28 +67,19 @@ def expand(
       added: words of a variant for all rows, such as "fast".
       overrides: `field=value` for all rows, after those of the row.
       name: of the sweep in the registry of results.
-      command: that makes the sweep, for people.
+      command: of the sweep, for people.
 
     Raises:
-      UserError: a variant, field or value that cannot be, or rows that cannot be told apart.
+      UserError: an unknown variant or field, a wrong value, or rows with the same folder.
     """
     runs, rows = [], []
     for row in table.rows():
         variant = join(row.variant, added)
         pairs = [*as_text(row.overrides), *overrides]
-        try:
-            config = load_config(f"{experiment}:{variant}", pairs)
-            paper = papers_config(experiment, row)
-        except UserError as error:
-            raise UserError(f"row {row.name!r}: {error}", error.exit_code) from error
+        config, paper = configs_of_row(experiment, row, variant, pairs)
         folder = file_name(row.name)
-        for seed in range(config.seed, config.seed + seeds):
-            own = config.copy_and_resolve_references()
-            own.seed = seed
-            path = workdir / folder / f"seed-{seed}"
-            given = [f"--config.{pair}" for pair in (*pairs, f"seed={seed}")]
-            arguments = ("train", f"--config={experiment}:{variant}", *given, f"--workdir={path}")
-            runs.append(SweepRun(row.name, seed, path, own.lock(), arguments))
+        command_line = [f"--config={experiment}:{variant}", *(f"--config.{p}" for p in pairs)]
+        runs += runs_of_row(row.name, config, workdir / folder, seeds, command_line)
         rows.append(
             {
                 "name": row.name,
@@ -104,10 +95,34 @@ def expand(
     return Sweep(workdir, tuple(runs), facts)
 
 
-def papers_config(experiment: str, row: Row) -> ConfigDict:
-    """What the paper did for this row, whatever is run: neither shortened nor changed.
+def configs_of_row(
+    experiment: str, row: Row, variant: str, pairs: Sequence[str]
+) -> tuple[ConfigDict, ConfigDict]:
+    """The config of a row with the overrides `pairs`, and the paper's own."""
+    try:
+        return load_config(f"{experiment}:{variant}", pairs), papers_config(experiment, row)
+    except UserError as error:
+        raise UserError(f"row {row.name!r}: {error}", error.exit_code) from error
 
-    How long it trained is the recipe's word and not the row's, so that a row cannot shorten it.
+
+def runs_of_row(
+    name: str, config: ConfigDict, folder: Path, seeds: int, command_line: Sequence[str]
+) -> list[SweepRun]:
+    """The runs of a row with the seeds from `config.seed` on; `command_line` makes its config."""
+    runs = []
+    for seed in range(config.seed, config.seed + seeds):
+        own = config.copy_and_resolve_references()
+        own.seed = seed
+        path = folder / f"seed-{seed}"
+        arguments = ("train", *command_line, f"--config.seed={seed}", f"--workdir={path}")
+        runs.append(SweepRun(name, seed, path, own.lock(), arguments))
+    return runs
+
+
+def papers_config(experiment: str, row: Row) -> ConfigDict:
+    """The paper's own config of a row: neither shortened by a variant nor changed by an override.
+
+    The duration is always the recipe's, so that a row cannot shorten it.
     """
     variant = ",".join(word for word in row.variant.split(",") if word not in SHORTENED)
     own = {field: v for field, v in row.overrides.items() if field != "training.duration"}
@@ -125,20 +140,22 @@ def as_text(overrides: Mapping[str, Any]) -> list[str]:
 
 
 def check_names(rows: Iterable[Mapping[str, Any]]) -> None:
-    """Raises `UserError` where there are no rows, or two have one folder."""
+    """Raises `UserError` where there are no rows, or two rows have the same folder."""
     folders: dict[str, str] = {}
     for row in rows:
         folder, name = row["folder"], row["name"]
         if not folder or folder in folders:
             other = f" as {folders[folder]!r} has" if folder in folders else ""
-            raise UserError(f"the row {name!r} has the folder name {folder!r}{other}: rename it")
+            raise UserError(
+                f"the row {name!r} has the folder name {folder!r}{other}: rename the row"
+            )
         folders[folder] = name
     if not folders:
         raise UserError("the table has no rows")
 
 
 def only(sweep: Sweep, names: Sequence[str]) -> Sweep:
-    """The runs of some rows alone; `facts` still has all."""
+    """The sweep with the runs of some rows alone; `facts` keeps all rows."""
     known = [row["name"] for row in sweep.facts["rows"]]
     for name in names:
         if name not in known:
@@ -147,17 +164,17 @@ def only(sweep: Sweep, names: Sequence[str]) -> Sweep:
 
 
 def write(sweep: Sweep) -> None:
-    """Makes the directory with its `sweep.json`, or opens that of the same sweep.
+    """Writes `sweep.json`, or checks that the one in the directory is of the same sweep.
 
-    More seeds than before are the same sweep, and so is a table whose printed numbers changed.
+    The number of seeds and the published numbers may differ.
 
     Raises:
-      UserError: the directory has another sweep, or something else.
+      UserError: the directory has another sweep, or other files.
     """
-    file = sweep.workdir / run_records.SWEEP
+    file = sweep.workdir / sweep_file.NAME
     facts = dict(sweep.facts)
     if file.exists():
-        before = run_records.read_sweep(sweep.workdir)
+        before = sweep_file.read(sweep.workdir)
         if lines := difference(settings(before), settings(facts)):
             raise UserError(
                 f"{sweep.workdir} has another sweep; choose another --workdir. "
@@ -170,12 +187,12 @@ def write(sweep: Sweep) -> None:
 
 
 def is_foreign(name: str) -> bool:
-    """Whether a file is there that no sweep leaves before its `sweep.json` is whole."""
+    """Whether a file of this name comes from something other than a sweep."""
     return name != ".lock" and not is_temporary(name)
 
 
 def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """A text for each row that one sweep alone has, and for each field in which another differs."""
+    """A text for each row that only one sweep has, and for each field that differs in a row."""
     texts = [f"the row {name!r}, which is only there" for name in there if name not in here]
     texts += [f"the row {name!r}, which is only here" for name in here if name not in there]
     both = [{name: rows[name] for name in there if name in here} for rows in (there, here)]
@@ -184,5 +201,5 @@ def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
 
 
 def settings(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a sweep that sweep: the configs of its rows."""
+    """The configs of a sweep's rows, which two equal sweeps have in common."""
     return {row["name"]: row["config"] for row in facts["rows"]}

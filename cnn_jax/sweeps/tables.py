@@ -8,27 +8,31 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Row(NamedTuple):
-    """A row of the table: the run behind it, and what the paper says of it."""
+    """A row of a table: the run behind it, and the paper's numbers."""
 
-    name: str  # as printed; the folder of the run is made of it
+    name: str  # as printed; the folder of its runs is named after it
     variant: str = ""  # of the recipe's get_config
-    overrides: Mapping[str, Any] = NOTHING  # dotted fields of the config, over the variant's
-    published: Mapping[str, float] = NOTHING  # metric -> as printed: {"test/top1_error": 4.53} in %
+    overrides: Mapping[str, Any] = NOTHING  # dotted fields of the config: {"model.width": 4}
+    published: Mapping[str, float] = (
+        NOTHING  # by metric, as printed: {"test/top1_error": 4.53} in %
+    )
 
 
 class Table(NamedTuple):
     """A table or figure of a paper."""
 
     title: str  # "Zagoruyko & Komodakis (2016), Table 2: types of blocks, CIFAR-10"
-    protocol: str  # what was measured, and on what: "error of the last epoch, median of five runs"
-    statistic: str  # which of "median", "mean", "best" of several seeds the paper prints
+    protocol: str  # of the measurement: "error of the last epoch, median of five runs"
+    statistic: str  # over several seeds, as the paper prints it: "median", "mean" or "best"
     rows: Callable[[], Iterator[Row]]
-    axis: str | None = None  # the config field on the figure's x axis; None: a bar for each row
-    tolerance: float = 0.5  # around what is printed, in its unit: within it counts as reproduced
+    axis: str | None = None  # the config field on the figure's x axis; None: the rows side by side
+    tolerance: float = (
+        0.5  # in the unit of the printed numbers: a smaller difference counts as reproduced
+    )
 
 
 def errors(row: Mapping[str, Any], protocol: str = "test") -> dict[str, float]:
-    """What a printed row publishes: its errors `top1` and `top5`, or 100 less its accuracies."""
+    """The errors of a printed row, by metric: its `top1` and `top5`, or 100 less its accuracies."""
     numbers = {}
     for k in ("top1", "top5"):
         if row.get(k) is not None:
@@ -39,5 +43,5 @@ def errors(row: Mapping[str, Any], protocol: str = "test") -> dict[str, float]:
 
 
 def top1(error: float) -> dict[str, float]:
-    """What a row of one number publishes, a test error."""
+    """A top-1 test error in %, by metric."""
     return errors({"top1": error})

@@ -10,11 +10,11 @@ import numpy as np
 from cnn_jax.cluster.join import Alone
 from cnn_jax.errors import DIVERGED, UserError, first_line
 from cnn_jax.optim import plateau
+from cnn_jax.progress import TrainingProgress
 from cnn_jax.runs.checkpoints import Checkpoints
 from cnn_jax.runs.directory import RunDirectory
 from cnn_jax.runs.metrics import Metrics
 from cnn_jax.training.build import Setup
-from cnn_jax.training.progress import TrainingProgress
 from cnn_jax.training.steps import TrainState, is_finite
 
 EVALUATED = {"train": "train_evaluated"}  # in metrics, where "train" are the steps themselves

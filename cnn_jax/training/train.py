@@ -9,18 +9,19 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 from rich.console import Console
+from rich.table import Table
 
 from cnn_jax import config as configs
 from cnn_jax.cluster import preemption
 from cnn_jax.cluster.join import Alone
 from cnn_jax.cluster.preemption import Preemption
 from cnn_jax.errors import DIVERGED, STOPPED, UserError
+from cnn_jax.progress import TrainingProgress
 from cnn_jax.runs import curves, metrics
 from cnn_jax.runs.checkpoints import Checkpoints
 from cnn_jax.runs.directory import RunDirectory
 from cnn_jax.training.build import Setup, build
 from cnn_jax.training.compiler import Guards
-from cnn_jax.training.progress import TrainingProgress, summary_table
 from cnn_jax.training.run_writer import RunWriter, note_failure
 from cnn_jax.training.steps import TrainState
 
@@ -233,6 +234,16 @@ def check_config(config: ConfigDict, group: Alone) -> None:
     there = group.broadcast_json("the config", config.to_dict())
     if lines := configs.difference(ConfigDict(there), config):
         raise UserError(f"process 0 has another config: {'; '.join(lines)}")
+
+
+def summary_table(summary: dict[str, dict[str, float]], title: str) -> Table:
+    """The last numbers of each split."""
+    table = Table("split", "loss", "top-1 error", "top-5 error", "accuracy", title=title)
+    for split, values in summary.items():
+        top1, top5 = values["top1_error"], values["top5_error"]
+        numbers = (f"{values['loss']:.4f}", f"{top1:.2%}", f"{top5:.2%}", f"{1 - top1:.2%}")
+        table.add_row(split, *numbers)
+    return table
 
 
 def stopped(signal_name: str, step: int, total_steps: int) -> UserError:

@@ -1,7 +1,7 @@
 """Records of runs that were never made, for the tests of reports."""
 
 
-def record(row, seed, error, published=None, departures=(), status="done", **recipe):
+def record(row, seed, error, published=None, deviations=(), status="done", **recipe):
     """One with curves of three epochs; `error` and `published`, of this or by metric, in %."""
     if isinstance(published, float):
         published = {"test/top1_error": published}
@@ -28,7 +28,7 @@ def record(row, seed, error, published=None, departures=(), status="done", **rec
             "command": "python launch.py sweep --table=table_1",
             "row": row,
             "published": published or {},
-            "departures": list(departures),
+            "deviations": list(deviations),
             "paper_duration": "3 epochs",
             **recipe,
         },

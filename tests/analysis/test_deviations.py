@@ -3,7 +3,7 @@
 import pytest
 
 import cnn_jax
-from cnn_jax.analysis.deviations import departures
+from cnn_jax.analysis.deviations import deviations
 from tests.conftest import ROOT
 
 CIFAR = f"{ROOT}/experiments/resnet/cifar10.py"
@@ -21,37 +21,37 @@ def test_the_recipe_in_full_departs_in_nothing_whatever_the_machine_looks_like()
         "evaluation.every=9 epochs",
     ]
     machine += ["seed=3", "training.checkpoint_every=5 epochs", "parallel.seeds=vmap"]
-    assert departures(config("20"), config("20", *machine), FULL, True) == []
+    assert deviations(config("20"), config("20", *machine), FULL, True) == []
 
 
 def test_a_duration_in_the_other_unit_is_the_same_length():
     ours = config("20", "training.duration=164.1 epochs")
-    assert departures(config("20"), ours, {"step": 63_999, "epoch": 164.1}, True) == []
+    assert deviations(config("20"), ours, {"step": 63_999, "epoch": 164.1}, True) == []
 
 
 def test_a_short_run_is_called_shortened_first_of_all():
-    texts = departures(config("20"), config("20,fast"), {"step": 3900, "epoch": 10.0}, True)
+    texts = deviations(config("20"), config("20,fast"), {"step": 3900, "epoch": 10.0}, True)
     assert texts[0] == "shortened: 3,900 of 64,000 steps"
     assert "learning_rate.schedule cosine (recipe: step)" in texts
     assert not [text for text in texts if "absent" in text]
 
 
 def test_what_a_run_did_counts_and_not_what_its_config_says():
-    texts = departures(config("20"), config("20"), {"step": 32_000, "epoch": 82.0}, True)
+    texts = deviations(config("20"), config("20"), {"step": 32_000, "epoch": 82.0}, True)
     assert texts == ["shortened: 32,000 of 64,000 steps"]
 
 
 @pytest.mark.parametrize("last", [None, {"step": 390, "epoch": 1.0}])
 def test_an_unfinished_run_is_judged_by_what_it_is_to_be(last):
-    assert departures(config("20"), config("20"), last, False) == []
-    (text,) = departures(config("20"), config("20", "training.duration=10 epochs"), last, False)
+    assert deviations(config("20"), config("20"), last, False) == []
+    (text,) = deviations(config("20"), config("20", "training.duration=10 epochs"), last, False)
     short = "shortened: 3,900 of 64,000 steps" if last else "training.duration 10 epochs"
     assert text.startswith(short)
 
 
 def test_another_network_batch_or_precision_departs():
     ours = config("20", "model.dtype=bfloat16", "training.batch_size=256")
-    assert departures(config("20"), ours, FULL, True) == [
+    assert deviations(config("20"), ours, FULL, True) == [
         "model.dtype bfloat16 (recipe: float32)",
         "training.batch_size 256 (recipe: 128)",
     ]

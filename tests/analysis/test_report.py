@@ -123,7 +123,7 @@ def test_a_run_and_its_record_give_the_same_report(tiny_run, tmp_path):
     (file,) = registry.record([of_run], tmp_path)
     assert run_records.find(tmp_path / "experiments") == [json.loads(json.dumps(of_run))]
     assert file.stat().st_size < 20_000
-    assert of_run["recipe"]["departures"] == ["a run of no table"]
+    assert of_run["recipe"]["deviations"] == ["a run of no table"]
 
 
 def test_training_between_evaluations_is_averaged(tiny_run):

@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 @pytest.fixture
 def target(tmp_path):
     quickstart = cnn_jax.load_config(str(ROOT / "experiments/quickstart.py"))
-    return checks.EvalTarget(quickstart, quickstart, ROOT / "requirements.txt", tmp_path / "runs")
+    return checks.Machine(quickstart, quickstart, ROOT / "requirements.txt", tmp_path / "runs")
 
 
 def statuses(lines):

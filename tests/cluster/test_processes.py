@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import jax
 import numpy as np
@@ -15,7 +14,10 @@ from PIL import Image
 import cnn_jax
 from cnn_jax.cluster import heartbeat, join
 from cnn_jax.errors import UserError
-from tests.conftest import ROOT, TINY
+from tests.conftest import ROOT, TINY, count_lines, wait_until
+
+TIMEOUT = 900  # seconds; no test depends on how fast the machine is
+ENDLESS = "--config.training.duration=100_000 epochs"
 
 
 def start(workdir, *arguments, devices=1):
@@ -41,11 +43,7 @@ def start_two(workdir, *arguments):
 
 def wait_for_lines(process, workdir, count):
     """Until the metrics have so many lines."""
-    file, deadline = workdir / "metrics.jsonl", time.monotonic() + 300
-    while not (file.exists() and file.read_text().count("\n") >= count):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: count_lines(workdir / "metrics.jsonl") >= count, process)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +51,7 @@ def alone(tmp_path_factory):
     """The same run in one process with two devices."""
     workdir = tmp_path_factory.mktemp("alone") / "run"
     process = start(workdir, devices=2)
-    output, errors = process.communicate(timeout=400)
+    output, errors = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0, output + errors
     return cnn_jax.load_run(workdir)
 
@@ -71,7 +69,7 @@ def assert_like(run, other):
 
 def test_two_processes_give_what_one_with_two_devices_gives(alone, tmp_path):
     both = start_two(tmp_path / "run")
-    outputs = [process.communicate(timeout=400) for process in both]
+    outputs = [process.communicate(timeout=TIMEOUT) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert "epoch 3" in outputs[0][0] and outputs[1] == ("", "")
     run = cnn_jax.load_run(tmp_path / "run")
@@ -96,10 +94,10 @@ def test_two_processes_share_a_stream_and_give_what_one_with_two_devices_gives(t
     ]
     arguments = [f"--config.{field}" for field in stream]
     single = start(tmp_path / "alone", *arguments, devices=2)
-    output, errors = single.communicate(timeout=400)
+    output, errors = single.communicate(timeout=TIMEOUT)
     assert single.returncode == 0, output + errors
     both = start_two(tmp_path / "run", *arguments)
-    outputs = [process.communicate(timeout=400) for process in both]
+    outputs = [process.communicate(timeout=TIMEOUT) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     run, alone = (cnn_jax.load_run(tmp_path / name) for name in ("run", "alone"))
     assert_like(run, alone)
@@ -111,9 +109,9 @@ def test_two_processes_share_a_stream_and_give_what_one_with_two_devices_gives(t
 def test_a_signal_to_one_stops_all_a_lost_one_ends_all_and_one_process_goes_on(alone, tmp_path):
     workdir = tmp_path / "run"
     both = start_two(workdir)
-    wait_for_lines(both[0], workdir, 1)
+    wait_for_lines(both[0], workdir, 1)  # of 15: a test that is not scheduled for long comes late
     both[1].send_signal(signal.SIGTERM)
-    errors = [process.communicate(timeout=120)[1] for process in both]
+    errors = [process.communicate(timeout=TIMEOUT)[1] for process in both]
     assert [process.returncode for process in both] == [75, 75], errors
     assert errors[0].startswith("error: SIGTERM: saved at step") and errors[0].count("\n") == 1
     saved = cnn_jax.load_run(workdir).steps[-1]
@@ -122,25 +120,23 @@ def test_a_signal_to_one_stops_all_a_lost_one_ends_all_and_one_process_goes_on(a
     both = start_two(workdir)
     wait_for_lines(both[0], workdir, len(cnn_jax.load_run(workdir).history) + 1)
     both[1].kill()
-    killed = time.monotonic()
-    error = both[0].communicate(timeout=120)[1]
-    assert time.monotonic() - killed < heartbeat.LOST_SECONDS + 10
+    error = both[0].communicate(timeout=TIMEOUT)[1]
     assert both[0].returncode == 1
     assert error.startswith("error: process 1 of 2 is lost") and error.count("\n") == 1
     both[1].communicate()
 
     process = start(workdir, devices=2)
-    output, errors = process.communicate(timeout=400)
+    output, errors = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0, errors
     assert "going on at step" in output
     assert_like(cnn_jax.load_run(workdir), alone)
 
 
 def test_the_loss_of_the_coordinating_process_ends_the_others_in_one_line(tmp_path):
-    both = start_two(tmp_path / "run")
+    both = start_two(tmp_path / "run", ENDLESS)
     wait_for_lines(both[0], tmp_path / "run", 1)
     both[0].kill()
-    output, error = both[1].communicate(timeout=heartbeat.LOST_SECONDS + 10)
+    output, error = both[1].communicate(timeout=TIMEOUT)
     assert both[1].returncode == 1 and output == ""
     assert error.startswith("error: the process that coordinates") and error.count("\n") == 1
     both[0].communicate()

@@ -10,7 +10,6 @@ from cnn_jax.interop import reference
 def torch():
     """PyTorch, and torchvision ready to be imported."""
     torch = pytest.importorskip("torch")
-    torch.set_num_threads(2)
     try:
         reference.torchvision()
     except UserError as error:
@@ -20,20 +19,37 @@ def torch():
 
 @pytest.fixture(scope="session")
 def network(torch):
-    """`network(name)`: torchvision's network with random weights, and statistics where `random`."""
+    """`network(name)`: torchvision's network with random weights, biases and statistics.
 
-    def make(name, classes=7, random=True):
+    `fc_width` narrows the hidden layers of AlexNet and VGG, which have most of their weights.
+    """
+
+    def make(name, classes=7, fc_width=None):
+        with torch.device("meta"):  # torchvision draws the weights for longer than all else takes
+            made = reference.network(name, classes)
+            if fc_width:
+                first, second, last = (m for m in made.classifier if isinstance(m, torch.nn.Linear))
+                first.__init__(first.in_features, fc_width)
+                second.__init__(fc_width, fc_width)
+                last.__init__(fc_width, classes)
+        made.to_empty(device="cpu")
         torch.manual_seed(0)
-        made = reference.network(name, classes)
-        for part in made.modules() if random else ():
-            if isinstance(part, torch.nn.BatchNorm2d):
-                torch.nn.init.uniform_(part.weight, 0.5, 1.5)
-                torch.nn.init.normal_(part.bias, 0, 0.2)
-                torch.nn.init.normal_(part.running_mean, 0, 0.2)
-                torch.nn.init.uniform_(part.running_var, 0.5, 1.5)
-            elif getattr(part, "bias", None) is not None:
-                torch.nn.init.normal_(part.bias, 0, 0.1)
+        for part in made.modules():
+            fill(part)
         return made
+
+    def fill(part):
+        init = torch.nn.init
+        if isinstance(part, torch.nn.BatchNorm2d):
+            init.uniform_(part.weight, 0.5, 1.5)
+            init.normal_(part.bias, 0, 0.2)
+            init.normal_(part.running_mean, 0, 0.2)
+            init.uniform_(part.running_var, 0.5, 1.5)
+            init.zeros_(part.num_batches_tracked)
+        elif isinstance(part, torch.nn.Conv2d | torch.nn.Linear):
+            init.kaiming_uniform_(part.weight, nonlinearity="relu")
+            if part.bias is not None:
+                init.normal_(part.bias, 0, 0.1)
 
     return make
 

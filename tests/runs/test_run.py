@@ -7,8 +7,6 @@ from rich.console import Console
 import cnn_jax
 from cnn_jax import data
 from cnn_jax.errors import UserError
-from cnn_jax.runs import metrics
-from cnn_jax.runs.metrics import Metrics
 from cnn_jax.training.train import train
 
 
@@ -86,18 +84,6 @@ def test_load_runs_has_a_row_per_run_with_settings_and_numbers(run):
     (row,) = cnn_jax.load_runs(run.path.parent).to_dict("records")
     assert row["model.width"] == 1 and row["status"] == "done"
     assert row["test.top1_error"] == run.summary["test"]["top1_error"]
-
-
-def test_a_line_of_metrics_that_a_kill_cut_short_is_left_out(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "seconds": 1}\n{"step": 2, "sec')
-    assert [line["step"] for line in metrics.read(tmp_path)] == [1]
-
-
-def test_lines_after_the_step_that_a_run_goes_on_from_are_dropped(tmp_path):
-    lines = [f'{{"step": {step}, "seconds": {step}}}\n' for step in (1, 2, 3)]
-    (tmp_path / "metrics.jsonl").write_text("".join(lines))
-    Metrics(tmp_path, last_step=2, seconds=2.0).close()
-    assert [line["step"] for line in metrics.read(tmp_path)] == [1, 2]
 
 
 def test_a_run_with_averages_evaluates_and_gives_them(tiny_config, tmp_path):

@@ -77,7 +77,7 @@ def slurm(tmp_path_factory):
         subprocess.run(["scancel", "--me"], env=environment, capture_output=True)
         for daemon in reversed(daemons):
             daemon.terminate()
-            daemon.wait(30)
+            daemon.wait(300)
 
 
 def free_ports(count):
@@ -91,7 +91,7 @@ def free_ports(count):
 
 
 def wait_until_idle(environment, folder):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while True:
         shown = subprocess.run(
             ["sinfo", "--noheader", "--format=%T"], env=environment, capture_output=True, text=True

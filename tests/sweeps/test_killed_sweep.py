@@ -15,18 +15,20 @@ from rich.console import Console
 import cnn_jax
 from cnn_jax.bench.kill_test import RECIPE, compare
 from cnn_jax.training.train import train
-from tests.conftest import ROOT
+from tests.conftest import ROOT, launch_here, wait_until
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="runs follow their sweep on Linux alone")
 
 
+OVERRIDES = [f"--config.{override}" for override in RECIPE]
+
+
 def start(workdir, *arguments):
     """A sweep of the kill test's recipe: WRN-10-1 on the digits, 48 steps."""
-    overrides = [f"--config.{override}" for override in RECIPE]
     return subprocess.Popen(
         [
             *(sys.executable, ROOT / "launch.py", "sweep", f"--workdir={workdir}"),
-            *overrides,
+            *OVERRIDES,
             "--parallel=2",
             *arguments,
         ],
@@ -83,16 +85,15 @@ def test_a_sweep_killed_in_the_middle_of_a_run_goes_on_and_ends_the_same(tmp_pat
         f"{ROOT}/experiments/quickstart.py", [*RECIPE, "learning_rate.rate=0.05"]
     )
     train(config, tmp_path / "undisturbed" / "rate-0.05" / "seed-0", Console(quiet=True))
-    process, deadline = start(tmp_path / "killed", *grid), time.monotonic() + 300
-    while not lines(tmp_path / "killed"):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
+    process = start(tmp_path / "killed", *grid)
+    wait_until(lambda: lines(tmp_path / "killed"), process)
     kill(process, all_of_them=False)
     output = finish(start(tmp_path / "killed", *grid))  # at once: the run may be saving still
     assert "1 done" in output
     assert_same_ends(tmp_path / "undisturbed", tmp_path / "killed", 1)
-    again = finish(start(tmp_path / "killed", *grid))
-    assert "running" not in again, "a finished run was run again"
+    again = launch_here("sweep", f"--workdir={tmp_path}/killed", *OVERRIDES, *grid)
+    assert again.returncode == 0 and "1 done" in again.stdout
+    assert "running" not in again.stdout, "a finished run was run again"
 
 
 @linux

@@ -3,13 +3,12 @@
 import json
 import subprocess
 import sys
-import time
 
 import pytest
 
 import cnn_jax
 from cnn_jax.bench.kill_test import RECIPE
-from tests.conftest import ROOT
+from tests.conftest import ROOT, count_lines, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -38,10 +37,7 @@ def job_ids(workdir):
 
 
 def wait_for_lines(workdir, count):
-    file, deadline = workdir / "metrics.jsonl", time.monotonic() + 600
-    while not (file.exists() and file.read_text().count("\n") >= count):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: count_lines(workdir / "metrics.jsonl") >= count)
 
 
 def test_a_sweep_is_a_job_array(slurm, tmp_path):
@@ -71,10 +67,7 @@ def test_a_job_that_is_stopped_and_queued_again_goes_on(slurm, tmp_path):
     (job,) = job_ids(workdir).values()
     # What SLURM sends at a preemption and at the time limit; the job itself asks to be queued.
     subprocess.run(["scancel", "--signal=TERM", job], env=slurm, check=True)
-    deadline = time.monotonic() + 120
-    while json.loads((path / "status.json").read_text())["status"] != "preempted":
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: json.loads((path / "status.json").read_text())["status"] == "preempted")
     saved = cnn_jax.load_run(path).steps[-1]
     assert 0 < saved < 600
     output = finish(process)

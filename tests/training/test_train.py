@@ -4,9 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 
 import jax
 import numpy as np
@@ -17,8 +14,9 @@ import cnn_jax
 from cnn_jax import config as configs
 from cnn_jax.errors import UserError
 from cnn_jax.runs.directory import RunDirectory
+from cnn_jax.training.run_writer import RunWriter
 from cnn_jax.training.train import train
-from tests.conftest import ROOT, TINY
+from tests.conftest import TINY, launch_here
 
 QUIET = Console(quiet=True)
 
@@ -31,38 +29,28 @@ def assert_same_end(run, other):
     assert first.history.drop(columns=drop).equals(second.history.drop(columns=drop))
 
 
-def start(workdir):
-    """The tiny run as a process of its own."""
-    arguments = [f"--config.{override}" for override in TINY] + [f"--workdir={workdir}"]
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "launch.py"), "train", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def test_a_run_stopped_by_sigterm_in_mid_epoch_ends_like_the_uninterrupted_one(
+    tiny_run, tmp_path, monkeypatch
+):
+    workdir, training = tmp_path / "run", RunWriter.training
+    command = ["train", *(f"--config.{override}" for override in TINY), f"--workdir={workdir}"]
 
+    def signaled(self, first_step, values, waited):
+        training(self, first_step, values, waited)
+        if first_step == 24:  # the second program of the second epoch
+            os.kill(os.getpid(), signal.SIGTERM)
 
-def test_a_run_stopped_by_sigterm_in_mid_epoch_ends_like_the_uninterrupted_one(tiny_run, tmp_path):
-    workdir = tmp_path / "run"
-    process = start(workdir)
-    metrics = workdir / "metrics.jsonl"
-    deadline = time.monotonic() + 240
-    while not (metrics.exists() and metrics.read_text().count("\n") >= 1):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 75, output
-    assert "SIGTERM: saved at step" in output
+    with monkeypatch.context() as patch:
+        patch.setattr(RunWriter, "training", signaled)
+        stopped = launch_here(*command)
+    assert stopped.returncode == 75, stopped.stderr
+    assert stopped.stderr.startswith("error: SIGTERM: saved at step")
     run = cnn_jax.load_run(workdir)
-    step = run.steps[-1]
-    assert run.status == "preempted" and step < 57
-    assert step % 19, "the signal came too late to stop within an epoch"
+    assert run.status == "preempted" and run.steps[-1] == 29
 
-    process = start(workdir)
-    output, _ = process.communicate(timeout=240)
-    assert process.returncode == 0, output
-    assert f"going on at step {step}" in output
+    done = launch_here(*command)
+    assert done.returncode == 0, done.stderr
+    assert "going on at step 29" in done.stdout
     assert_same_end(workdir, tiny_run)
 
 
