@@ -35,13 +35,14 @@ VARIANTS = {
     "layout": ("released_network", "table_1"),
     "recipe": ("paper", "released", "smoke"),
 }
+ROWS = ("v2", "rmsprop", "smoothing", "factorized", "v3")  # of Table 3, from top to bottom
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """The recipe of section 8, with the changes of Table 3 up to a row."""
     chosen = choose(variant, VARIANTS)
-    rows = ("v2", "rmsprop", "smoothing", "factorized", "v3")
-    added = rows[: rows.index(chosen["row"]) + 1]
+    added = ROWS[: ROWS.index(chosen["row"]) + 1]
+    smoothing = 0.1 if "smoothing" in added else 0.0
     size = int(chosen["receptive_field"])
     config = ConfigDict(
         {
@@ -67,10 +68,7 @@ def get_config(variant: str = "") -> ConfigDict:
             ),
             "preprocessing": {"mean": "inception", "std": "inception", "whitening": "none"},
             "augmentation": {"crop_padding": 0, "crop_fill": "zero", "flip": True},
-            "loss": {
-                "label_smoothing": 0.1 if "smoothing" in added else 0.0,
-                "auxiliary_weight": 0.4,
-            },
+            "loss": {"label_smoothing": smoothing, "auxiliary_weight": 0.4},
             "optimizer": optimizer("rmsprop" if "rmsprop" in added else "momentum"),
             "learning_rate": groups.exponential(0.045, factor=0.94, every="2 epochs"),
             "ema": {"decay": 0.9999, "ramp": True},
