@@ -1,9 +1,12 @@
-"""The training view is a crop of the padded image, or its mirror, and depends on the example."""
+"""Crops, mirror images and colors are those of their references, and depend on the example."""
+
+import colorsys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image, ImageEnhance
 
 from cnn_jax.data import augment
 from cnn_jax.errors import UserError
@@ -63,3 +66,120 @@ def test_a_margin_too_wide_to_reflect_is_refused():
 def test_an_unknown_fill_is_refused():
     with pytest.raises(UserError, match="choose from: zero, reflect"):
         augment.crop_and_flip(crop_padding=4, crop_fill="mirror", flip=False)
+
+
+# --- color --------------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(0)
+COLORS = RNG.integers(0, 256, (64, 8, 8, 3)).astype(np.float32)
+NOTHING = dict.fromkeys(augment.OPERATIONS, 0.0) | {"lighting": 0.0, "clip": False}
+FB_RESNET = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4}
+GRAY = np.array([0.299, 0.587, 0.114])
+
+
+def color_jitter(images=COLORS, index=INDEX, key=KEY, **settings):
+    return np.asarray(augment.color_jitter(**NOTHING | settings)(key, jnp.asarray(images), index))
+
+
+def one_operation(name, amount):
+    amounts = jnp.full(len(COLORS), amount)
+    return augment.apply_colors(jnp.asarray(COLORS), {name: amounts != 0}, amounts)
+
+
+@pytest.mark.parametrize(
+    "name,enhance",
+    [
+        ("brightness", ImageEnhance.Brightness),
+        ("contrast", ImageEnhance.Contrast),
+        ("saturation", ImageEnhance.Color),
+    ],
+)
+@pytest.mark.parametrize("amount", [-0.4, 0.25])
+def test_the_blends_are_those_of_pillow(name, enhance, amount):
+    ours = np.clip(one_operation(name, amount), 0, 255)
+    for image, view in zip(COLORS.astype(np.uint8), ours, strict=True):
+        theirs = np.asarray(enhance(Image.fromarray(image)).enhance(1 + amount))
+        assert np.abs(theirs - view).max() < 1.5  # Pillow rounds the gray and the result
+
+
+@pytest.mark.parametrize("shift", [-0.45, 0.1, 0.5])
+def test_hue_turns_the_circle_of_hsv(shift):
+    ours = np.asarray(one_operation("hue", shift))[:4].reshape(-1, 3)
+    for before, after in zip(COLORS[:4].reshape(-1, 3), ours, strict=True):
+        hue, saturation, value = colorsys.rgb_to_hsv(*before / 255)
+        expected = colorsys.hsv_to_rgb((hue + shift) % 1, saturation, value)
+        np.testing.assert_allclose(after, 255 * np.array(expected), atol=2e-2)
+
+
+def test_a_gray_image_has_no_hue_to_turn():
+    gray = np.repeat(COLORS[..., :1], 3, -1)
+    np.testing.assert_allclose(color_jitter(gray, hue=0.5), gray)
+
+
+def by_numpy(image, order, amounts):
+    """fb.resnet.torch's three, one after the other."""
+    for place in order:
+        gray = (image * GRAY).sum(-1, keepdims=True)
+        other = [0, gray.mean(), gray][place]
+        image = (1 + amounts[place]) * image - amounts[place] * other
+    return image
+
+
+def test_each_image_has_its_own_order_and_amounts():
+    views = color_jitter(**FB_RESNET)
+    draws = [augment.draw_colors(KEY, i, FB_RESNET) for i in INDEX]
+    for image, view, (order, amounts, _) in zip(COLORS, views, draws, strict=True):
+        expected = by_numpy(image.astype(np.float64), np.asarray(order), np.asarray(amounts))
+        np.testing.assert_allclose(view, expected, atol=1e-2)
+    assert len({tuple(np.asarray(order)) for order, _, _ in draws}) == 6
+
+
+def test_amounts_fill_their_range():
+    amounts = jax.vmap(lambda i: augment.draw_colors(KEY, i, FB_RESNET)[1])(jnp.arange(2000))
+    assert np.abs(amounts).max() <= 0.4
+    counts = [np.histogram(column, 4, (-0.4, 0.4))[0] for column in np.asarray(amounts).T]
+    assert np.min(counts) > 400  # 500 each are expected
+
+
+def test_lighting_adds_one_color_with_imagenets_covariance():
+    images = np.zeros((4000, 1, 2, 3), np.float32)
+    added = color_jitter(images, jnp.arange(4000), lighting=0.1)
+    assert (added[:, 0, 0] == added[:, 0, 1]).all()
+    vectors = augment.EIGENVECTORS
+    expected = vectors @ np.diag((0.1 * 255 * augment.EIGENVALUES) ** 2) @ vectors.T
+    np.testing.assert_allclose(np.cov(added[:, 0, 0].T), expected, atol=0.05 * expected.max())
+
+
+def test_the_principal_color_is_that_of_real_images(shared_data):
+    files = sorted((shared_data / "imagenet_sample").glob("*/*.JPEG"))[:100]
+    pixels = [np.asarray(Image.open(f).convert("RGB").resize((32, 32))) for f in files]
+    vectors = np.linalg.eigh(np.cov(np.concatenate(pixels).reshape(-1, 3).T / 255)).eigenvectors
+    assert abs(vectors[:, -1] @ augment.EIGENVECTORS[:, 0]) > 0.999
+    assert np.abs(augment.EIGENVECTORS.T @ augment.EIGENVECTORS - np.eye(3)).max() < 1e-3
+
+
+def test_clipping_brings_values_into_range_at_the_end():
+    settings = FB_RESNET | {"lighting": 0.1}
+    free, clipped = color_jitter(**settings), color_jitter(**settings, clip=True)
+    assert free.max() > 255 and free.min() < 0
+    np.testing.assert_array_equal(clipped, np.clip(free, 0, 255))
+
+
+def test_a_view_depends_on_key_and_example_not_on_the_place_in_the_batch():
+    settings = FB_RESNET | {"hue": 0.2, "lighting": 0.1}
+    views, order = color_jitter(**settings), RNG.permutation(64)
+    again = color_jitter(COLORS[order], INDEX[order], **settings)
+    np.testing.assert_allclose(again, views[order], atol=1e-3)
+    assert (
+        np.abs(color_jitter(key=jax.random.key(1), **settings) - views).max((1, 2, 3)) > 1
+    ).all()
+
+
+def test_no_color_augmentation_changes_nothing():
+    assert (color_jitter() == COLORS).all()
+
+
+@pytest.mark.parametrize("field,value", [("hue", 0.6), ("contrast", -0.1), ("lighting", -1)])
+def test_a_strength_that_cannot_be_is_refused_by_name(field, value):
+    with pytest.raises(UserError, match=f"color.{field} is {value}"):
+        color_jitter(**{field: value})

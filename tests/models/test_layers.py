@@ -1,5 +1,7 @@
 """The one convolution and the one batch norm compute what their references compute."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ from jax import lax
 
 from cnn_jax.errors import UserError
 from cnn_jax.models import layers
+from cnn_jax.training import compiler
 
 CONVOLUTIONS = [  # size, kernel, stride, padding
     (8, 3, 1, ((1, 1), (1, 1))),
@@ -39,7 +42,11 @@ def test_gradients_of_the_convolution_are_those_of_lax(size, kernel, stride, pad
         y = lax.conv_general_dilated(x, w, (stride, stride), padding, dimension_numbers=numbers)
         return (jnp.sin(y)).sum()
 
-    for a, b in zip(jax.grad(ours, (0, 1))(x, w), jax.grad(theirs, (0, 1))(x, w), strict=True):
+    @functools.partial(compiler.jit, once=True)
+    def gradients(x, w):
+        return [jax.grad(loss, (0, 1))(x, w) for loss in (ours, theirs)]
+
+    for a, b in zip(*gradients(x, w), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
@@ -58,10 +65,12 @@ def test_batch_norm_is_flax_batch_norm_with_unbiased_running_variance(train):
         )
         return (jnp.sin(y)).sum(), (y, updates["batch_stats"])
 
-    results = [
-        jax.value_and_grad(value, (2, 3), has_aux=True)(module, arguments, x, variables["params"])
-        for module, arguments in [(ours, (train,)), (theirs, ())]
-    ]
+    @functools.partial(compiler.jit, once=True)
+    def both(x, params):
+        gradient = jax.value_and_grad(value, (2, 3), has_aux=True)
+        return gradient(ours, (train,), x, params), gradient(theirs, (), x, params)
+
+    results = both(x, variables["params"])
     ((_, (y, stats)), gradients), ((_, (y_flax, stats_flax)), gradients_flax) = results
     np.testing.assert_allclose(y, y_flax, atol=2e-5)
     jax.tree.map(

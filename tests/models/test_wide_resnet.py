@@ -13,6 +13,7 @@ from cnn_jax import models
 from cnn_jax.analysis.summary import layers_of
 from cnn_jax.errors import UserError
 from cnn_jax.models.wide_resnet import BLOCKS, WideBlock, WideResNet
+from cnn_jax.training import compiler
 from experiments.wide_resnet import published
 
 IMAGE = (32, 32, 3)
@@ -228,7 +229,9 @@ def test_dropout_drops_its_share_in_training_only():
 
 def test_initial_deviations_are_those_of_the_released_code():
     model = create(depth=10, width=2)
-    params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 4, 4, 3)))["params"]
+    params = compiler.jit(model.init, once=True)(jax.random.key(0), jnp.zeros((1, 4, 4, 3)))[
+        "params"
+    ]
     for name in ("conv1", "conv2", "shortcut"):
         kernel = params["conv4"]["block1"][name]["kernel"]
         expected = math.sqrt(2 / math.prod(kernel.shape[:-1]))  # He, fan-in

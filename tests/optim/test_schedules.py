@@ -199,3 +199,17 @@ def test_a_number_or_name_that_cannot_be_is_refused(name, change, message):
     settings = {"schedule": name, "rate": 0.4, "duration": "100 steps", **OPTIONS.get(name, {})}
     with pytest.raises(UserError, match=message):
         schedule(**settings | change)
+
+
+@pytest.mark.parametrize(
+    "duration,steps",
+    [("64000 steps", 64_000), ("64_000 steps", 64_000), ("1 epoch", 390), ("0.5 epochs", 195)],
+)
+def test_a_duration_is_steps_or_epochs(duration, steps):
+    assert schedules.to_steps(duration, 390) == steps
+
+
+@pytest.mark.parametrize("duration", ["10", "ten epochs", "5 hours", ""])
+def test_a_duration_without_a_number_and_a_unit_is_refused(duration):
+    with pytest.raises(UserError, match="write '64000 steps' or '10 epochs'"):
+        schedules.to_steps(duration, 390)

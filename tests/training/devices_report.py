@@ -1,4 +1,4 @@
-"""Trains twenty steps on 1, 2, 4 and 8 devices and prints what came out, as JSON.
+"""Trains twenty steps on 1, 4 and 8 devices and prints what came out, as JSON.
 
 A process of its own, since the number of devices cannot change while JAX runs.
 """
@@ -71,13 +71,11 @@ def main() -> None:
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", 8)
     compiler.enable_cache()
-    report = {"devices": {}}
-    for devices in (1, 2, 4, 8):
-        report["devices"][devices], _ = train(devices)
+    report = {"devices": {n: train(n)[0] for n in (1, 4)}}
     numbers, state = train(8, "parallel.params=sharded")
     report["sharded"] = {**numbers, "share": share(state)}
     report["accumulated"] = {n: train(n, "training.accumulate=2")[0] for n in (1, 4)}
-    report["collectives"] = {n: batch_norm_collectives(n) for n in (4, 8, 16, 64)}
+    report["collectives"] = {n: batch_norm_collectives(n) for n in (8, 16)}
     json.dump(report, sys.stdout)
 
 

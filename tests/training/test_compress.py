@@ -20,14 +20,14 @@ PRUNE = {"stage": "prune", "rule": "density", "amount": 0.25, "rounds": 2, "unti
 SHARE = {"stage": "share", "bits": 3, "initialization": "linear"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def settings(tiny_run):
     """The config of the tiny run with a stage after it, as a file of recipes would have it."""
 
     def make(start, **stage):
         config = cnn_jax.load_run(tiny_run).config.copy_and_resolve_references().unlock()
         config.compression = {"start": str(start), **stage}
-        config.training.update(duration="8 steps", checkpoint_every="4 steps")
+        config.training.update(duration="8 steps", checkpoint_every="4 steps", steps_per_dispatch=4)
         return config.lock()
 
     return make
@@ -38,8 +38,14 @@ def train(config, workdir):
     return cnn_jax.load_run(workdir)
 
 
-def test_pruning_reaches_its_density_in_rounds_and_the_metrics_tell(settings, tiny_run, tmp_path):
-    run = train(settings(tiny_run, **PRUNE), tmp_path / "pruned")
+@pytest.fixture(scope="module")
+def pruned(settings, tiny_run, tmp_path_factory):
+    """The tiny run after pruning."""
+    return train(settings(tiny_run, **PRUNE), tmp_path_factory.mktemp("pruned") / "run")
+
+
+def test_pruning_reaches_its_density_in_rounds_and_the_metrics_tell(pruned, tiny_run):
+    run = pruned
     rows = run.history.query("split == 'train'")
     assert rows.density.iloc[-1] == pytest.approx(0.25, abs=0.01)
     assert rows.density.max() < 0.52
@@ -62,18 +68,16 @@ def list_of_kernels(tree):
     return [leaf for path, leaf in prune.flatten(tree).items() if prune.is_kernel(path)]
 
 
-def test_a_stopped_run_ends_as_the_undisturbed_one(settings, tiny_run, tmp_path):
-    whole = train(settings(tiny_run, **PRUNE), tmp_path / "whole").variables()
-    again = train(settings(tiny_run, **PRUNE), tmp_path / "again")
-    shutil.rmtree(tmp_path / "again" / "checkpoints" / f"{again.steps[-1]:08d}")
+def test_a_stopped_run_ends_as_the_undisturbed_one(pruned, settings, tiny_run, tmp_path):
+    shutil.copytree(pruned.path, tmp_path / "again")
+    shutil.rmtree(tmp_path / "again" / "checkpoints" / f"{pruned.steps[-1]:08d}")
     (tmp_path / "again" / "status.json").write_text('{"status": "preempted"}')
     resumed = train(settings(tiny_run, **PRUNE), tmp_path / "again").variables()
-    jax.tree.map(np.testing.assert_array_equal, resumed, whole)
+    jax.tree.map(np.testing.assert_array_equal, resumed, pruned.variables())
 
 
-def test_shared_values_stay_shared_and_the_lossless_file_is_small(settings, tiny_run, tmp_path):
-    pruned = train(settings(tiny_run, **PRUNE), tmp_path / "pruned")
-    shared = train(settings(tmp_path / "pruned", **SHARE), tmp_path / "shared")
+def test_shared_values_stay_shared_and_the_lossless_file_is_small(pruned, settings, tmp_path):
+    shared = train(settings(pruned.path, **SHARE), tmp_path / "shared")
     pairs = kernels(pruned.variables()["params"], shared.variables()["params"])
     for before, after in pairs:
         assert len(np.unique(after)) <= 8

@@ -17,16 +17,15 @@ def report():
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("devices", ["2", "4", "8"])
-def test_batch_norm_groups_augmentation_and_dropout_give_one_trajectory(devices, report):
-    one, several = report["devices"]["1"], report["devices"][devices]
+def test_batch_norm_groups_augmentation_and_dropout_give_one_trajectory(report):
+    one, several = report["devices"]["1"], report["devices"]["4"]
     assert len(one["train"]) == 20
     assert several["train"] == pytest.approx(one["train"], rel=1e-5)
     assert several["validation"] == pytest.approx(one["validation"], rel=1e-5)
 
 
-def test_sharded_parameters_give_the_same_as_replicated_ones(report):
-    whole, sharded = report["devices"]["8"], report["sharded"]
+def test_parameters_sharded_over_eight_devices_give_the_same_as_one_device(report):
+    whole, sharded = report["devices"]["1"], report["sharded"]
     assert sharded["train"] == pytest.approx(whole["train"], rel=1e-5)
     assert sharded["validation"] == pytest.approx(whole["validation"], rel=1e-5)
 
@@ -40,11 +39,9 @@ def test_accumulated_gradients_do_not_depend_on_the_devices_either(report):
     assert four["train"] == pytest.approx(one["train"], rel=1e-4)
 
 
-@pytest.mark.parametrize("group_size", ["4", "8"])
-def test_a_batch_norm_group_on_one_device_needs_no_communication(group_size, report):
-    assert report["collectives"][group_size] == 0
+def test_a_batch_norm_group_on_one_device_needs_no_communication(report):
+    assert report["collectives"]["8"] == 0  # of 64 images on eight devices
 
 
-@pytest.mark.parametrize("group_size", ["16", "64"])
-def test_a_batch_norm_group_that_spans_devices_communicates(group_size, report):
-    assert report["collectives"][group_size] > 0
+def test_a_batch_norm_group_that_spans_two_devices_communicates(report):
+    assert report["collectives"]["16"] > 0

@@ -1,7 +1,6 @@
 """The archives as they are published become TFDS data sets that have the same."""
 
 import pickle
-import subprocess
 import sys
 import tarfile
 
@@ -12,7 +11,7 @@ from PIL import Image
 from cnn_jax.data import idx, tfds_source
 from cnn_jax.data.prepare import archives
 from cnn_jax.errors import UserError
-from tests.conftest import ROOT
+from tests.conftest import launch_here
 from tests.data.prepare import archive_files
 from tests.data.prepare.preparing import assert_equal, load, pictures, prepare_all, run
 
@@ -38,7 +37,7 @@ def real_cifar(shared_data, part=slice(None)):
 
 
 def test_cifar_10_and_fashion_mnist_are_prepared_checked_and_trained_without_tensorflow(
-    shared_data, tmp_path
+    shared_data, tmp_path, monkeypatch
 ):
     cifar = real_cifar(shared_data, slice(80))
     archive = tmp_path / "cifar-10-binary.tar.gz"
@@ -50,25 +49,21 @@ def test_cifar_10_and_fashion_mnist_are_prepared_checked_and_trained_without_ten
         images, labels = (idx.read(shared_data / "fashion_mnist" / file)[:800] for file in files)
         archive_files.idx(tmp_path / "fashion", prefix, images, labels)
         fashion[split] = images[..., None], labels
-    script = f"""
-import sys
-import launch
-for name, source in [("cifar10", "{archive}"), ("fashion_mnist", "{tmp_path}/fashion")]:
-    where = "--data_dir={tmp_path}/tfds"
-    assert launch.main(["data", "prepare", name, f"--from={{source}}", where]) == 0
-    assert launch.main(["data", "check", name, where]) == 0
-    arguments = [f"--config.data.name=tfds:{{name}}", "--config.data.path={tmp_path}/tfds"]
-    arguments += ["--config.model.width=1", "--config.training.duration=4 steps"]
-    arguments += ["--config.learning_rate.warmup=0 steps", "--config.evaluation.splits=('test',)"]
-    arguments += ["--config.training.steps_per_dispatch=2", f"--workdir={tmp_path}/{{name}}"]
-    assert launch.main(["train", *arguments]) == 0
-assert "tensorflow_datasets" in sys.modules
-assert "tensorflow" not in sys.modules
-"""
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "note: train has 800 images; as published it has 50,000" in done.stdout
-    assert "whole; every image was decoded" in done.stdout
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    where, said = f"--data_dir={tmp_path}/tfds", ""
+    for name, source in [("cifar10", archive), ("fashion_mnist", tmp_path / "fashion")]:
+        for command in ["prepare", name, f"--from={source}"], ["check", name]:
+            done = launch_here("data", *command, where)
+            assert done.returncode == 0, done.stderr
+            said += done.stdout
+    config = [f"data.path={tmp_path}/tfds", "data.name=tfds:cifar10", "model.width=1"]
+    config += ["training.duration=4 steps", "training.steps_per_dispatch=2"]
+    config += ["learning_rate.warmup=0 steps", "evaluation.splits=('test',)"]
+    fields = [f"--config.{field}" for field in config]
+    done = launch_here("train", *fields, f"--workdir={tmp_path}/run")
+    assert done.returncode == 0, done.stderr
+    assert "note: train has 800 images; as published it has 50,000" in said
+    assert "whole; every image was decoded" in said
     assert_equal(load("tfds:cifar10", tmp_path / "tfds"), cifar)
     assert_equal(load("tfds:fashion_mnist", tmp_path / "tfds"), fashion)
     assert load("tfds:cifar10", tmp_path / "tfds").class_names == tuple(CIFAR)

@@ -1,26 +1,10 @@
-"""Durations and the loss are what the recipe says."""
+"""The loss and the errors are what they are called."""
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnn_jax.errors import UserError
-from cnn_jax.optim.schedules import to_steps
 from cnn_jax.training import losses
-
-
-@pytest.mark.parametrize(
-    "duration,steps",
-    [("64000 steps", 64_000), ("64_000 steps", 64_000), ("1 epoch", 390), ("0.5 epochs", 195)],
-)
-def test_a_duration_is_steps_or_epochs(duration, steps):
-    assert to_steps(duration, 390) == steps
-
-
-@pytest.mark.parametrize("duration", ["10", "ten epochs", "5 hours", ""])
-def test_a_duration_without_a_number_and_a_unit_is_refused(duration):
-    with pytest.raises(UserError, match="write '64000 steps' or '10 epochs'"):
-        to_steps(duration, 390)
 
 
 def test_label_smoothing_spreads_its_share_over_all_classes():
