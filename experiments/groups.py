@@ -1,6 +1,6 @@
-"""Groups of a config as the recipes write them: what a recipe does not say is said here.
+"""Groups of a config: a recipe passes what its paper says, and these functions add the rest.
 
-Each call makes its group anew, since configs that share a placeholder share its value.
+Each call makes a new group, since configs that share a placeholder share its value.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from ml_collections.config_dict import placeholder
 
 Group = dict[str, Any]
 
-# What a paper that is silent about it does not do.
+# Techniques that a recipe does not use unless it says so.
 PLAIN = {
     "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.0},
     "ema": {"decay": 0.0, "ramp": False},
@@ -30,7 +30,7 @@ def data(
     validation_size: int = 0,
     on_error: str = "raise",
 ) -> Group:
-    """Of one data set, see `cnn_jax.data.open`; with `storage` "device" the last six idle."""
+    """The data set, see `cnn_jax.data.open`; `storage` "device" ignores the last six fields."""
     return {
         "name": name,
         "path": placeholder(str) if path is None else path,
@@ -58,7 +58,7 @@ def center(size: int, resize: int, **options: Any) -> Group:
 
 
 def view(kind: str, size: int, *, frame: str = "full", dct_scaling: bool = False, **own) -> Group:
-    """Of bilinear images; see `cnn_jax.data.views`."""
+    """A view that resizes bilinearly, see `cnn_jax.data.stream.views`."""
     filters = {"filters": ["bilinear"]}
     return {"kind": kind, "size": size, "frame": frame, "dct_scaling": dct_scaling} | filters | own
 
@@ -83,7 +83,7 @@ def color(
     lighting: float = 0.0,
     clip: bool = False,
 ) -> Group:
-    """How far colors change; as it stands, not at all."""
+    """The largest changes of the colors; the defaults change nothing."""
     return {
         "brightness": brightness,
         "contrast": contrast,
@@ -95,7 +95,7 @@ def color(
 
 
 def momentum(*, nesterov: bool, weight_decay: float, decay: str, rate_inside: bool) -> Group:
-    """Stochastic gradient descent with a momentum of 0.9, as in all of these papers."""
+    """Stochastic gradient descent with a momentum of 0.9, which all of these papers use."""
     return {
         "name": "momentum",
         "momentum": 0.9,
@@ -109,19 +109,19 @@ def momentum(*, nesterov: bool, weight_decay: float, decay: str, rate_inside: bo
 
 
 def step(rate: float, drops: Sequence[str], factor: float, **warmup: str | float) -> Group:
-    """The rate times `factor` at each of `drops`."""
+    """Multiplies the rate by `factor` at each of `drops`."""
     rates = {"schedule": "step", "rate": rate, "drops": list(drops), "factor": factor}
     return rates | NO_WARMUP | warmup
 
 
 def exponential(rate: float, factor: float, every: str) -> Group:
-    """The rate times `factor` each time that `every` has passed, in steps."""
+    """Multiplies the rate by `factor` each time the duration `every` has passed."""
     rates = {"schedule": "exponential", "rate": rate, "factor": factor, "every": every}
     return rates | {"staircase": True} | NO_WARMUP
 
 
 def plateau(rate: float) -> Group:
-    """Down to a tenth, to a thousandth at the least, where five epochs gained less than 0.1 %."""
+    """Divides the rate by ten, up to three times, when five epochs have gained less than 0.1 %."""
     return {
         "schedule": "plateau",
         "rate": rate,
@@ -134,13 +134,13 @@ def plateau(rate: float) -> Group:
 
 
 def polynomial(rate: float, power: float, **warmup: str | float) -> Group:
-    """The rate times a power of the share that is left; 1.0 is a straight line to zero."""
+    """The rate times a power of the remaining fraction of training; power 1.0 is linear."""
     rates = {"schedule": "polynomial", "rate": rate, "final_rate": 0.0, "power": power}
     return rates | NO_WARMUP | warmup
 
 
 def cosine(rate: float, **warmup: str | float) -> Group:
-    """Along half a wave to zero."""
+    """Lowers the rate along half a cosine wave to zero."""
     return {"schedule": "cosine", "rate": rate, "final_rate": 0.0} | NO_WARMUP | warmup
 
 
@@ -152,7 +152,7 @@ def training(
     checkpoint_every: str = "1 epoch",
     steps_per_dispatch: int = 1,
 ) -> Group:
-    """How long; in batches of how many."""
+    """The duration, such as "90 epochs", and how it is divided into batches and checkpoints."""
     return {
         "duration": duration,
         "batch_size": batch_size,
@@ -165,21 +165,21 @@ def training(
 def evaluation(
     *splits: str, batch_size: int, every: str = "1 epoch", weights: str = "raw"
 ) -> Group:
-    """On what, and how often, while the run goes on."""
+    """The splits that are evaluated during training, and how often."""
     return {"every": every, "splits": list(splits), "batch_size": batch_size, "weights": weights}
 
 
-# --- the variant `smoke`: three steps in seconds on a CPU, which show that a recipe runs ----------
+# --- the variant `smoke`: three steps, in seconds on a CPU, show that a recipe runs ---------------
 
 
 def smoke_on_digits(config: ConfigDict) -> None:
-    """Trains on scikit-learn's 8x8 digits, in place of the recipe's small images."""
+    """Trains on scikit-learn's 8x8 digits instead of the recipe's small images."""
     config.data.update(name="digits", path=None, validation_size=0)
     a_few_steps(config, batch_size=32)
 
 
 def smoke_on_noise(config: ConfigDict, size: int) -> None:
-    """Trains on noise of `size` pixels, in place of the recipe's photographs."""
+    """Trains on noise of `size` x `size` pixels instead of the recipe's photographs."""
     config.data.update(name="fake:64,10", path=None)
     config.data.validation_size = min(config.data.validation_size, 20)
     config.view.train.size = config.view.evaluation.size = size
@@ -187,7 +187,7 @@ def smoke_on_noise(config: ConfigDict, size: int) -> None:
 
 
 def a_few_steps(config: ConfigDict, batch_size: int) -> None:
-    """Small batches, one program, one evaluation and one checkpoint."""
+    """Trains three small batches in one program, with one evaluation and one checkpoint."""
     if "bn_group_size" in config.model and config.model.bn_group_size:
         config.model.bn_group_size = batch_size // 2
     config.training.update(
@@ -198,4 +198,4 @@ def a_few_steps(config: ConfigDict, batch_size: int) -> None:
         steps_per_dispatch=3,
     )
     config.evaluation.update(every="3 steps", batch_size=batch_size)
-    config.optimizer.clip_norm = 1.0  # noise, or digits, at the paper's rate may lead anywhere
+    config.optimizer.clip_norm = 1.0  # the paper's rate may diverge on noise or digits

@@ -1,4 +1,4 @@
-"""The published sizes of networks by their options: what `launch.py summary` compares with."""
+"""The published sizes of networks by their options; `launch.py summary` compares with them."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ NEUTRAL = {
 class Size(NamedTuple):
     """One published number."""
 
-    options: dict[str, Any]  # of `models.create`, where they are not the defaults
+    options: dict[str, Any]  # the arguments of `models.create` that are not the defaults
     num_classes: int
     image: int  # height and width
     quantity: str  # "parameters" or "multiply_adds"
@@ -35,7 +35,7 @@ class Size(NamedTuple):
 
 
 def find(options: dict[str, Any], num_classes: int, image: int) -> list[Size]:
-    """The published numbers of a network; `options` with the family as "name"."""
+    """The published numbers of a network; `options` has the family as "name"."""
     return [
         size
         for size in sizes()
@@ -51,13 +51,13 @@ def any_image(options: dict[str, Any]) -> bool:
 
 
 def essence(options: dict[str, Any]) -> dict[str, Any]:
-    """All options that decide the size of a network, defaults too."""
+    """All options that decide the size of a network, including defaults."""
     complete = {**models.options(options["name"]), **options}
     return {name: value for name, value in complete.items() if name not in NEUTRAL}
 
 
 def sizes() -> Iterator[Size]:
-    """Every published size."""
+    """Yields every published size."""
     yield from residual()
     yield from wide()
     source, printed = "arXiv:1602.07360, Table 1", squeezenet.TABLE_1_PARAMETERS
@@ -88,7 +88,7 @@ def sizes() -> Iterator[Size]:
 
 
 def in_units(row: dict[str, Any]) -> dict[str, Any]:
-    """The same row, its multiply-adds under the name that the others have."""
+    """Renames the multiply-adds of a row as in the other tables."""
     return {**row, "multiply_adds": row["billion_multiply_adds"]}
 
 

@@ -49,8 +49,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         train(config, workdir, console, stop, arguments.seeds, group)
     console.print(
         f"the run is in {workdir}, its curves in {workdir}/curves.png; go on with\n"
-        f"  python launch.py eval {workdir}\n"
-        f"  python launch.py predict {workdir} IMAGE.png\n"
+        f"  {arguments.program} eval {workdir}\n"
+        f"  {arguments.program} predict {workdir} IMAGE.png\n"
         f"  python -c \"import cnn_jax; print(cnn_jax.load_run('{workdir}').history)\"\n"
         f"  tensorboard --logdir={workdir.parent}    (after pip install tensorboard)",
         highlight=False,

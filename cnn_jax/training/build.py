@@ -18,11 +18,11 @@ from cnn_jax.data import augment, preprocess
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.optim import ema, optimizers, schedules
 from cnn_jax.optim.schedules import LearningRate
-from cnn_jax.training import compiler, losses, plan, seeds, sharding, steps
+from cnn_jax.training import compiler, losses, plan, sharding, steps
 from cnn_jax.training import inputs as in_memory
 from cnn_jax.training.inputs import Evaluate, Inputs
 from cnn_jax.training.plan import Plan
-from cnn_jax.training.seeds import Parallel, Seeds
+from cnn_jax.training.sharding import Parallel, Seeds
 from cnn_jax.training.steps import TrainState
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def create_parts(
         color_jitter=make(augment.color_jitter, "color"),
         average=make(ema.create, "ema") if config.ema.decay else None,
         measure=measure,
-        parallel=make(seeds.parallel, "parallel"),
+        parallel=make(sharding.parallel, "parallel"),
         precise=make(compiler.precision, "precision"),
     )
 
@@ -180,10 +180,12 @@ def create_programs(parts: Parts, mesh: Mesh, several: Sequence[int] | None, gro
     create_state = functools.partial(
         steps.create_state, parts.model, parts.optimizer, parts.image_shape, config.ema.decay > 0
     )
-    numbers = (config.seed,) if several is None else tuple(several)
-    programs = (seeds.one_seed if several is None else seeds.several_seeds)(
-        numbers, create_state, train_steps, mesh, parts.parallel
-    )
+    numbers, place = (config.seed,), sharding.one_seed
+    if several is not None:
+        from cnn_jax.training.seeds import several_seeds
+
+        numbers, place = tuple(several), several_seeds
+    programs = place(numbers, create_state, train_steps, mesh, parts.parallel)
     Kind = in_memory.InMemoryInputs
     if not isinstance(parts.dataset, data.Dataset):
         from cnn_jax.training.streams import StreamedInputs as Kind

@@ -17,7 +17,7 @@ from cnn_jax.data.dataset import batch_indices, evaluation_batches
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.training import compiler, sharding, steps
 from cnn_jax.training.plan import Plan
-from cnn_jax.training.seeds import Seeds
+from cnn_jax.training.sharding import Seeds
 from cnn_jax.training.steps import Batch, TrainState
 
 Array = jax.Array

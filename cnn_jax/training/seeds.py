@@ -1,8 +1,6 @@
-"""One seed of a config, or several of them as one program, on the devices of a mesh."""
+"""Several seeds of a config as one program, on the devices of a mesh."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,72 +9,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cnn_jax import errors
 from cnn_jax.training import compiler, sharding
+from cnn_jax.training.sharding import Parallel, Seeds
 from cnn_jax.training.steps import TrainState
-
-WAYS = ("auto", "map", "vmap")
-
-
-class Parallel(NamedTuple):
-    """The group `parallel`."""
-
-    params: str  # what each device has of them, see `sharding.shardings`
-    seeds: str  # how several seeds are trained, see `one_program`
-
-
-def parallel(*, params: str, seeds: str) -> Parallel:
-    """Raises `UserError` for a word that is unknown."""
-    if params not in sharding.PARAMS:
-        raise errors.unknown("parallel.params", params, sharding.PARAMS)
-    if seeds not in WAYS:
-        raise errors.unknown("parallel.seeds", seeds, WAYS)
-    return Parallel(params, seeds)
-
-
-@dataclass(frozen=True)
-class Seeds:
-    """The networks that are trained; a state is that of the one, or of all of them stacked."""
-
-    numbers: tuple[int, ...]
-    create_state: Callable[[], TrainState]
-    template: TrainState  # of one seed: jax.ShapeDtypeStruct with shardings
-    train_steps: Callable  # (state, data, examples) -> (state, metrics), compiled
-    stack_examples: Callable[[list[Any]], Any]  # of host arrays by seed, each [K, B, ...]
-    by_example: NamedSharding  # of what that gives
-    split: Callable[[Any], list[Any]]  # a state, or metrics, by seed
-    join: Callable[[list[TrainState]], TrainState]  # and a state again
-
-
-def one_seed(
-    numbers: tuple[int],
-    create_state: Callable[[int], TrainState],
-    train_steps: Callable,
-    mesh: Mesh,
-    parallel: Parallel,
-) -> Seeds:
-    """One seed: the batch is split over the devices.
-
-    Args:
-      create_state: from a seed.
-      train_steps: of one seed, not compiled.
-    """
-    (seed,) = numbers
-    whole = sharding.replicated(mesh)
-    shapes = jax.eval_shape(create_state, seed)
-    shardings = sharding.shardings(shapes, mesh, parallel.params)
-    return Seeds(
-        numbers=numbers,
-        create_state=compiler.jit(
-            lambda: create_state(seed), mesh, once=True, out_shardings=shardings
-        ),
-        template=sharding.placed(shapes, shardings),
-        train_steps=compiler.jit(
-            train_steps, mesh, donate_argnums=0, out_shardings=(shardings, whole)
-        ),
-        stack_examples=lambda examples: examples[0],
-        by_example=sharding.by_batch(mesh),
-        split=lambda tree: [tree],
-        join=lambda states: states[0],
-    )
 
 
 def several_seeds(

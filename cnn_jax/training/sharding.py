@@ -1,14 +1,19 @@
-"""One mesh over the devices: the batch is split, parameters are whole or split as well."""
+"""What lies on which device: the batch is split, parameters are whole or split as well."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from cnn_jax import errors
 from cnn_jax.errors import UserError
+from cnn_jax.training import compiler
+from cnn_jax.training.steps import TrainState
 
 PARAMS = ("replicated", "sharded")
+WAYS = ("auto", "map", "vmap")  # in which several seeds are trained, see `seeds.one_program`
 
 
 def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -75,4 +80,67 @@ def placed(shapes: Any, shardings: Any) -> Any:
         lambda shape, sharding: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding),
         shapes,
         shardings,
+    )
+
+
+class Parallel(NamedTuple):
+    """The group `parallel`."""
+
+    params: str  # what each device has of them, see `shardings`
+    seeds: str  # how several seeds are trained, see `one_program`
+
+
+def parallel(*, params: str, seeds: str) -> Parallel:
+    """Raises `UserError` for a word that is unknown."""
+    if params not in PARAMS:
+        raise errors.unknown("parallel.params", params, PARAMS)
+    if seeds not in WAYS:
+        raise errors.unknown("parallel.seeds", seeds, WAYS)
+    return Parallel(params, seeds)
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The networks that are trained; a state is that of the one, or of all of them stacked."""
+
+    numbers: tuple[int, ...]
+    create_state: Callable[[], TrainState]
+    template: TrainState  # of one seed: jax.ShapeDtypeStruct with shardings
+    train_steps: Callable  # (state, data, examples) -> (state, metrics), compiled
+    stack_examples: Callable[[list[Any]], Any]  # of host arrays by seed, each [K, B, ...]
+    by_example: NamedSharding  # of what that gives
+    split: Callable[[Any], list[Any]]  # a state, or metrics, by seed
+    join: Callable[[list[TrainState]], TrainState]  # and a state again
+
+
+def one_seed(
+    numbers: tuple[int],
+    create_state: Callable[[int], TrainState],
+    train_steps: Callable,
+    mesh: Mesh,
+    parallel: Parallel,
+) -> Seeds:
+    """One seed: the batch is split over the devices.
+
+    Args:
+      create_state: from a seed.
+      train_steps: of one seed, not compiled.
+    """
+    (seed,) = numbers
+    whole = replicated(mesh)
+    shapes = jax.eval_shape(create_state, seed)
+    state_shardings = shardings(shapes, mesh, parallel.params)
+    return Seeds(
+        numbers=numbers,
+        create_state=compiler.jit(
+            lambda: create_state(seed), mesh, once=True, out_shardings=state_shardings
+        ),
+        template=placed(shapes, state_shardings),
+        train_steps=compiler.jit(
+            train_steps, mesh, donate_argnums=0, out_shardings=(state_shardings, whole)
+        ),
+        stack_examples=lambda examples: examples[0],
+        by_example=by_batch(mesh),
+        split=lambda tree: [tree],
+        join=lambda states: states[0],
     )

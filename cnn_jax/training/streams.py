@@ -27,7 +27,7 @@ from cnn_jax.files import cache_folder
 from cnn_jax.training import compiler, sharding, steps
 from cnn_jax.training.inputs import Evaluate, Report
 from cnn_jax.training.plan import Plan
-from cnn_jax.training.seeds import Seeds
+from cnn_jax.training.sharding import Seeds
 from cnn_jax.training.steps import Batch, TrainState
 
 NAMED = 20  # bad images that are named, of a run

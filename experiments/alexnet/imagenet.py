@@ -8,10 +8,11 @@ Variants   `paper` (default); `caffe`, BVLC's bvlc_alexnet; `one_tower`, torchvi
 Expected   validation error of one center crop, top-1 / top-5: `caffe` 42.9 / 19.8, `one_tower`
            43.478 / 20.934 %; within 0.5 counts as reproduced
 Hardware   an accelerator
-Departures the paper divides the rate by ten, three times, by hand when the validation error stops
-           improving: `paper` where that of 10,000 images held out has not improved by 0.1 % for
-           five epochs. Its crops come from the central 256x256 pixels; they are 227 wide, which the
-           layers need, where its text has 224. Caffe's mean is that of every pixel, as the paper's
+Deviations the paper divides the rate by ten by hand, three times, when the validation error stops
+           improving; `paper` does so when the error of 10,000 held-out images has not improved by
+           0.1 % for five epochs. As in the paper, crops come from the central 256x256 pixels; they
+           are 227 wide, as the layers need, though its text says 224. Caffe, like the paper,
+           subtracts the mean of every pixel
 """
 
 from collections.abc import Iterator
@@ -69,7 +70,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
 
 def follow_caffe(config: ConfigDict) -> None:
-    """models/bvlc_alexnet: squashed images, no lighting, drops each 100,000 steps."""
+    """models/bvlc_alexnet: squashed images, no lighting, a drop every 100,000 steps."""
     config.model.variant = "caffe"
     config.view.train.frame = "squash"
     config.view.evaluation.frame = "squash"
@@ -82,7 +83,7 @@ def follow_caffe(config: ConfigDict) -> None:
 
 
 def follow_torchvision(config: ConfigDict) -> None:
-    """References of torchvision: one tower, crops of any aspect, 90 epochs, batches of 256."""
+    """torchvision's references: one tower, crops of any aspect, 90 epochs, batches of 256."""
     config.model.variant = "one_tower"
     config.view.train = groups.area_aspect(224, 0.08, ["bilinear"])
     config.view.evaluation.size = 224
@@ -95,7 +96,7 @@ def follow_torchvision(config: ConfigDict) -> None:
 
 
 def released() -> Iterator[Row]:
-    """What others published with their weights."""
+    """The errors that others published with their weights."""
     for name, words, row in [
         ("BVLC", "caffe", published.BVLC),
         ("torchvision", "one_tower", published.TORCHVISION["alexnet"]),

@@ -3,10 +3,10 @@
 Accuracies in % on ImageNet's validation images, one center crop.
 """
 
-# The grouped network at 227x227; 240 MB in arXiv:1602.07360 and arXiv:1510.00149.
+# The grouped network at 227x227; arXiv:1602.07360 and arXiv:1510.00149 give it 240 MB.
 PARAMETERS = 60_965_224
 MULTIPLY_ADDS = 724_406_816
-# Were its convolutions not grouped.
+# The same network without groups.
 PARAMETERS_WITHOUT_GROUPS = 62_378_344
 
 # BVLC's readme of bvlc_alexnet: iteration 360,000; hidden biases 0.1 and no color augmentation.

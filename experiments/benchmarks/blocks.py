@@ -1,8 +1,8 @@
-"""Long stages as one `lax.scan` against separate blocks: compile time and speed in training.
+"""Compares long stages as one `lax.scan` with separate blocks: compile time and training speed.
 
 Command    python experiments/benchmarks/blocks.py [--depth=110] [--batch=64] [--scan-only]
-Measures   seconds to trace and compile the loop's program of a CIFAR ResNet, and images per second,
-           the median over the rounds, in alternation
+Measures   seconds to trace and compile the loop's program of a CIFAR ResNet; and images per second,
+           the median of rounds in which both alternate
 """
 
 import argparse
@@ -19,11 +19,11 @@ CIFAR10 = Path(__file__).parents[1] / "resnet" / "cifar10.py"
 
 
 def main() -> None:
-    """Prints both ways as JSON."""
+    """Prints the results as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--depth", default="110")
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=2, help="as one program")
+    parser.add_argument("--steps", type=int, default=2, help="steps in one program")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scan-only", action="store_true", help="ResNet-1202 unrolled: 10 minutes")
     arguments = parser.parse_args()

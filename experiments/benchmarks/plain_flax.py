@@ -1,9 +1,9 @@
-"""What the one convolution and the one batch norm of `layers.py` bring on a CPU.
+"""Compares the convolution and batch norm of `layers.py` with Flax's own, on a CPU.
 
 Command    python experiments/benchmarks/plain_flax.py [--depth=110] [--batch=64]
-Measures   images per second of training a CIFAR ResNet, in alternation, the median over the rounds:
-           our loop, and the bare step of the same network (blocks apart) with Flax's own layers,
-           compiled without our options
+Measures   images per second when a CIFAR ResNet trains, the median of rounds in which both
+           alternate: our loop, and the bare step of the same network with separate blocks and
+           Flax's own layers, compiled without our options
 """
 
 import argparse
@@ -24,20 +24,20 @@ CIFAR10 = Path(__file__).parents[1] / "resnet" / "cifar10.py"
 
 
 class FlaxBatchNorm(layers.BatchNorm):
-    """Flax's, with the arguments of ours."""
+    """Flax's batch norm with the arguments of ours."""
 
     @nn.compact
     def __call__(self, x, train):
-        """Over the whole batch [B, H, W, C]."""
+        """Normalizes the whole batch [B, H, W, C]."""
         return nn.BatchNorm(not train, momentum=self.momentum, epsilon=self.epsilon)(x)
 
 
 def main() -> None:
-    """Prints both ways as JSON."""
+    """Prints the results as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--depth", default="110")
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=2, help="between two looks at the clock")
+    parser.add_argument("--steps", type=int, default=2, help="between two readings of the clock")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     dataset = fake.dataset((32, 32, 3), 10, arguments.batch)

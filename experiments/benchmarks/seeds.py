@@ -1,9 +1,9 @@
-"""Several seeds as one program against one seed after the other.
+"""Compares several seeds in one program with one seed after the other.
 
 Command    python experiments/benchmarks/seeds.py [--seeds=8] [--width=1] [--ways=map,vmap]
 Measures   a small Wide ResNet (WRN-10-k) on the digits: seconds until the first program has ended,
-           and images per second of all seeds, the median over the rounds, in alternation; `single`
-           is the program of one seed, started once for each
+           and images per second of all seeds, the median of rounds in which the ways alternate;
+           `single` starts the program of one seed once for each seed
 """
 
 import argparse
@@ -25,18 +25,18 @@ STEPS = 10
 
 
 def make_way(name: str, seeds: int, width: int) -> Way:
-    """Ten steps of every seed."""
-    together = name != "single"
+    """A way to train every seed for ten steps: "single", "map" or "vmap"."""
+    one_program = name != "single"
     config = cnn_jax.load_config(
         str(QUICKSTART),
-        [f"model.width={width}", f"parallel.seeds={name if together else 'auto'}"],
+        [f"model.width={width}", f"parallel.seeds={name if one_program else 'auto'}"],
     )
-    setup = build(config, seeds=range(seeds) if together else None)
+    setup = build(config, seeds=range(seeds) if one_program else None)
     state = setup.create_state()
 
     def start():
         nonlocal state
-        for _ in range(1 if together else seeds):
+        for _ in range(1 if one_program else seeds):
             state, _ = setup.run_steps(state, 0, STEPS)
 
     images = seeds * STEPS * setup.plan.batch_size
@@ -44,7 +44,7 @@ def make_way(name: str, seeds: int, width: int) -> Way:
 
 
 def main() -> None:
-    """Prints times, rates and their ratios to single runs as JSON."""
+    """Prints times, rates and their ratios to `single` as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--width", type=int, default=1)

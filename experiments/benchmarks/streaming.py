@@ -1,20 +1,19 @@
-"""Is streaming fast enough? This pipeline, a torch DataLoader and the bare decoder, in one run.
+"""Compares our streaming with a torch DataLoader and with bare decoding, in one run.
 
 Command    GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python experiments/benchmarks/streaming.py \\
                --data=FOLDER [--view=area_aspect|scale_crop] [--batch=64] [--rounds=7]
            FOLDER has class folders of JPEGs. Needs tests/requirements.txt (torch, torchvision).
-           The variable gives large arrays pages of 2 MB, ours and torch's
-Measures   images per second, and per CPU second, from files to 224 crops, of random area and
-           aspect (fb.resnet.torch), or scale (He et al., 2016, 3.4):
-             stream   flipped and normalized float32 batches of this pipeline, the last two by the
-                      device, in one jitted program; "uint8" without the device's part
-             torch    the same by a DataLoader, all of it in the workers, as its users do
-             decoder  decoding, cropping and resizing in as many threads, and no more
-           All ways stand ready in one process; every round runs each once, while the others rest.
-           Ratios are of one round, and their median over the rounds; this pipeline is at the best
-           of threads and worker processes, torch at the best of its numbers of workers. The rates
-           per second mean something on idle cores only, those per CPU second beside other work
-           too. Linux only.
+           The variable gives all large arrays, ours and torch's, pages of 2 MB
+Measures   images per second, and per CPU second, from files to crops of 224, of random area and
+           aspect (fb.resnet.torch) or of random scale (He et al., 2016, 3.4):
+             stream   our pipeline, up to float32 batches that the device flips and normalizes in
+                      one jitted program; "uint8" omits the device's part
+             torch    the same in a DataLoader, whose workers do all of it, as is usual
+             decoder  only decodes, crops and resizes, in as many threads
+           All ways are ready in one process; a round runs each once, while the others rest. Ratios
+           are computed in each round, and their median is printed; they compare the better of our
+           threads and worker processes with torch's best number of workers. Rates per second need
+           idle cores; rates per CPU second hold beside other work too. Linux only.
 """
 
 import argparse
@@ -53,7 +52,7 @@ def make_view(kind: str, decoder: str) -> views.View:
 
 
 def start_stream(source, view: views.View, batch_size: int, workers: int, device: bool):
-    """This pipeline, `next_batch()`; without `device` uint8, neither flipped nor normalized."""
+    """`next_batch()` of our pipeline; without `device` it is uint8, not flipped, not normalized."""
     reading = reader.Reading(threads=0, workers=workers, prefetch=2, process=0, processes=1)
     images = reader.Images(source, view, (SIZE, SIZE, 3), "raise")
     stream = reader.TrainingStream(images, 0, batch_size, reading)
@@ -65,7 +64,7 @@ def start_stream(source, view: views.View, batch_size: int, workers: int, device
 
 @functools.cache
 def finisher():
-    """What the device does to a batch before the network sees it."""
+    """The program in which the device flips and normalizes a batch."""
     flip = augment.create(crop_padding=0, crop_fill="zero", flip=True)
     normalize = preprocess.fit_stream((), 3, mean="imagenet", std="imagenet", whitening="none")
     run = jax.jit(lambda key, images, index: flip(key, normalize(images), index))
@@ -73,7 +72,7 @@ def finisher():
 
 
 def start_decoder(source, view: views.View, batch_size: int, threads: int):
-    """Threads that decode a batch each and keep nothing, `next_batch()`."""
+    """`next_batch()` of threads that decode a batch each and keep nothing."""
     encoded = [source.encoded(i) for i in range(len(source))]
     pool, rng = ThreadPoolExecutor(threads), np.random.default_rng(0)
     ahead = collections.deque()
@@ -91,7 +90,7 @@ def start_decoder(source, view: views.View, batch_size: int, threads: int):
 
 
 def measure(next_batch, ahead: int, batches: int, batch_size: int) -> tuple[float, float]:
-    """Images per second, and per CPU second, of a pipeline at work: no start and no end in it."""
+    """Images per second and per CPU second of a running pipeline, without its start and end."""
     for _ in range(ahead):
         next_batch()
     begin, cpu_begin = time.perf_counter(), cpu_seconds()
@@ -103,7 +102,7 @@ def measure(next_batch, ahead: int, batches: int, batch_size: int) -> tuple[floa
 
 
 def wait_for_rest() -> None:
-    """Returns once the pipeline has made what it makes ahead, and rests."""
+    """Returns when the pipeline has filled its buffers and rests."""
     used, before = cpu_seconds(), 0.0
     while used - before > 0.03:
         time.sleep(0.3)
@@ -111,7 +110,7 @@ def wait_for_rest() -> None:
 
 
 def cpu_seconds() -> float:
-    """CPU time of this process and those below it so far."""
+    """CPU time that this process and its descendants have used."""
     ticks = 0
     for process in descendants(os.getpid()):
         fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
@@ -120,7 +119,7 @@ def cpu_seconds() -> float:
 
 
 def descendants(process: int) -> list[int]:
-    """The processes that a process has started, and theirs."""
+    """The processes that a process and its descendants have started."""
     children = [
         int(child)
         for file in Path(f"/proc/{process}/task").glob("*/children")
@@ -130,7 +129,7 @@ def descendants(process: int) -> list[int]:
 
 
 def main() -> None:
-    """Prints a line per way, the ratios, and the same as JSON."""
+    """Prints a line for each way, the ratios, and all of it as JSON."""
     import torch_loader
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -143,13 +142,13 @@ def main() -> None:
     arguments = parser.parse_args()
     source = sources.folder(arguments.data, None)["train"]
     batch, cores = arguments.batch, len(os.sched_getaffinity(0))
-    ways = {}  # name -> (next_batch, batches that it makes ahead)
+    ways = {}  # name -> (next_batch, number of batches that it buffers)
     for name in decode.DECODERS:
         view = make_view(arguments.view, name)
-        for place, workers, ahead in [("threads", 0, 5), ("workers", cores, 12 * cores)]:
+        for kind, workers, ahead in [("threads", 0, 5), ("workers", cores, 12 * cores)]:
             for device, what in [(True, ""), (False, ", uint8")]:
                 stream = start_stream(source, view, batch, workers, device)
-                ways[f"stream, {name}, {place}{what}"] = stream, ahead
+                ways[f"stream, {name}, {kind}{what}"] = stream, ahead
         ways[f"decoder, {name}"] = start_decoder(source, view, batch, cores), 2 * cores
     for count in map(int, arguments.workers.split(",")):
         loader = torch_loader.start(source, batch, arguments.view, SIZE, count)
@@ -163,11 +162,11 @@ def main() -> None:
     sys.stdout.flush()
     for process in descendants(os.getpid()):
         os.kill(process, signal.SIGKILL)
-    os._exit(0)  # the pipelines have no end, and nothing to save
+    os._exit(0)  # the pipelines never end by themselves, and have nothing to save
 
 
 def report(rates: dict[str, list[tuple[float, float]]]) -> None:
-    """Medians and ratios of (images per second, images per CPU second), one pair a round."""
+    """Prints medians and ratios of (images per second, images per CPU second), a pair a round."""
     medians = {name: np.median(pairs, 0).round().tolist() for name, pairs in rates.items()}
     for name, (wall, cpu) in medians.items():
         print(f"{name:>34}  {wall:6,.0f} images/s  {cpu:6,.0f} images per CPU second")
@@ -180,9 +179,9 @@ def report(rates: dict[str, list[tuple[float, float]]]) -> None:
         torch = best(name for name in rates if name.startswith("torch"))
         for decoder in decode.DECODERS:
             ways = [name for name in rates if name.startswith(f"stream, {decoder}")]
-            whole = best(name for name in ways if not name.endswith("uint8"))
+            full = best(name for name in ways if not name.endswith("uint8"))
             bare = best(name for name in ways if name.endswith("uint8"))
-            for ours, other in [(whole, torch), (bare, f"decoder, {decoder}")]:
+            for ours, other in [(full, torch), (bare, f"decoder, {decoder}")]:
                 rounds = zip(rates[ours], rates[other], strict=True)
                 ratio = statistics.median(a[k] / b[k] for a, b in rounds)
                 ratios[f"{ours} / {other}, per {unit}"] = round(ratio, 2)

@@ -1,4 +1,4 @@
-"""The DataLoader that `streaming.py` is compared with: torchvision's transforms, in the workers."""
+"""The DataLoader with which `streaming.py` compares: its workers run torchvision's transforms."""
 
 import torch
 from PIL import Image
@@ -7,8 +7,8 @@ try:
     from torchvision import transforms
     from torchvision.transforms import v2
 except RuntimeError:
-    # A torchvision without its compiled operators, as beside a CPU-only PyTorch: its transforms
-    # need none of them, but its import asks for their names.
+    # With a CPU-only PyTorch, torchvision lacks its compiled operators. Its transforms need none of
+    # them, but its import needs their names.
     OPERATORS = torch.library.Library("torchvision", "DEF")
     for name in ("nms", "qnms", "roi_align", "ps_roi_align", "roi_pool", "ps_roi_pool"):
         OPERATORS.define(f"{name}(Tensor x) -> Tensor")
@@ -25,7 +25,7 @@ CROPS = {
 
 
 class TorchImages(torch.utils.data.Dataset):
-    """The files of a source over and over, up to `length`, normalized crops, half mirrored."""
+    """Normalized crops, half of them flipped; repeats the files of a source up to `length`."""
 
     def __init__(self, source, length: int, view: str, size: int):
         self.source, self.length = source, length
@@ -48,7 +48,7 @@ class TorchImages(torch.utils.data.Dataset):
 
 
 def start(source, batch_size: int, view: str, size: int, workers: int):
-    """A DataLoader without an end, `next_batch()`."""
+    """`next_batch()` of a DataLoader that is practically endless."""
     loader = torch.utils.data.DataLoader(
         TorchImages(source, 10**6, view, size),
         batch_size,

@@ -1,9 +1,9 @@
 """Ioffe & Szegedy (2015), arXiv:1502.03167: BN-Inception.
 
-Accuracies and errors in per cent on the ImageNet (ILSVRC 2012) validation images.
+Accuracies and errors in percent on the ImageNet (ILSVRC 2012) validation images.
 """
 
-# Section 4.2.1. Not reproduced by any layout here: the printed widths give 11.2 million.
+# Section 4.2.1. None of our layouts has as many: the printed widths give 11.2 million.
 PARAMETERS = 13.6e6
 
 # The appendix's table: output size [H, W, C].
@@ -22,8 +22,8 @@ OUTPUTS = {
     "inception_5b": (7, 7, 1024),
 }
 
-# Counted by public ports of the layout as printed, with a plain 7x7 convolution and with biases
-# before the batch norms: 10,016 numbers that no output depends on.
+# Counted for public ports of the printed layout, which have a plain 7x7 convolution, and biases
+# before the batch norms: 10,016 parameters on which no output depends.
 PORTED_PARAMETERS = 11_295_240
 USELESS_BIASES = 10_016
 

@@ -1,11 +1,11 @@
-"""How many images of a sample of ImageNet a compressed SqueezeNet gets right.
+"""Counts how many images of a sample of ImageNet a compressed SqueezeNet classifies correctly.
 
     python experiments/deep_compression/accuracy.py FILE FOLDER
 
-FILE is what `launch.py compress` wrote; FOLDER has a folder of images per synset, and synsets.tsv,
-whose line N (from 0) begins with the synset of label N. Images are prepared as Caffe did: resized
-to 256x256 whatever their shape, center crop 227x227. All are counted, and those apart that
-`compress --count=N` calibrates with: every (images / N)-th of the sorted files.
+`launch.py compress` wrote FILE. FOLDER has a folder of images for each synset, and synsets.tsv,
+whose line N (from 0) begins with the synset of label N. As in Caffe, images of any shape are
+resized to 256x256 and cropped to 227x227. The script counts all images, and separately those that
+`compress --count=N` does not calibrate with: it takes every (images / N)-th of the sorted files.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import cnn_jax
 
 
 def read(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 [N, 227, 227, 3] in RGB, in the order of their files, and labels [N]."""
+    """Reads images, uint8 [N, 227, 227, 3] in RGB, in the order of their files; and labels [N]."""
     lines = (folder / "synsets.tsv").read_text().splitlines()
     label = {line.split("\t")[0]: i for i, line in enumerate(lines)}
     files = sorted(folder.glob("*/*.JPEG"))
@@ -39,7 +39,7 @@ def read(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ranks(run: cnn_jax.runs.Run, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How many classes are likelier than the right one, [N]."""
+    """For each image, how many classes are more likely than the right one: [N]."""
     variables = run.variables()
 
     @jax.jit
@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--count", type=int, default=100, help="images that it was calibrated with")
+    parser.add_argument("--count", type=int, default=100, help="images used in its calibration")
     arguments = parser.parse_args()
     images, labels = read(arguments.folder)
     found = ranks(cnn_jax.load_run(arguments.file), images, labels)

@@ -2,16 +2,16 @@
 
 Command    python launch.py train --config=experiments/deep_compression/cifar10.py:prune
            --config.data.path=CIFAR --config.compression.start=RUN
-           RUN: of experiments/resnet/cifar10.py:20 or :20,fast; then the same with `:share` and the
-           pruned run, or `launch.py compress` of it, whose steps need no training. All at once:
+           RUN: a run of experiments/resnet/cifar10.py:20 or :20,fast. Then do the same with
+           `:share` and the pruned run; or `launch.py compress` it without training. All at once:
            python experiments/deep_compression/pipeline.py cifar10 --data=CIFAR --start=RUN
            --workdir=DIR --quality=6.6 --images=CIFAR/train
-Variants   `prune` (default) keeps 35 % of all weights, in two rounds; `share` trains 2^5 values
-           per layer
+Variants   `prune` (default) keeps 35 % of all weights, in two rounds; `share` trains 2^5 values in
+           each layer
 Expected   from 12.32 % (`20,fast`): pruned 12.20 %, the file 12.47 % and 22.9 times smaller than
-           float32; `share` has not been run to its end
+           float32; no run of `share` is complete
 Hardware   two CPU cores: `prune` takes 4 epochs, some ten minutes
-Departures the paper has no residual network: densities, rounds and rates are ours
+Deviations the paper has no residual network: densities, rounds and rates are ours
 """
 
 from ml_collections import ConfigDict

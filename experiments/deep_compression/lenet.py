@@ -1,14 +1,14 @@
-"""Han et al. (2016), arXiv:1510.00149, Tables 1 to 3: LeNet-300-100 and LeNet-5, made smaller.
+"""Han et al. (2016), arXiv:1510.00149, Tables 1 to 3: compression of LeNet-300-100 and LeNet-5.
 
 Command    python launch.py train --config=experiments/deep_compression/lenet.py:5,prune
            --config.data.path=FOLDER --config.compression.start=RUN
            is one stage; python experiments/deep_compression/pipeline.py lenet:5 --data=FOLDER
-           --workdir=DIR does all of it. FOLDER: of the four IDX files
+           --workdir=DIR runs all of them. FOLDER has the four IDX files
 Variants   network 5 (default), 300-100; stage `train` (default), `prune`, `share`; data `fashion`
            (default) or `mnist`, as in the paper
-Expected   densities and bits are the paper's; rates of about 40 with no more errors than before.
-           Measured on Fashion-MNIST: see README.md
-Departures the paper does not print its schedules: durations and rates are ours
+Expected   densities and bits of the paper; files about 40 times smaller with no more errors than
+           before. Measured on Fashion-MNIST: see README.md
+Deviations the paper does not print its schedules: durations and rates are ours
 """
 
 from ml_collections import ConfigDict
@@ -26,7 +26,7 @@ VARIANTS = {
 }
 PRINTED = {"300-100": published.TABLE_2, "5": published.TABLE_3}
 RATES = {"train": 0.02, "prune": 0.01, "share": 1e-5}
-# Short: LeNet-5 takes some ten times as long per image.
+# LeNet-5 trains for fewer epochs, as it takes about ten times as long for an image.
 DURATIONS = {
     "300-100": {"train": "6 epochs", "prune": "6 epochs", "share": "1 epoch"},
     "5": {"train": "2 epochs", "prune": "3 epochs", "share": "0.25 epochs"},
@@ -54,7 +54,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
 
 def options(network: str) -> dict[str, dict]:
-    """Densities and bits of the paper's table, by stage."""
+    """The options of each stage, with the densities and bits of the paper's table."""
     layers = {name: row for name, row in PRINTED[network].items() if name != "total"}
     return {
         "prune": {

@@ -1,13 +1,13 @@
-"""Deep Compression from nothing to the smallest file, and its report: one command.
+"""Runs Deep Compression from the training to the smallest file, and writes a report.
 
     python experiments/deep_compression/pipeline.py lenet:300-100 --data=FOLDER --workdir=DIR
     python experiments/deep_compression/pipeline.py cifar10 --data=FOLDER --workdir=DIR --start=RUN
 
-Trains (or takes the run --start), prunes and retrains, shares and fine-tunes: `launch.py train` of
-each stage, so that what was stopped goes on. Then `launch.py compress --lossless`, or, with
---quality, its steps by rate and distortion in place of shared values. DIR/report.json and
-DIR/report.md have sizes and errors after every stage, and those of the file as it is read back,
-for LeNet the published table beside them.
+The stages are: train (or take the run --start), prune and retrain, share and fine-tune. Each is a
+`launch.py train`, so that a stopped one continues. `launch.py compress --lossless` follows, or,
+with --quality, quantization by rate and distortion in place of shared values. DIR/report.json and
+DIR/report.md have sizes and errors after every stage and of the decoded file, and for LeNet the
+published table beside them.
 """
 
 import argparse
@@ -25,19 +25,19 @@ from cnn_jax.commands.command_line import main as launch
 from cnn_jax.compression import archive, report
 
 RECIPES = Path(__file__).parent
-INDEX_BITS = 5  # of the paper's LeNets
+INDEX_BITS = 5  # bits of a gap in the paper's LeNets
 
 
 def main() -> int:
-    """Runs the stages that are not done, and writes the report; returns an exit code."""
+    """Runs the stages that are not done and writes the report; returns an exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("network", help="lenet:300-100, lenet:5 or cifar10")
     parser.add_argument("--data", required=True, help="folder of the data")
-    parser.add_argument("--workdir", type=Path, required=True, help="of all runs and the report")
-    parser.add_argument("--start", type=Path, help="a trained run, instead of training one")
-    steps = "`launch.py compress --quality=Q` of the pruned run, instead of shared values"
+    parser.add_argument("--workdir", type=Path, required=True, help="for all runs and the report")
+    parser.add_argument("--start", type=Path, help="a trained run to start from")
+    steps = "compress the pruned run with --quality=Q instead of sharing weights"
     parser.add_argument("--quality", metavar="Q", help=steps)
-    parser.add_argument("--images", help="folder of 500 images that calibrate the steps")
+    parser.add_argument("--images", help="folder of 500 images to calibrate with")
     arguments = parser.parse_args()
     file, _, variant = arguments.network.partition(":")
     words = [word for word in variant.split(",") if word]
@@ -67,7 +67,7 @@ def main() -> int:
 
 
 def summary(runs: dict[str, Path], packed: Path, data: str) -> dict:
-    """All numbers: sizes in bytes, errors 0-1."""
+    """All numbers of the report: sizes in bytes, errors 0-1."""
     opened = {stage: cnn_jax.load_run(path) for stage, path in runs.items()}
     errors = {stage: run.summary["test"]["top1_error"] for stage, run in opened.items()}
     errors["decoded"] = cnn_jax.evaluate(packed, split="test", data=data)["top1_error"]
@@ -87,7 +87,7 @@ def summary(runs: dict[str, Path], packed: Path, data: str) -> dict:
 
 
 def markdown(found: dict, table: dict | None) -> str:
-    """The report for people; `table` is published, by layer."""
+    """The report as Markdown; `table` has the published numbers by layer."""
     size, plain = found["file_bytes"], found["float32_bytes"]
     lines = [
         f"{size:,} bytes ({size / 1e6:.4f} MB, {size / 2**20:.4f} MiB) instead of {plain:,} "
@@ -105,9 +105,9 @@ def markdown(found: dict, table: dict | None) -> str:
     for row in map(dict, found["layers"]):
         entries, weights = max(row["entries"], 1), row["weights"]
         bits = (row[k] / entries for k in ("codes", "codes_huffman", "gaps", "gaps_huffman"))
-        share = (row["codes_huffman"] + row["gaps_huffman"]) / (32 * weights)
+        size_fraction = (row["codes_huffman"] + row["gaps_huffman"]) / (32 * weights)
         cells = [row["layer"], f"{weights:,}", f"{row['kept'] / weights:.1%}"]
-        cells += [*(f"{b:.1f}" for b in bits), f"{share:.2%}"]
+        cells += [*(f"{b:.1f}" for b in bits), f"{size_fraction:.2%}"]
         if table:
             paper = table[row["layer"]]
             cells += [f"{paper['density']} %", paper["weight_bits_huffman"]]

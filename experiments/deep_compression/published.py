@@ -1,10 +1,10 @@
 """Han, Mao & Dally (2016), arXiv:1510.00149: Deep Compression.
 
-Errors in %. The columns of Tables 2 to 5 are in `LAYER_COLUMNS`; sizes there are in % of the 32-bit
+Errors in %. `LAYER_COLUMNS` names the columns of Tables 2 to 5, whose sizes are in % of the 32-bit
 weights.
 """
 
-# Table 1: (top-1, top-5 error) before and after, size in KB before and after, rate.
+# Table 1: top-1 and top-5 error before and after, size in KB before and after, compression rate.
 TABLE_1 = {
     "LeNet-300-100": {
         "before": (1.64, None), "after": (1.58, None), "kilobytes": (1070, 27), "rate": 40,
@@ -24,12 +24,12 @@ TABLE_1 = {
 
 LAYER_COLUMNS = (
     "weights",  # as printed
-    "density",  # % of weights that pruning leaves
-    "weight_bits",  # pruning and quantization
+    "density",  # % of weights that pruning keeps
+    "weight_bits",  # after pruning and quantization
     "weight_bits_huffman",
     "index_bits",
     "index_bits_huffman",
-    "size",  # % of the original, pruning and quantization
+    "size",  # % of the original, after pruning and quantization
     "size_huffman",
 )
 
@@ -59,7 +59,7 @@ TABLE_3 = _table(
     }
 )
 
-# By variant of our `lenet`: parameters as printed, and of the layers, for images of 28x28x1.
+# By variant of our `lenet`: parameters as printed, and counted for images of 28x28x1.
 LENETS = {
     "300-100": {"table": 2, "printed": 266_000, "parameters": 266_610},
     "5": {"table": 3, "printed": 431_000, "parameters": 431_080},
@@ -103,7 +103,7 @@ TABLE_5 = _table(
     }
 )
 
-# Table 6, AlexNet: (bits of convolutions, bits of linear layers): top-1, top-5 error.
+# Table 6, AlexNet: top-1 and top-5 error by (bits of convolutions, bits of linear layers).
 TABLE_6 = {
     (32, 32): (42.78, 19.73),
     (8, 5): (42.78, 19.70),
@@ -111,7 +111,7 @@ TABLE_6 = {
     (4, 2): (44.77, 22.33),
 }
 
-# Table 7, AlexNet: top-1, top-5 error, MB, rate.
+# Table 7, AlexNet: top-1 and top-5 error, MB, compression rate.
 TABLE_7 = {
     "Fastfood-32-AD": (41.93, None, 131, 2),
     "Fastfood-16-AD": (42.90, None, 64, 3.7),
@@ -122,10 +122,10 @@ TABLE_7 = {
     "pruning + quantization + Huffman": (42.78, 19.70, 6.9, 35),
 }
 
-# The released compressed_SqueezeNet.net, decoded: entries stored for each convolution in order (sum
-# 422,083), weights that are not zero, and file size in bytes. With the 3,976 biases, which are
-# stored as they are, 419,897 parameters: not the 421,098 of arXiv:1602.07360, Table 1. Its indices
-# have 4 bits; the paper's text has 8 for convolutions and 5 for linear layers, its tables 4 and 5.
+# The released compressed_SqueezeNet.net: stored entries of each convolution in order (sum 422,083),
+# weights that are not zero, and file size in bytes. With its 3,976 uncompressed biases it
+# has 419,897 parameters, not the 421,098 of arXiv:1602.07360, Table 1. Its indices have 4 bits; the
+# paper's text has 8 for convolutions and 5 for linear layers, its tables 4 and 5.
 SQUEEZENET_ENTRIES = (
     13902, 1528, 1020, 3073, 2038, 1023, 3081, 4085, 4071, 12288, 8160, 4067, 12343,
     12161, 4602, 27558, 9205, 9132, 27564, 24388, 8190, 44919, 16371, 16303, 45038, 105973,

@@ -1,9 +1,9 @@
-"""How much each layer can be pruned before accuracy falls, as a figure and as numbers.
+"""Shows how far each layer can be pruned before the accuracy falls, as a figure and as numbers.
 
     python experiments/deep_compression/sensitivity.py RUN --out=FIGURE.png [--data=FOLDER]
 
-Beside the figure lies FIGURE.json: the densities, and the accuracies of each layer. Training images
-decide, so that the test split stays untouched.
+FIGURE.json beside the figure has the densities and the accuracies of each layer. They are measured
+on training images, so that the test split stays unused.
 """
 
 import argparse
@@ -26,12 +26,12 @@ DENSITIES = (1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05)
 
 
 def main() -> int:
-    """Returns an exit code."""
+    """Writes the figure and the numbers; returns an exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="the figure, a .png")
     parser.add_argument("--data", help="where the run's data is now")
-    parser.add_argument("--count", type=int, default=2000, help="training images it looks at")
+    parser.add_argument("--count", type=int, default=2000, help="number of training images")
     arguments = parser.parse_args()
     try:
         run = cnn_jax.load_run(arguments.run)

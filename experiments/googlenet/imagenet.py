@@ -5,14 +5,15 @@ Command    python launch.py train --config=experiments/googlenet/imagenet.py \\
            python launch.py sweep --config=experiments/googlenet/imagenet.py --table=table_3
            IMAGENET: {train,val}/<synset>/*.JPEG; or --config.data.name=tfds:imagenet2012
 Variants   `paper` (default); `caffe`, BVLC's bvlc_googlenet with its quick solver; `bn`, the
-           network with batch norm and 3x3 for 5x5, as torchvision's, by the paper's recipe
+           paper's recipe for torchvision's network, with batch norm and 3x3 instead of 5x5
 Expected   validation error, top-5: one crop 10.07, ten crops 9.15, 144 crops 7.89 %; `caffe`, one
            crop, top-1 / top-5, 31.3 / 11.1 %; within 0.5 counts as reproduced
 Hardware   an accelerator or more
-Departures the paper trains asynchronously and tells neither batch, first rate nor length: batches
-           of 32 and a rate of 0.0015 are those of its sequel (arXiv:1502.03167, section 4.2.1), 250
-           epochs those that BVLC's readme tells of the original solver. Weight decay is Caffe's.
-           Polyak's average of the parameters is exponential here, with a decay of 0.9999
+Deviations the paper trains asynchronously, and gives no batch size, initial rate and duration.
+           Batches of 32 and a rate of 0.0015 come from its sequel (arXiv:1502.03167, section
+           4.2.1), 250 epochs from what BVLC's readme says about the original solver, and weight
+           decay from Caffe. Polyak's average of the parameters is exponential here, with a decay
+           of 0.9999
 """
 
 from collections.abc import Iterator
@@ -63,13 +64,13 @@ def get_config(variant: str = "") -> ConfigDict:
     if chosen["recipe"] == "caffe":
         follow_caffe(config)
     if chosen["recipe"] == "smoke":
-        config.model.auxiliary = False  # which wants large images
+        config.model.auxiliary = False  # it needs large images
         groups.smoke_on_noise(config, size=64)
     return config
 
 
 def follow_caffe(config: ConfigDict) -> None:
-    """models/bvlc_googlenet: crops of squashed images, no color, sqrt of what is left."""
+    """models/bvlc_googlenet: crops of squashed images, no color, polynomial decay of power 0.5."""
     config.view.train = groups.scale_crop(224, [256, 256], frame="squash")
     config.view.evaluation.frame = "squash"
     config.color.update(brightness=0.0, contrast=0.0, saturation=0.0)
@@ -82,7 +83,7 @@ def follow_caffe(config: ConfigDict) -> None:
 
 
 def table_3() -> Iterator[Row]:
-    """One model, by crops: the same run, evaluated in three ways."""
+    """One model: the same run, evaluated with 1, 10 and 144 crops."""
     protocols = {1: "test", 10: "ten_crop", 144: "crops_144"}
     single = {row["crops"]: row["top5_error"] for row in published.TABLE_3 if row["models"] == 1}
     numbers = {f"{protocols[crops]}/top5_error": error for crops, error in single.items()}
@@ -90,7 +91,7 @@ def table_3() -> Iterator[Row]:
 
 
 def caffe() -> Iterator[Row]:
-    """BVLC's readme."""
+    """The errors in BVLC's readme."""
     row = published.BVLC
     yield Row("bvlc_googlenet", "caffe", published=errors(row))
 

@@ -1,6 +1,7 @@
 """Published numbers of Szegedy et al. (2015), arXiv:1409.4842, "Going Deeper with Convolutions".
 
-Errors and accuracies in per cent on the ImageNet (ILSVRC 2012) validation images, unless said.
+Errors and accuracies in percent on the ImageNet (ILSVRC 2012) validation images, if not said
+otherwise.
 """
 
 # Section 5.
@@ -14,8 +15,8 @@ DROPOUT = 0.4
 AUXILIARY_DROPOUT = 0.7
 
 # Table 1: output size [H, W, C], parameters in units of 1024, multiply-adds ("ops") in millions.
-# The printed widths do not give all printed numbers: of the ops, not those of conv1 (118) and of 5a
-# (51); of the parameters, not those of conv1 (9.2), and others only within 8 %.
+# The printed widths do not give all printed numbers: they give 118 and 51 ops for conv1 and 5a, 9.2
+# parameters for conv1, and other parameters that differ by up to 8 %.
 TABLE_1 = {
     "conv1": {"output": (112, 112, 64), "params": 2.7, "ops": 34},
     "conv2": {"output": (56, 56, 192), "params": 112, "ops": 360},
@@ -31,7 +32,7 @@ TABLE_1 = {
     "linear": {"output": (1000,), "params": 1000, "ops": 1},
 }
 
-# Table 3: number of models and of crops, validation.
+# Table 3: validation error by number of models and of crops.
 TABLE_3 = [
     {"models": 1, "crops": 1, "top5_error": 10.07},
     {"models": 1, "crops": 10, "top5_error": 9.15},
@@ -42,17 +43,17 @@ TABLE_3 = [
 ]
 TOP5_ERROR_TEST = 6.67  # Table 2, the ensemble of 7 models with 144 crops
 
-# As given by Szegedy et al. (2016), arXiv:1512.00567, Table 3: single crop.
+# Single crop, according to Szegedy et al. (2016), arXiv:1512.00567, Table 3.
 SINGLE_CROP = {"top1_error": 29.0, "top5_error": 9.2}
 
-# Of Caffe's bvlc_googlenet, which has the paper's layers; without the auxiliary classifiers.
+# Caffe's bvlc_googlenet, which has the paper's layers, without the auxiliary classifiers.
 PARAMETERS = 6_998_552
 
-# Readme of BVLC's bvlc_googlenet: quick solver, 2,400,000 steps, one center crop; without the
-# paper's relighting, scales and aspect ratios.
+# Readme of BVLC's bvlc_googlenet: quick solver, 2,400,000 steps, one center crop. It trains without
+# the paper's relighting, scales and aspect ratios.
 BVLC = {"top1_accuracy": 68.7, "top5_accuracy": 88.9}
 
-# torchvision's network differs (batch norm, 3x3 for 5x5); without the auxiliary classifiers.
+# torchvision's network (batch norm, 3x3 instead of 5x5) without the auxiliary classifiers.
 TORCHVISION = {
     "top1_accuracy": 69.778,
     "top5_accuracy": 89.530,

@@ -4,19 +4,19 @@ Command    python launch.py train --config=experiments/inception_v3/imagenet.py 
                --config.data.path=IMAGENET
            python launch.py sweep --config=experiments/inception_v3/imagenet.py --table=table_3
            IMAGENET: {train,val}/<synset>/*.JPEG; or --config.data.name=tfds:imagenet2012
-Variants   `v3` (default) and the rows of Table 3 before it, each with what it adds: `v2`,
+Variants   `v3` (default) and the rows of Table 3 above it, each named after its change: `v2`,
            `rmsprop`, `smoothing`, `factorized`; `299` (default), `151`, `79` pixels (Table 2);
-           `table_1` is the network as printed, where `released_network` is the authors' code;
+           `released_network` (default) is that of the authors' code, `table_1` the printed one;
            `released` is the recipe of that code
 Expected   validation error of one center crop, top-1 / top-5: v3 21.2 / 5.6, v2 23.4 / - %; on all
            50,000 images top-1 is 0.2 and top-5 0.1 worse than on the paper's 48,238; within 0.3
            counts as reproduced
 Hardware   eight accelerators or more; the authors had 50 GPUs
-Departures 50 replicas with batches of 32 are one batch of 1,600 with batch norms of 32 (the paper
-           does not say whether they were synchronous). Of what the paper leaves open, momentum,
-           weight decay, averages, views and colors are those of the released code; its brightness
-           is added, ours a factor. `v2` has RMSProp's rates with momentum, as the paper does not
-           print its own; the auxiliary heads weigh 0.4, as in that code
+Deviations 50 replicas with batches of 32 are one batch of 1,600 with batch norms of 32 (the paper
+           does not say whether they were synchronous). The paper leaves momentum, weight decay,
+           averages, views, colors and the auxiliary weight of 0.4 open; they are those of the
+           released code, except that it adds brightness, where ours is a factor. `v2` trains by
+           momentum with RMSProp's rates, as the paper does not print its own
 """
 
 from collections.abc import Iterator
@@ -35,13 +35,14 @@ VARIANTS = {
     "layout": ("released_network", "table_1"),
     "recipe": ("paper", "released", "smoke"),
 }
+ROWS = ("v2", "rmsprop", "smoothing", "factorized", "v3")  # of Table 3, from top to bottom
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """The recipe of section 8, up to a row of Table 3."""
+    """The recipe of section 8, with the changes of Table 3 up to a row."""
     chosen = choose(variant, VARIANTS)
-    rows = ("v2", "rmsprop", "smoothing", "factorized", "v3")
-    added = rows[: rows.index(chosen["row"]) + 1]
+    added = ROWS[: ROWS.index(chosen["row"]) + 1]
+    smoothing = 0.1 if "smoothing" in added else 0.0
     size = int(chosen["receptive_field"])
     config = ConfigDict(
         {
@@ -67,10 +68,7 @@ def get_config(variant: str = "") -> ConfigDict:
             ),
             "preprocessing": {"mean": "inception", "std": "inception", "whitening": "none"},
             "augmentation": {"crop_padding": 0, "crop_fill": "zero", "flip": True},
-            "loss": {
-                "label_smoothing": 0.1 if "smoothing" in added else 0.0,
-                "auxiliary_weight": 0.4,
-            },
+            "loss": {"label_smoothing": smoothing, "auxiliary_weight": 0.4},
             "optimizer": optimizer("rmsprop" if "rmsprop" in added else "momentum"),
             "learning_rate": groups.exponential(0.045, factor=0.94, every="2 epochs"),
             "ema": {"decay": 0.9999, "ramp": True},
@@ -81,7 +79,7 @@ def get_config(variant: str = "") -> ConfigDict:
     if chosen["recipe"] == "released":
         config.optimizer.clip_norm = None  # the released trainer has no clipping
     if chosen["recipe"] == "smoke":
-        config.model.auxiliary = "none"  # which wants large images
+        config.model.auxiliary = "none"  # it needs large images
         groups.smoke_on_noise(config, size=80)
     return config
 
@@ -101,7 +99,7 @@ def optimizer(name: str) -> dict[str, str | float | bool]:
 
 
 def table_2() -> Iterator[Row]:
-    """The size of the images at nearly equal cost."""
+    """Three sizes of images at nearly equal cost."""
     for row in published.TABLE_2:
         field = row["receptive_field"]
         error = round(100 - row["top1_accuracy"], 2)
@@ -109,7 +107,7 @@ def table_2() -> Iterator[Row]:
 
 
 def table_3() -> Iterator[Row]:
-    """From Inception-v2 on, each row adds its change to the rows above."""
+    """Inception-v2 and the rows below, each of which adds its change to the rows above."""
     words = {
         "Inception-v2": "v2",
         "+ RMSProp": "rmsprop",

@@ -1,20 +1,20 @@
 """Published numbers of Szegedy et al. (2016), arXiv:1512.00567: Inception-v2 and -v3.
 
-Errors and accuracies in per cent on the ImageNet (ILSVRC 2012) validation images. None: not given.
+Errors and accuracies in percent on the ImageNet (ILSVRC 2012) validation images; None: not given.
 """
 
 # Section 10: evaluated on the images that are not blacklisted. On all 50,000, top-1 error is about
 # 0.2 and top-5 error about 0.1 higher.
 VALIDATION_IMAGES = 48_238
 
-# Section 6 and abstract. A slip: no network that the paper describes or its authors released has so
-# few multiply-adds, see `TABLE_3_COUNTED`.
+# Section 6 and abstract. The multiply-adds are a slip: neither the paper nor its authors' code has
+# a network with so few, see `TABLE_3_COUNTED`.
 LAYERS = 42
 COST_RELATIVE_TO_GOOGLENET = 2.5
 MULTIPLY_ADDS = 5e9
 PARAMETERS_BELOW = 25e6
 
-# Table 1: type, patch, stride, input size [H, W, C]; of modules, how many.
+# Table 1: type, patch, stride, input size [H, W, C]; for modules, their number.
 TABLE_1 = [
     {"type": "conv", "patch": 3, "stride": 2, "input": (299, 299, 3)},
     {"type": "conv", "patch": 3, "stride": 1, "input": (149, 149, 32)},
@@ -53,25 +53,25 @@ END_POINTS = {
     "Mixed_7c": (8, 8, 2048),
 }
 
-# The auxiliary head of the released network: output of its layers, for 299x299x3.
+# The auxiliary head of the released network: output size of its layers for 299x299x3.
 AUXILIARY_HEAD = {
     "pool": (5, 5, 768),
     "Conv2d_1b_1x1": (5, 5, 128),
     "Conv2d_2a_5x5": (1, 1, 768),
 }
 
-# Table 1 as printed, with the widths of the released network inside its modules: parameters
-# (more than the abstract's), multiply-adds in 1e9. Without auxiliary head.
+# Table 1 as printed, with the widths of the released network inside its modules and without
+# auxiliary head: parameters (more than the abstract's), multiply-adds in 1e9.
 TABLE_1_COUNTED = {"parameters": 25_934_984, "billion_multiply_adds": 6.353}
 
-# Table 2: low-resolution input at nearly equal cost, single frame.
+# Table 2: low-resolution input at nearly equal cost, a single frame.
 TABLE_2 = [
     {"receptive_field": 79, "first_layer": "stride 1, no pooling", "top1_accuracy": 75.2},
     {"receptive_field": 151, "first_layer": "stride 1, max pooling", "top1_accuracy": 76.4},
     {"receptive_field": 299, "first_layer": "stride 2, max pooling", "top1_accuracy": 76.6},
 ]
 
-# Table 3: single crop; from Inception-v2 on, each row adds its change to the rows above.
+# Table 3: single crop; each row below Inception-v2 adds its change to the rows above.
 # "billion_ops" is the column "Cost Bn Ops" (multiply-adds).
 TABLE_3 = [
     {"network": "GoogLeNet", "top1_error": 29.0, "top5_error": 9.2, "billion_ops": 1.5},
@@ -84,10 +84,9 @@ TABLE_3 = [
     {"network": "+ BN-auxiliary", "top1_error": 21.2, "top5_error": 5.6, "billion_ops": 4.8},
 ]
 
-# A slip: these costs are not those of the layers, counted here in 1e9 multiply-adds for 299x299
-# (GoogLeNet 224x224) without auxiliary heads; BN-Inception is not among the networks. In the 1.5 of
-# GoogLeNet conv1 has 0.034, as its own paper prints, where the layer has 0.118. BN-GoogLeNet is
-# torchvision's.
+# The printed costs are a slip. These are counted from the layers, in 1e9 multiply-adds for 299x299
+# (GoogLeNet 224x224) without auxiliary heads; BN-Inception is not counted. GoogLeNet's 1.5 includes
+# 0.034 for conv1, as its own paper prints; the layer has 0.118. BN-GoogLeNet is torchvision's.
 TABLE_3_COUNTED = {
     "GoogLeNet": 1.583,
     "BN-GoogLeNet": 1.498,
@@ -98,13 +97,13 @@ TABLE_3_COUNTED = {
     "+ BN-auxiliary": 5.713,
 }
 
-# Table 4: several crops, one model. Only the rows of the paper's own network.
+# Table 4: one model, several crops; only the rows of the paper's own network.
 TABLE_4 = [
     {"network": "Inception-v3", "crops": 12, "top1_error": 19.47, "top5_error": 4.48},
     {"network": "Inception-v3", "crops": 144, "top1_error": 18.77, "top5_error": 4.2},
 ]
 
-# Table 5: ensembles. Only the row of the paper's own network; top-5 on test and on validation.
+# Table 5: ensembles, top-5 error on test and validation; only the row of the paper's own network.
 TABLE_5 = [
     {
         "network": "Inception-v3",
@@ -115,8 +114,8 @@ TABLE_5 = [
     },
 ]
 
-# Weights of others for the released network, single crop of 299x299. "parameters" of torchvision
-# include the auxiliary head; Keras counts the moving averages too.
+# Other people's weights for the released network, single crop of 299x299. torchvision's parameters
+# include the auxiliary head; Keras also counts the moving averages.
 RELEASED_WEIGHTS = {
     "torchvision": {
         "top1_accuracy": 77.294,
@@ -131,9 +130,9 @@ RELEASED_WEIGHTS = {
     "timm inception_v3.gluon": {"top1_accuracy": 78.806, "top5_accuracy": 94.372},
 }
 
-# Counted from the dimensions of the released network; not printed in the paper. "gamma" is what
-# torchvision has and TensorFlow has not: a scale in the batch norms. 1001 classes are TensorFlow's,
-# where 0 is the background: its labels are higher by one.
+# Counted from the sizes of the released network; the paper does not print them. "gamma" is a scale
+# in the batch norms, which torchvision has and TensorFlow has not. TensorFlow has 1001 classes:
+# class 0 is the background, so its labels are higher by one.
 PARAMETERS = {
     "main, gamma, 1000 classes": 23_834_568,
     "auxiliary, gamma, 1000 classes": 3_326_696,

@@ -9,8 +9,8 @@ Variants   depth 200 (default), 152; `original` units; `aspect` adds aspect rati
 Expected   validation error, top-1 / top-5, one crop of 320: 200 20.7 / 5.3 (original units 21.8 /
            6.0, `aspect` 20.1 / 4.8), 152 21.1 / 5.5 (21.3 / 5.5) %; within 0.3 counts as reproduced
 Hardware   eight accelerators; ResNet-200 took the authors about three weeks on eight GPUs
-Departures the paper does not say when it stops: after 90 epochs here. Nor how the images are sized
-           from which the crop of 320 comes: their shorter side is 320 here
+Deviations the paper does not say when it stops (here after 90 epochs), nor the size of the images
+           from which it takes the crop of 320 (here their shorter side is 320)
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ VARIANTS = {
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """The recipe of arXiv:1512.03385 with other drops of the rate and a larger crop for tests."""
+    """The recipe of arXiv:1512.03385 with other rate drops, evaluated with a larger crop."""
     chosen = choose(variant, VARIANTS)
     config = resnet.get_config("152,B,steps")
     preactivation = chosen["unit"] == "preactivation"

@@ -1,12 +1,12 @@
 """He, Zhang, Ren, Sun (2016), "Identity Mappings in Deep Residual Networks", arXiv:1603.05027.
 
-Errors in %. `COUNTED` is not published: parameters counted from the layers' sizes.
+Errors in %. `COUNTED` is not published: we counted parameters from the sizes of the layers.
 """
 
 FAIL = "fail"  # the paper's word for a test error above 20 %
 
 # Table 1: ResNet-110 on CIFAR-10, median of five runs, by (case, on shortcut, on F, initial bias).
-# g(x) is the sigmoid of a 1x1 convolution with bias. "0 to -5": each of these biases fails.
+# g(x) is the sigmoid of a 1x1 convolution with bias; each of the biases "0 to -5" fails.
 TABLE_1 = {
     ("original", "1", "1", None): 6.61,
     ("constant scaling", "0", "1", None): FAIL,
@@ -40,8 +40,8 @@ TABLE_3 = {
     ("CIFAR-100", "ResNet-1001"): {"baseline": 27.82, "preactivation": 22.71},
 }
 
-# Table 4: against others, moderate augmentation; parameters as printed. A slip: ResNet-1001 has
-# 10.3e6 if counted like the others, 10.2e6 without batch norms and biases.
+# Table 4: comparison, moderate augmentation; parameters as printed. A slip: ResNet-1001 has 10.3e6
+# if counted like the others; 10.2e6 omits batch norms and biases.
 TABLE_4_CIFAR10 = {
     "NIN": {"error": 8.81},
     "DSN": {"error": 8.22},

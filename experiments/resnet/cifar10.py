@@ -10,11 +10,11 @@ Expected   test error at the last step, Table 6: 8.75, 7.51, 7.17, 6.97, 6.61 +-
            best 6.43) and 7.93 %; within 0.5 counts as reproduced. `20,fast`: see the README
 Hardware   two CPU cores take half an hour for `20,fast`, and about seven hours for 64,000 steps of
            ResNet-20 (from its images per second); deeper networks want an accelerator
-Departures 110 layers warm up for 400 steps (the paper: until the training error is below 80 %,
-           "about 400 iterations"), and 1202 do the same (the paper does not say). Batch norms see
-           64 images because the paper trains on two GPUs; it does not say so, nor which
-           parameters decay: kernels only, as fb.resnet.torch's README understands it. That code
-           trains on the last, incomplete batch of an epoch, too
+Deviations ResNet-110 warms up for 400 steps (the paper: until the training error is below 80 %,
+           "about 400 iterations"), and so does ResNet-1202, of which the paper says nothing. Batch
+           norms see 64 images, because the paper trains on two GPUs, though it does not say so.
+           Only kernels decay, as fb.resnet.torch's README understands the paper, which does not say
+           it. That code also trains on the last, incomplete batch of an epoch
 """
 
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "residual": chosen["network"] == "residual",
                 "bn_group_size": 64,  # 128 images on two GPUs
             },
-            # The paper chose its schedule with 5000 images held out, then trained on all.
+            # The paper chose its schedule with 5000 held-out images, then trained on all.
             "data": groups.data("cifar10", "data/cifar10", storage="device"),
             "view": groups.FULL_IMAGES,
             "color": groups.color(),
@@ -66,7 +66,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 warmup_rate=0.01,
             ),
             "training": groups.training("64000 steps", batch_size=128, steps_per_dispatch=10),
-            # Plotted by the epoch as in the paper's Figure 6; nothing is chosen by it.
+            # Every epoch is plotted, as in the paper's Figure 6; nothing is chosen by it.
             "evaluation": groups.evaluation("test", batch_size=500),
         }
     )
@@ -80,7 +80,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
 
 def follow_fb_resnet_torch(config: ConfigDict) -> None:
-    """One GPU, Nesterov, channel statistics, He's initialization by fan-out, 164 epochs."""
+    """Trains as on one GPU: Nesterov, channel statistics, initialization by fan-out, 164 epochs."""
     config.model.update(bn_group_size=None, init_fan="out")
     config.preprocessing.update(mean="channel", std="channel")
     config.optimizer.update(nesterov=True, decay="all", rate_inside=False)
@@ -90,7 +90,7 @@ def follow_fb_resnet_torch(config: ConfigDict) -> None:
 
 
 def shorten(config: ConfigDict) -> None:
-    """Ours, for small budgets: along a cosine to zero."""
+    """Our recipe for small budgets: the rate falls along a cosine to zero."""
     config.model.bn_group_size = None
     config.preprocessing.update(mean="channel", std="channel")
     config.optimizer.update(nesterov=True, weight_decay=5e-4, decay="all", rate_inside=False)
@@ -99,7 +99,7 @@ def shorten(config: ConfigDict) -> None:
 
 
 def table_6() -> Iterator[Row]:
-    """The paper's own rows; of ResNet-110 the mean, where the error column has the best run."""
+    """The paper's own rows; for ResNet-110 the mean, as the error column has its best run."""
     for depth in VARIANTS["depth"]:
         row = published.TABLE_6[f"ResNet-{depth}"]
         error = row["mean"] if "mean" in row else row["error"]
@@ -107,7 +107,7 @@ def table_6() -> Iterator[Row]:
 
 
 def figure_6() -> Iterator[Row]:
-    """Plain and residual networks; of the plain ones the paper prints no number."""
+    """Plain and residual networks; the paper prints no errors of the plain ones."""
     for depth in ("20", "32", "44", "56", "110"):
         yield Row(f"plain-{depth}", f"{depth},plain")
     yield from (row for row in table_6() if row.variant != "1202")

@@ -1,10 +1,10 @@
-"""ResNet-18 on a folder of images, streamed: the shortest recipe with the whole path of ImageNet.
+"""ResNet-18 on a streamed folder of images: the shortest recipe with all that ImageNet needs.
 
 Paper      He et al. (2016), arXiv:1512.03385, the network of Table 1; the recipe is not a paper's
 Command    python launch.py train --config=experiments/resnet/folder.py --config.data.path=FOLDER
            FOLDER: {train,test}/<class>/*, {train,val}/<class>/*, or <class>/* alone
-Expected   a small folder is learnt by heart: of 500 images of ImageNet, one of each of 500 classes,
-           less than 1 % are wrong in the end ("train_evaluated"). Measured: 0.2 %, one image
+Expected   the network memorizes a small folder: on 500 images of ImageNet, one of each of 500
+           classes, the final training error ("train_evaluated") is below 1 %; measured 0.2 %
 Hardware   28 minutes of CPU time, on two cores of an AMD EPYC
 """
 

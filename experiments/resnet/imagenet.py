@@ -5,16 +5,16 @@ Command    python launch.py train --config=experiments/resnet/imagenet.py:50 \\
            python launch.py sweep --config=experiments/resnet/imagenet.py --table=table_3
            python launch.py eval RUN --protocol=ten_crop
            IMAGENET: {train,val}/<synset>/*.JPEG; or --config.data.name=tfds:imagenet2012
-Variants   depth 50 (default), 18, 34, 101, 152; shortcuts `B` (default), `A`, `C`; `plain` leaves
-           them out; `steps` drops the rate at fixed epochs, as arXiv:1603.05027; `fb.resnet.torch`
-           is the recipe of Facebook's code
+Variants   depth 50 (default), 18, 34, 101, 152; shortcuts `B` (default), `A`, `C`; `plain` removes
+           them; `steps` drops the rate at fixed epochs, as arXiv:1603.05027; `fb.resnet.torch` is
+           the recipe of Facebook's code
 Expected   validation error, top-1 / top-5: 10 crops 22.85 / 6.71, 1 crop (authors' models) 24.7 /
            7.8 for 50; `50,fb.resnet.torch`, 1 crop, 24.01 / 7.02 %; within 0.3 counts as reproduced
 Hardware   eight accelerators
-Departures the rate drops where the error of 10,000 training images that are held out has not
-           improved by 0.1 % for five epochs (the paper: "when the error plateaus", by hand); batch
-           norms see 32 images, as the authors' repository says, and use moving averages, where the
-           authors average anew after training; only kernels decay, as fb.resnet.torch's README
+Deviations the rate drops when the error of 10,000 held-out training images has not improved by
+           0.1 % for five epochs (the paper: "when the error plateaus", by hand). Batch norms see 32
+           images, as the authors' repository says, and evaluate with moving averages, where the
+           authors average again after training. Only kernels decay, as fb.resnet.torch's README
            understands the paper
 """
 
@@ -81,7 +81,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
 
 def drop_at_steps(config: ConfigDict, drops: list[str], duration: str) -> None:
-    """Divides the rate by ten at fixed times, so that nothing needs to be held out."""
+    """Divides the rate by ten at fixed times, so that no images are held out."""
     config.data.validation_size = 0
     config.evaluation.splits = ["test"]
     config.training.duration = duration
@@ -89,7 +89,7 @@ def drop_at_steps(config: ConfigDict, drops: list[str], duration: str) -> None:
 
 
 def follow_fb_resnet_torch(config: ConfigDict) -> None:
-    """Strides in the 3x3, crops of any aspect, color jitter, Nesterov; all parameters decay."""
+    """Strides in the 3x3, crops of any aspect, color jitter, Nesterov, decay of all parameters."""
     # 256 images on four GPUs, as its README trains ResNet-50.
     config.model.update(stride_in="3x3", ceil_pool=False, init_fan="out", bn_group_size=64)
     config.view.train = groups.area_aspect(224, 0.08)
@@ -100,24 +100,24 @@ def follow_fb_resnet_torch(config: ConfigDict) -> None:
 
 
 def table_2() -> Iterator[Row]:
-    """Plain and residual networks, shortcuts A."""
+    """Plain and residual networks with shortcuts A."""
     for name, error in published.TABLE_2.items():
         words = name.replace("plain-", "plain,").replace("ResNet-", "A,")
         yield Row(name, words, published={"ten_crop/top1_error": error})
 
 
 def table_3() -> Iterator[Row]:
-    """The paper's own rows, ten crops."""
+    """The paper's own rows, evaluated with ten crops."""
     return own_rows(published.TABLE_3, "ten_crop")
 
 
 def table_4() -> Iterator[Row]:
-    """The paper's own rows, several scales."""
+    """The paper's own rows, evaluated at several scales."""
     return own_rows(published.TABLE_4, "multi_scale")
 
 
 def own_rows(table: dict[str, dict[str, float]], protocol: str) -> Iterator[Row]:
-    """Rows whose name is ResNet or plain; "ResNet-34 A" has the shortcut in its name."""
+    """The rows named ResNet or plain; a name like "ResNet-34 A" includes the shortcut."""
     for name, row in table.items():
         kind, _, rest = name.partition("-")
         if kind in ("ResNet", "plain") and rest:
@@ -126,7 +126,7 @@ def own_rows(table: dict[str, dict[str, float]], protocol: str) -> Iterator[Row]
 
 
 def fb_resnet_torch() -> Iterator[Row]:
-    """The README of fb.resnet.torch, 18 to 152; with pre-activation 200 is in preactivation/."""
+    """Depths 18 to 152 in the README of fb.resnet.torch; its 200 has pre-activation."""
     for depth in ("18", "34", "50", "101", "152"):
         row = published.FB_RESNET_TORCH[int(depth)]
         ten = {"top1": row["top1_ten_crop"], "top5": row["top5_ten_crop"]}

@@ -1,14 +1,14 @@
 """He, Zhang, Ren, Sun (2016), "Deep Residual Learning for Image Recognition", arXiv:1512.03385.
 
-Errors in %, of ImageNet's validation images where nothing else is said. What is `COUNTED`
-is not published: parameters and multiply-adds counted from the layers' sizes.
+Errors in %, on ImageNet's validation images if not said otherwise. Tables named `COUNTED` are not
+published: we counted parameters and multiply-adds from the sizes of the layers.
 """
 
 # Table 1: multiply-adds ("FLOPs") for 224x224 images; strides in the first 1x1 of a bottleneck.
 TABLE_1 = {18: 1.8e9, 34: 3.6e9, 50: 3.8e9, 101: 7.6e9, 152: 11.3e9}
 
-# Section 3.3: multiply-adds of the networks that it compares. A slip: VGG-19's are those of all its
-# layers, VGG-16's those of its convolutions alone (with its linear layers 15.5e9).
+# Section 3.3: multiply-adds of the compared networks. A slip: VGG-19 includes the linear layers,
+# VGG-16 does not (with them it has 15.5e9).
 SECTION_3_3 = {"plain-34": 3.6e9, "VGG-19": 19.6e9, "VGG-16": 15.3e9}
 PLAIN_34_TO_VGG_19 = 0.18
 
@@ -47,7 +47,7 @@ TABLE_3 = {
     "ResNet-152": {"top1": 21.43, "top5": 5.71},
 }
 
-# Table 4: one model, fully convolutional at several scales. VGG (ILSVRC'14) is of the test images.
+# Table 4: one model, fully convolutional at several scales; VGG (ILSVRC'14) on the test images.
 TABLE_4 = {
     "VGG (ILSVRC'14)": {"top5": 8.43},
     "GoogLeNet (ILSVRC'14)": {"top5": 7.89},
@@ -61,7 +61,7 @@ TABLE_4 = {
     "ResNet-152": {"top1": 19.38, "top5": 4.49},
 }
 
-# Table 5: ensembles, top-5 error of the test images.
+# Table 5: ensembles, top-5 error on the test images.
 TABLE_5 = {
     "VGG (ILSVRC'14)": 7.32,
     "GoogLeNet (ILSVRC'14)": 6.66,
@@ -83,12 +83,12 @@ TABLE_6 = {
     "ResNet-32": {"parameters": 0.46e6, "error": 7.51},
     "ResNet-44": {"parameters": 0.66e6, "error": 7.17},
     "ResNet-56": {"parameters": 0.85e6, "error": 6.97},
-    # 6.43 is the best of five runs: compare with the mean.
+    # 6.43 is the best of five runs; we compare with the mean.
     "ResNet-110": {"parameters": 1.7e6, "error": 6.43, "mean": 6.61, "std": 0.16},
     "ResNet-1202": {"parameters": 19.4e6, "error": 7.93},
 }
 
-# Depth: parameters for 10 classes, shortcuts A; multiply-adds in 1e6 for 32x32 images.
+# By depth, shortcuts A: parameters for 10 classes; multiply-adds in 1e6 for 32x32 images.
 CIFAR_COUNTED = {
     20: {"parameters": 269_722, "multiply_adds": 40.6},
     32: {"parameters": 464_154, "multiply_adds": 68.9},
@@ -100,8 +100,8 @@ CIFAR_COUNTED = {
 CIFAR_COUNTED_B = {20: 272_474, 32: 466_906, 44: 661_338, 56: 855_770, 110: 1_730_714}
 CIFAR_COUNTED_100_CLASSES = {20: 275_572, 110: 1_733_812}
 
-# README of KaimingHe/deep-residual-networks: shorter side 256; one center crop, ten crops of 224.
-# Their batch norms have averages over many images, taken after training, not moving averages.
+# README of KaimingHe/deep-residual-networks: shorter side 256; one center crop or ten crops of 224.
+# The batch norms have no moving averages, but averages over many images, taken after training.
 AUTHORS_REPOSITORY = {
     "VGG-16": {"top1": 28.5, "top5": 9.9},
     "ResNet-50": {"top1": 24.7, "top5": 7.8, "top1_ten_crop": 22.9, "top5_ten_crop": 6.7},
@@ -110,7 +110,7 @@ AUTHORS_REPOSITORY = {
 }
 
 # README of facebookarchive/fb.resnet.torch: other augmentation, strides in the 3x3; crops of 224.
-# ResNet-200 has pre-activation; with one crop of 320 it has 20.1 and 4.8.
+# ResNet-200 has pre-activation; one crop of 320 gives it 20.1 and 4.8.
 FB_RESNET_TORCH = {
     18: {"top1": 30.43, "top5": 10.76, "top1_ten_crop": 28.22, "top5_ten_crop": 9.42},
     34: {"top1": 26.73, "top5": 8.74, "top1_ten_crop": 24.76, "top5_ten_crop": 7.35},

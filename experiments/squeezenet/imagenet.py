@@ -7,15 +7,15 @@ Command    python launch.py train --config=experiments/squeezenet/imagenet.py \\
                --config.data.path=IMAGENET
            IMAGENET: {train,val}/<synset>/*.JPEG; or --config.data.name=tfds:imagenet2012
 Variants   version `1.0` (default), `1.1`; bypass `none` (default), `simple`, `complex`; `residual`
-           mirrors the images, as songhan/SqueezeNet-Residual; `generator` is the recipe of
+           flips the images, as songhan/SqueezeNet-Residual; `generator` is the recipe of
            songhan/SqueezeNet-Generator
 Expected   validation error of one center crop, top-1 / top-5: 42.5 / 19.7, simple 39.6 / 17.5,
            complex 41.2 / 18.0 %; within 0.5 counts as reproduced
 Hardware   an accelerator or more: 170,000 steps of 512 images, 68 epochs
-Departures none known: the values are those of the released solver and train_val.prototxt; the paper
+Deviations none known: the values come from the released solver and train_val.prototxt; the paper
            has few of them. Images are resized to 256x256 as for Caffe's LMDB, which its files do
-           not show. Each part of a batch of 512 has 32 images: `training.accumulate` of 1 is faster
-           where memory allows, and the same but for rounding and dropout
+           not show. A batch of 512 is accumulated over microbatches of 32; `training.accumulate` of
+           1 is faster where memory allows, and equal except for rounding and dropout
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ VARIANTS = {
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """The recipe of the released solver: a straight line from 0.04 to zero."""
+    """The recipe of the released solver: the rate falls linearly from 0.04 to zero."""
     chosen = choose(variant, VARIANTS)
     config = ConfigDict(
         {
@@ -77,25 +77,25 @@ def get_config(variant: str = "") -> ConfigDict:
 
 
 def table_3() -> Iterator[Row]:
-    """The bypasses."""
+    """The three bypasses."""
     for bypass, row in published.TABLE_3.items():
         yield Row(f"{bypass} bypass", bypass, published=errors(row))
 
 
 def figure_3a() -> Iterator[Row]:
-    """The squeeze ratio; the paper's text has a number for some."""
-    for ratio, share in published.FIGURE_3_COUNTED:
-        if share == 0.5:
+    """Squeeze ratios; the paper's text has errors for some of them."""
+    for ratio, fraction in published.FIGURE_3_COUNTED:
+        if fraction == 0.5:
             row = published.FIGURE_3A.get(ratio, {})
             yield Row(f"SR {ratio:g}", "", {"model.squeeze_ratio": ratio}, errors(row))
 
 
 def figure_3b() -> Iterator[Row]:
-    """The share of 3x3 filters at a squeeze ratio of 0.5."""
-    for share in sorted(share for ratio, share in published.FIGURE_3_COUNTED if ratio == 0.5):
-        overrides = {"model.squeeze_ratio": 0.5, "model.pct_3x3": share}
-        row = published.FIGURE_3B.get(share, {})
-        yield Row(f"{share:.0%} 3x3", "", overrides, errors(row))
+    """Fractions of 3x3 filters at a squeeze ratio of 0.5."""
+    for fraction in sorted(pct for ratio, pct in published.FIGURE_3_COUNTED if ratio == 0.5):
+        overrides = {"model.squeeze_ratio": 0.5, "model.pct_3x3": fraction}
+        row = published.FIGURE_3B.get(fraction, {})
+        yield Row(f"{fraction:.0%} 3x3", "", overrides, errors(row))
 
 
 PAPER = "Iandola et al. (2016), arXiv:1602.07360"
@@ -106,6 +106,10 @@ TABLES = {
         f"{PAPER}, Figure 3(a): squeeze ratio", PROTOCOL, "mean", figure_3a, "model.squeeze_ratio"
     ),
     "figure_3b": Table(
-        f"{PAPER}, Figure 3(b): share of 3x3 filters", PROTOCOL, "mean", figure_3b, "model.pct_3x3"
+        f"{PAPER}, Figure 3(b): percentage of 3x3 filters",
+        PROTOCOL,
+        "mean",
+        figure_3b,
+        "model.pct_3x3",
     ),
 }

@@ -5,8 +5,8 @@ Accuracies in % on ImageNet's validation images, one center crop; sizes in MB as
 None or left out.
 """
 
-# Table 1, version 1.0: output [H, W, C], parameters before pruning. The paper prints 224x224 for
-# the input; these sizes come from 227x227, the authors' crop.
+# Table 1, version 1.0: output [H, W, C], parameters before pruning. The paper prints an input of
+# 224x224; these sizes belong to 227x227, the authors' crop.
 TABLE_1 = {
     "conv1": {"output": (111, 111, 96), "parameters": 14_208},
     "maxpool1": {"output": (55, 55, 96), "parameters": 0},
@@ -23,7 +23,7 @@ TABLE_1 = {
     "conv10": {"output": (13, 13, 1000), "parameters": 513_000},
 }
 TABLE_1_PARAMETERS = 1_248_424
-# The same rows at 224x224: sides of the maps.
+# The sides of the same maps at 224x224.
 SIDES_AT_224 = {"conv1": 109, "maxpool1": 54, "maxpool4": 27, "maxpool8": 13, "conv10": 13}
 TABLE_1_PARAMETERS_AFTER_PRUNING = 421_098
 
@@ -59,8 +59,8 @@ TABLE_2 = {
     },
 }  # fmt: skip
 
-# Table 3, by `bypass`. The size of the complex bypass could not be checked: the wiring of Figure 2
-# (1x1 convolutions around fire2, 4, 6 and 8) makes 6.1 MiB, one around every fire module 7.9.
+# Table 3, by `bypass`. The size of the complex bypass could not be checked: 1x1 convolutions around
+# fire2, 4, 6 and 8, as in Figure 2, give 6.1 MiB, around every fire module 7.9.
 TABLE_3 = {
     "none": {"top1_accuracy": 57.5, "top5_accuracy": 80.3, "megabytes": 4.8},
     "simple": {"top1_accuracy": 60.4, "top5_accuracy": 82.5, "megabytes": 4.8},
@@ -73,7 +73,7 @@ METAPARAMETERS = {
     "base_e": 128, "incr_e": 128, "pct_3x3": 0.5, "freq": 2, "squeeze_ratio": 0.125,
 }  # fmt: skip
 
-# Figure 3a, by squeeze ratio; 3b, by share of 3x3 filters, at a squeeze ratio of 0.5.
+# Figure 3a by squeeze ratio; 3b by fraction of 3x3 filters, at a squeeze ratio of 0.5.
 FIGURE_3A = {
     0.125: {"top5_accuracy": 80.3, "megabytes": 4.8},
     0.5: {"top5_accuracy": None, "megabytes": 13},
@@ -81,7 +81,7 @@ FIGURE_3A = {
     1.0: {"top5_accuracy": 86.0, "megabytes": None},
 }
 FIGURE_3B = {0.5: {"top5_accuracy": 85.6, "megabytes": 13}}
-# Parameters by (squeeze ratio, share of 3x3 filters), counted from section 5.1.
+# Parameters by (squeeze ratio, fraction of 3x3 filters), counted from section 5.1.
 FIGURE_3_COUNTED = {
     (0.125, 0.5): 1_248_424,
     (0.25, 0.5): 1_967_080,
@@ -96,8 +96,8 @@ FIGURE_3_COUNTED = {
     (0.5, 0.99): 5_330_536,
 }
 
-# README of the released code: 10^9 operations, two to a multiply-add. The layers of 1.0 have as
-# many at 227x227 with `conv10_padding=1`; those of 1.1 have others, by the side of the image.
+# README of the released code: 10^9 operations, two for each multiply-add. Version 1.0 has as many
+# at 227x227 with `conv10_padding=1`; for 1.1 we count other numbers, by the side of the image.
 README = {
     "1.0": {"gigaflops": 1.72, "top5_accuracy": 80.3},
     "1.1": {"gigaflops": 0.72, "top5_accuracy": 80.3},

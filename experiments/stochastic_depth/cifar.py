@@ -5,15 +5,15 @@ Command    python launch.py train --config=experiments/stochastic_depth/cifar.py
            python launch.py sweep --config=experiments/stochastic_depth/cifar.py --table=table_1
            CIFAR: the folder of cifar-10-binary.tar.gz (for `cifar100`, cifar-100-binary.tar.gz), or
            a folder {train,test}/<class>/*.png
-Variants   depth 110 (default), 1202; `constant` depth; `cifar100`; `plain_images`, without
+Variants   depth 110 (default), 1202; `constant` depth; `cifar100`; `plain_images` has no
            augmentation; `released` drops the rate an epoch earlier, as the released code
 Expected   test error at the epoch that is best on the 5,000 validation images: 110 5.25 (constant
            depth 6.41), CIFAR-100 24.98 (27.76), 1202 4.91 (6.67) %; within 0.3
            counts as reproduced
 Hardware   an accelerator; the authors took 15 hours for 110 layers, 21 with constant depth
-Departures the arithmetic of units left out is not saved; their batch norms keep what they know.
-           The authors hold out 500 images of each class, we as many of each as its share, which is
-           the same here; the last layer starts from He's initialization, theirs from Torch's
+Deviations units that are left out keep the statistics of their batch norms. The authors hold out
+           500 images of each class, we the same fraction of each, which is the same here. Our last
+           layer starts from He's initialization, theirs from Torch's
 """
 
 from collections.abc import Iterator
@@ -39,9 +39,6 @@ def get_config(variant: str = "") -> ConfigDict:
     """The recipe of section 4."""
     chosen = choose(variant, VARIANTS)
     augmented, deep = chosen["images"] == "augmented", chosen["network"] == "1202"
-    drops = (150, 225) if deep else (250, 375)
-    # main.lua has the lower rate in these epochs already, counted from 1.
-    early = chosen["recipe"] == "released"
     config = ConfigDict(
         {
             **groups.PLAIN,
@@ -69,24 +66,30 @@ def get_config(variant: str = "") -> ConfigDict:
             "optimizer": groups.momentum(
                 nesterov=True, weight_decay=1e-4, decay="all", rate_inside=False
             ),
-            "learning_rate": groups.step(
-                0.1,
-                [f"{epoch - early} epochs" for epoch in drops],
-                factor=0.1,
-                warmup="10 epochs" if deep else "0 epochs",
-                warmup_shape="constant",
-                warmup_rate=0.01,
-            ),
+            "learning_rate": learning_rate(deep, released=chosen["recipe"] == "released"),
             "training": groups.training(
                 "300 epochs" if deep else "500 epochs", batch_size=128, steps_per_dispatch=10
             ),
-            # The epoch is chosen by "validation"; "test" is only looked at there.
+            # "validation" chooses the epoch; "test" is only reported.
             "evaluation": groups.evaluation("validation", "test", batch_size=500),
         }
     )
     if chosen["recipe"] == "smoke":
         groups.smoke_on_digits(config)
     return config
+
+
+def learning_rate(deep: bool, released: bool) -> groups.Group:
+    """The paper's steps; main.lua has the lower rate already in these epochs, counted from 1."""
+    drops = (150, 225) if deep else (250, 375)
+    return groups.step(
+        0.1,
+        [f"{epoch - released} epochs" for epoch in drops],
+        factor=0.1,
+        warmup="10 epochs" if deep else "0 epochs",
+        warmup_shape="constant",
+        warmup_rate=0.01,
+    )
 
 
 def table_1() -> Iterator[Row]:
@@ -98,7 +101,7 @@ def table_1() -> Iterator[Row]:
 
 
 def without_augmentation() -> Iterator[Row]:
-    """In the text of section 4.1."""
+    """Errors in the text of section 4.1."""
     for depth, errors in published.WITHOUT_AUGMENTATION.items():
         for data, error in errors.items():
             words = f"{depth.removesuffix(' depth')},{DATASETS[data]},plain_images"
@@ -106,14 +109,14 @@ def without_augmentation() -> Iterator[Row]:
 
 
 def resnet_1202() -> Iterator[Row]:
-    """In the text of section 4.1."""
+    """Errors in the text of section 4.1."""
     for depth, error in published.RESNET_1202.items():
         words = f"1202,{depth.removesuffix(' depth')}"
         yield Row(f"1202 layers, {depth}", words, published=best(error))
 
 
 def best(error: float) -> dict[str, float]:
-    """What a row publishes."""
+    """The published number of a row."""
     return {"best/test/top1_error": error}
 
 

@@ -23,7 +23,7 @@ TABLE_1_OTHERS = {
     "Generalized pooling": {"CIFAR-10+": 6.05},
 }
 
-# In the text: without augmentation, 110 layers.
+# In the text: 110 layers without augmentation.
 WITHOUT_AUGMENTATION = {
     "constant depth": {"CIFAR-10": 13.63, "CIFAR-100": 44.74},
     "stochastic depth": {"CIFAR-10": 11.66, "CIFAR-100": 37.8},
@@ -38,7 +38,7 @@ RESNET_152 = {
     120: {"constant depth": 21.78, "stochastic depth": 21.98},
 }
 
-# Training time, minutes.
+# Training time in minutes.
 TRAINING_TIME = {
     "constant depth": {"CIFAR-10+": 20 * 60 + 42, "CIFAR-100+": 20 * 60 + 51, "SVHN": 33 * 60 + 43},
     "stochastic depth": {
@@ -48,5 +48,5 @@ TRAINING_TIME = {
     },
 }
 
-# Section 3: expected number of units in a training step, p_L = 0.5 and L = 54: (3L - 1) / 4.
+# Section 3: the expected number of units in a step is (3L - 1) / 4, with p_L = 0.5 and L = 54.
 EXPECTED_UNITS = {54: 40.25}

@@ -8,9 +8,9 @@ Variants   `constant` depth; `released` drops the rate an epoch earlier, as the 
 Expected   test error at the evaluation that is best on the validation images: 1.75, constant depth
            1.80 %; within 0.1 counts as reproduced
 Hardware   an accelerator; the authors took 26 hours, 34 with constant depth
-Departures the 6,000 validation images are as many of each class as its share; the authors took 400
-           of each class from train and 200 from extra. Evaluated once an epoch as the paper draws
-           it; the released code does so every 200 steps
+Deviations we hold out the same fraction of each class, 6,000 images; the authors took 400 of each
+           class from train and 200 from extra. We evaluate every epoch, as the paper's figure does;
+           the released code does so every 200 steps
 """
 
 from collections.abc import Iterator
@@ -61,7 +61,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 warmup_rate=0.01,
             ),
             "training": groups.training("50 epochs", batch_size=128, steps_per_dispatch=10),
-            # The epoch is chosen by "validation"; "test" is only looked at there.
+            # "validation" chooses the epoch; "test" is only reported.
             "evaluation": groups.evaluation("validation", "test", batch_size=500),
         }
     )

@@ -5,17 +5,17 @@ Command    python launch.py train --config=experiments/vgg/imagenet.py:A --confi
            IMAGENET: {train,val}/<synset>/*.JPEG; or --config.data.name=tfds:imagenet2012
 Variants   configuration `D` (default), `A`, `A-LRN`, `B`, `C`, `E`; shorter side of the training
            images `256` (default), `384` or `jitter`, 256 to 512; `printed` starts from the paper's
-           N(0, 0.01); `torchvision` is its recipe, `bn` with batch norm
+           N(0, 0.01); `torchvision` is torchvision's recipe; `bn` adds batch norm
 Expected   validation error, fully convolutional, top-1 / top-5: D 27.0 / 8.8 (256), 25.6 / 8.1
            (jitter), A - / 10.4 %; torchvision's, one center crop: 28.408 / 9.618 (D), `bn` 26.64 /
            8.484; within 0.5 counts as reproduced
 Hardware   four accelerators or more
-Departures the paper starts A from N(0, 0.01) and the others from a trained A, larger sides from a
-           network of 256; here all start as torchvision's. With the printed variance the loss of A
-           begins in the millions, as `A,printed,smoke` shows, and is not finite a step later: the
-           deviation may have been meant. The rate is divided by ten, up to three times, where the
-           error of 10,000 images held out has not improved by 0.1 % for five epochs (the paper:
-           when the accuracy "stopped improving")
+Deviations the paper starts A from N(0, 0.01), the others from a trained A, and larger sides from a
+           network of side 256; here all start as in torchvision. With the printed variance the loss
+           of A begins in the millions, as `A,printed,smoke` shows, and is not finite a step later;
+           0.01 may be the standard deviation. The rate is divided by ten, up to three times, when
+           the error of 10,000 held-out images has not improved by 0.1 % for five epochs (the
+           paper: when the accuracy "stopped improving")
 """
 
 from collections.abc import Iterator
@@ -86,7 +86,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
 
 def follow_torchvision(config: ConfigDict) -> None:
-    """References of torchvision: crops of any aspect, 90 epochs, batch norms of 32 images."""
+    """torchvision's references: crops of any aspect, 90 epochs, batch norms of 32 images."""
     if config.model.batch_norm:
         config.model.bn_group_size = 32
     config.view.train = groups.area_aspect(224, 0.08, ["bilinear"])
@@ -99,7 +99,7 @@ def follow_torchvision(config: ConfigDict) -> None:
 
 
 def table_3() -> Iterator[Row]:
-    """Configurations and sizes, fully convolutional at one scale."""
+    """All configurations and sizes, evaluated fully convolutionally at one scale."""
     for (configuration, side, test), (top1, top5) in published.TABLE_3.items():
         words = f"{configuration},{'jitter' if side.startswith('[') else side}"
         numbers = {"multi_scale/top1_error": top1, "multi_scale/top5_error": top5}
@@ -108,7 +108,7 @@ def table_3() -> Iterator[Row]:
 
 
 def torchvision() -> Iterator[Row]:
-    """Its weights IMAGENET1K_V1."""
+    """torchvision's weights IMAGENET1K_V1."""
     letters = {11: "A", 13: "B", 16: "D", 19: "E"}
     for name, row in published.TORCHVISION.items():
         depth, _, norm = name.removeprefix("vgg").partition("_")

@@ -7,8 +7,8 @@ None.
 # Table 2: parameters in millions.
 TABLE_2 = {"A": 133, "B": 133, "C": 134, "D": 138, "E": 144}
 
-# Table 3, one test scale, by configuration, smallest side in training S and in the test Q: top-1,
-# top-5 error. S in [256;512] is scale jittering.
+# Table 3, one test scale: top-1 and top-5 error by configuration, smallest side S in training and
+# smallest side Q in the test. S in [256;512] is scale jittering.
 TABLE_3 = {
     ("A", "256", 256): (None, 10.4),
     ("A-LRN", "256", 256): (29.7, 10.5),

@@ -13,9 +13,9 @@ Expected   test error at the last step, median of five: 40-4 4.53 (CIFAR-100 21.
            counts as reproduced
 Hardware   an accelerator; on two CPU cores `16-4,fast` takes hours. The table `width` is sized
            for two cores: 58 minutes for three seeds of each network, beside other work
-Departures none from the text. The released code also forgets the momentum where the rate drops,
-           which `released` does not. The images of Tables 2-4 were whitened by others: `zca` is as
-           in Pylearn2's script, with which such files were made at the time
+Deviations none from the text. The released code also resets the momentum when the rate drops;
+           `released` does not. The authors took whitened images for Tables 2-4 from others; `zca`
+           does what Pylearn2's script did, which made such files at the time
 """
 
 from collections.abc import Iterator
@@ -73,7 +73,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 0.1, ["60 epochs", "120 epochs", "160 epochs"], factor=0.2
             ),
             "training": groups.training("200 epochs", batch_size=128, steps_per_dispatch=10),
-            # Plotted by the epoch as in the paper's Figures 2 and 3; nothing is chosen by it.
+            # Every epoch is plotted, as in the paper's Figures 2 and 3; nothing is chosen by it.
             "evaluation": groups.evaluation("test", batch_size=500),
         }
     )
@@ -81,39 +81,39 @@ def get_config(variant: str = "") -> ConfigDict:
         # train.lua drops the rate at the start of these epochs, counted from 1.
         config.learning_rate.drops = ["59 epochs", "119 epochs", "159 epochs"]
     if chosen["recipe"] in ("fast", "short"):
-        shorten(config)
-    if chosen["recipe"] == "fast":
-        config.training.duration = "10 epochs"
-    if chosen["recipe"] == "short":
-        config.training.update(duration="300 steps", checkpoint_every="150 steps")
-        config.evaluation.every = "150 steps"
-        config.learning_rate.warmup = "30 steps"
+        shorten(config, chosen["recipe"])
     if chosen["recipe"] == "smoke":
         groups.smoke_on_digits(config)
     return config
 
 
-def shorten(config: ConfigDict) -> None:
-    """Ours, for small budgets: along a cosine to zero, batch norms that start at one."""
+def shorten(config: ConfigDict, recipe: str) -> None:
+    """Our recipes for small budgets: a cosine to zero, batch norms with an initial scale of one."""
     config.model.gamma = "ones"
     config.learning_rate = groups.cosine(0.1, warmup="1 epoch")
+    if recipe == "fast":
+        config.training.duration = "10 epochs"
+    else:
+        config.training.update(duration="300 steps", checkpoint_every="150 steps")
+        config.evaluation.every = "150 steps"
+        config.learning_rate.warmup = "30 steps"
 
 
 def table_2() -> Iterator[Row]:
-    """Types of blocks, width 2."""
+    """Types of blocks at width 2."""
     for block, row in published.TABLE_2.items():
         overrides = {"model.depth": row["depth"], "model.width": 2, "model.block": block}
         yield Row(block, "zca", overrides, top1(row["error"]))
 
 
 def table_3() -> Iterator[Row]:
-    """The number l of convolutions in a block, WRN-40-2."""
+    """Numbers l of convolutions in a block of WRN-40-2."""
     for deepening, error in published.TABLE_3.items():
         yield Row(f"l={deepening}", "40-2,zca", {"model.deepening": deepening}, top1(error))
 
 
 def table_4() -> Iterator[Row]:
-    """Depth and width, on whitened images."""
+    """Depths and widths, on whitened images."""
     yield from on_both(published.TABLE_4, "zca")
 
 
@@ -145,7 +145,7 @@ def width() -> Iterator[Row]:
 
 
 def on_both(errors: dict[str, dict[str, Any]], words: str, suffix: str = "") -> Iterator[Row]:
-    """A row for each network and each CIFAR data set that it has an error on."""
+    """A row for each error of a network on CIFAR-10 or CIFAR-100."""
     for network, row in errors.items():
         for data, dataset in (("CIFAR-10", "cifar10"), ("CIFAR-100", "cifar100")):
             if data in row:
@@ -182,7 +182,7 @@ TABLES = {
     ),
     "table_5": Table(
         f"{PAPER}, Table 5: the paper's own networks",
-        f"{MEDIAN}; mean and deviation subtracted, no dropout",
+        f"{MEDIAN}; mean and std normalization, no dropout",
         "median",
         table_5,
         tolerance=0.3,

@@ -9,7 +9,7 @@ Variants   depth-width 50-2 (default; bottlenecks of twice the inner width), 18-
 Expected   validation error, one crop, top-1 / top-5: 50-2 21.9 / 6.03, 34-2 23.39 / 7.00, 18-2
            25.58 / 8.06 %; within 0.3 counts as reproduced
 Hardware   four accelerators or more
-Departures none known: the paper trains by fb.resnet.torch, whose recipe this is
+Deviations none known: this is the recipe of fb.resnet.torch, with which the paper trains
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ VARIANTS = {
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """The recipe of fb.resnet.torch (section 3 of the paper), wider networks."""
+    """The recipe of fb.resnet.torch (section 3 of the paper) for wider networks."""
     chosen = choose(variant, VARIANTS)
     depth, width = chosen["network"].split("-")
     config = resnet.get_config(f"{depth},fb.resnet.torch")
@@ -41,7 +41,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
 
 def table_7() -> Iterator[Row]:
-    """Basic blocks of several widths."""
+    """Networks of basic blocks with several widths."""
     for (depth, width), row in published.TABLE_7.items():
         yield Row(f"WRN-{depth}-{width:g}", f"{depth}-{width:g}", published=errors(row))
 

@@ -1,7 +1,7 @@
 """Zagoruyko, Komodakis (2016), "Wide Residual Networks", arXiv:1605.07146.
 
 Test errors in %, on CIFAR the median of five runs; networks by "depth-width". Parameters as
-printed. What is `COUNTED` is not published: parameters and multiply-adds from the layers' sizes.
+printed. Tables named `COUNTED` are not published: we counted from the sizes of the layers.
 """
 
 # Table 2: types of blocks, width 2, CIFAR-10 (ZCA-whitened); seconds for an epoch.
@@ -13,7 +13,7 @@ TABLE_2 = {
     "B(3,3)": {"depth": 28, "parameters": 1.5e6, "seconds": 67.5, "error": 5.73},
     "B(3,1,3)": {"depth": 22, "parameters": 1.1e6, "seconds": 59.9, "error": 5.78},
 }
-# With N = (depth - 4) / 6 blocks in a group for every type: only so they agree with the table.
+# With N = (depth - 4) / 6 blocks in a group for every type; no other N agrees with the table.
 TABLE_2_COUNTED = {
     "B(1,3,1)": 1_429_082,
     "B(3,1)": 1_211_354,
@@ -23,15 +23,15 @@ TABLE_2_COUNTED = {
     "B(3,1,3)": 1_145_498,
 }
 
-# With N = (depth - 4) / (3 convolutions), where the depth counts layers; not what the table prints.
+# With N = (depth - 4) / (3 convolutions), as if the depth counted layers; the table disagrees.
 TABLE_2_COUNTED_BY_LAYERS = {"B(1,3,1)": 953_306, "B(3,1,1)": 867_290, "B(3,1,3)": 735_578}
 
-# Table 3: the number of convolutions in a block, WRN-40-2, CIFAR-10 (ZCA-whitened).
+# Table 3: by number of convolutions in a block, WRN-40-2, CIFAR-10 (ZCA-whitened).
 TABLE_3 = {1: 6.69, 2: 5.43, 3: 5.65, 4: 5.93}
 TABLE_3_COUNTED = {1: 2_243_546, 2: 2_243_546, 3: 2_243_546, 4: 2_243_546}
 
-# Table 4: depth and width, ZCA-whitened, without dropout. 28-10 has 4.00 and 19.25 in Table 5,
-# which has another preprocessing.
+# Table 4: depth and width, ZCA-whitened, without dropout. Table 5, with another preprocessing, has
+# 4.00 and 19.25 for 28-10.
 TABLE_4 = {
     "40-1": {"parameters": 0.6e6, "CIFAR-10": 6.85, "CIFAR-100": 30.89},
     "40-2": {"parameters": 2.2e6, "CIFAR-10": 5.33, "CIFAR-100": 26.04},
@@ -44,7 +44,7 @@ TABLE_4 = {
     "16-8": {"parameters": 11.0e6, "CIFAR-10": 4.81, "CIFAR-100": 22.07},
     "16-10": {"parameters": 17.1e6, "CIFAR-10": 4.56, "CIFAR-100": 21.59},
 }
-# Parameters for 10 and for 100 classes, multiply-adds in 1e9 for 32x32 images.
+# Parameters for 10 and 100 classes; multiply-adds in 1e9 for 32x32 images.
 COUNTED = {
     "40-1": {10: 563_930, 100: 569_780, "multiply_adds": 0.083},
     "40-2": {10: 2_243_546, 100: 2_255_156, "multiply_adds": 0.328},
@@ -64,10 +64,10 @@ COUNTED = {
     "52-1": {10: 758_362, 100: 764_212, "multiply_adds": 0.112},
 }
 
-# Table 5: against others; mean and deviation subtracted, moderate augmentation, no dropout.
-# Slips of the table: depth 1202 has 19.4e6 parameters; 25.16 and 27.82 are the original ResNet-164
-# and -1001 of arXiv:1603.05027; batch 64 has 4.62 there; stochastic depth is of an early version of
-# its paper, finally 5.25 and 24.98.
+# Table 5: comparison; mean and std normalization, moderate augmentation, no dropout. Slips of the
+# table: depth 1202 has 19.4e6 parameters; 25.16 and 27.82 belong to the original ResNet-164 and
+# -1001 of arXiv:1603.05027, where batch 64 has 4.62. Stochastic depth comes from an early version
+# of its paper; the final one has 5.25 and 24.98.
 TABLE_5 = {
     "NIN": {"CIFAR-10": 8.81, "CIFAR-100": 35.67},
     "DSN": {"CIFAR-10": 8.22, "CIFAR-100": 34.57},
@@ -87,14 +87,14 @@ TABLE_5 = {
     "28-10": {"parameters": 36.5e6, "CIFAR-10": 4.00, "CIFAR-100": 19.25},
 }
 
-# What the rows with a wrong number of parameters should have.
+# The right numbers of parameters for the rows with a wrong one.
 TABLE_5_SLIPS = {
     "original ResNet-1202": {"parameters": 19.4e6},
     "stochastic depth 1202": {"parameters": 19.4e6},
 }
 
-# Table 6, by (network, dropout): 0.3 of the activations on CIFAR, 0.4 on SVHN. The two rows of 16-8
-# are from the text.
+# Table 6, by (network, dropout), with rates of 0.3 on CIFAR and 0.4 on SVHN. The text has the two
+# rows of 16-8.
 TABLE_6 = {
     ("16-4", False): {"CIFAR-10": 5.02, "CIFAR-100": 24.03, "SVHN": 1.85},
     ("16-4", True): {"CIFAR-10": 5.24, "CIFAR-100": 23.91, "SVHN": 1.64},
@@ -135,8 +135,8 @@ TABLE_8 = {
     "pre-ResNet-200": {"top1": 21.66, "top5": 5.79, "parameters": 64.7e6, "milliseconds": 154},
 }
 
-# Table 9: best results, by (data set, network); CIFAR and SVHN with dropout. The table has 5.79 for
-# the top-5 error of WRN-50-2-bottleneck, which is pre-ResNet-200's: Table 8 has 6.03.
+# Table 9: best results by (data set, network); CIFAR and SVHN with dropout. A slip: the top-5 error
+# of 5.79 for WRN-50-2-bottleneck is pre-ResNet-200's; Table 8 has 6.03.
 TABLE_9 = {
     ("CIFAR-10", "40-10"): {"error": 3.8},
     ("CIFAR-100", "40-10"): {"error": 18.3},
@@ -145,9 +145,9 @@ TABLE_9 = {
     ("COCO", "WRN-34-2"): {"mean_average_precision": 35.2},
 }
 
-# In the text: parameters of WRN-28-10 over those of ResNet-1001, as printed (10.2e6).
+# In the text: the parameters of WRN-28-10 divided by those of ResNet-1001, as printed (10.2e6).
 PARAMETERS_28_10_TO_1001 = 3.6
 
-# Figure 4: milliseconds for a batch of 32, forward and backward, on a Titan X. A slip: depths
-# of bottleneck networks are 9n + 2, so "1004" must be the 1001 of arXiv:1603.05027.
+# Figure 4: milliseconds for a batch of 32, forward and backward, on a Titan X. A slip: bottleneck
+# networks have depth 9n + 2, so "1004" must be the 1001 of arXiv:1603.05027.
 FIGURE_4 = {"ResNet-164": 85, "ResNet-1004": 512, "40-4": 68, "16-10": 164, "28-10": 312}

@@ -9,9 +9,9 @@ Variants   depth-width 16-8 (default), 16-4, 52-1; `dropout` (0.4); `released` d
 Expected   test error at the last step: 16-8 1.81, with dropout 1.54; 16-4 1.85, 1.64; 52-1 2.08,
            1.70 %; within 0.1 counts as reproduced
 Hardware   an accelerator: 160 epochs of 604,388 images
-Departures none known. Batch size, momentum and weight decay are those of the released code
+Deviations none known. Batch size, momentum and weight decay are those of the released code
            (train.lua, scripts/train_svhn.sh); the paper's text does not give them. That code also
-           forgets the momentum where the rate drops, which `released` does not
+           resets the momentum when the rate drops; `released` does not
 """
 
 from collections.abc import Iterator
@@ -67,7 +67,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
 
 def table_6() -> Iterator[Row]:
-    """Without and with dropout; the rows of 16-8 are from the text."""
+    """Without and with dropout; the text has the rows of 16-8."""
     for (network, dropout), errors in published.TABLE_6.items():
         if "SVHN" in errors:
             words = "dropout" if dropout else "none"

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnn_jax import models
+from cnn_jax.training import compiler
 
 
 def filled(model, image_size):
@@ -39,14 +40,17 @@ def drawn(model, image_size):
     images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
     with nn.intercept_methods(note):
         jax.eval_shape(model.init, jax.random.key(0), images)
-    key = jax.random.key(0)
-    return {
-        name: (
-            np.asarray(layer.kernel_init(key, shapes["kernel"], jnp.float32)),
-            np.asarray(layer.bias_init(key, shapes["bias"], jnp.float32)),
-        )
-        for name, (layer, shapes) in found.items()
-    }
+
+    def draw(key):
+        return {
+            name: (
+                layer.kernel_init(key, shapes["kernel"], jnp.float32),
+                layer.bias_init(key, shapes["bias"], jnp.float32),
+            )
+            for name, (layer, shapes) in found.items()
+        }
+
+    return jax.tree.map(np.asarray, compiler.jit(draw, once=True)(jax.random.key(0)))
 
 
 @functools.cache

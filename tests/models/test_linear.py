@@ -7,6 +7,8 @@ import pytest
 from cnn_jax import models
 from cnn_jax.errors import UserError
 from cnn_jax.models.linear import MapLinear, linear
+from cnn_jax.training import compiler
+from tests.models.networks import filled
 
 SMALL = {"num_classes": 5, "fc_width": 8}
 
@@ -21,11 +23,16 @@ def test_the_same_variables_give_the_same_logits_and_take_larger_images(
     plain = models.create(name, **SMALL, **options)
     dense = models.create(name, **SMALL, **options, fully_convolutional=True)
     images = jax.random.normal(jax.random.key(0), (1, side, side, 3))
-    variables = jax.jit(dense.init)(jax.random.key(1), images)
-    shapes = jax.eval_shape(plain.init, jax.random.key(1), images)
-    assert jax.tree.map(np.shape, variables) == jax.tree.map(np.shape, shapes)
-    expected = jax.jit(plain.apply)(variables, images)
-    found = jax.jit(dense.apply)(variables, images)
+    shapes = [jax.eval_shape(model.init, jax.random.key(1), images) for model in (plain, dense)]
+    assert jax.tree.map(np.shape, shapes[0]) == jax.tree.map(np.shape, shapes[1])
+    variables, _ = filled(plain, side)
+    variables = jax.tree.map(  # with biases, which are 0 there
+        lambda leaf: leaf if leaf.ndim > 1 else np.linspace(-1, 1, leaf.size, dtype=np.float32),
+        variables,
+    )
+    expected, found = compiler.jit(lambda v, x: (plain.apply(v, x), dense.apply(v, x)), once=True)(
+        variables, images
+    )
     scale = np.abs(expected).max()
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * scale)
     shape = jax.ShapeDtypeStruct((1, *larger, 3), np.float32)

@@ -10,7 +10,7 @@ import cnn_jax
 from cnn_jax.errors import DIVERGED, UserError
 from cnn_jax.training import build
 from cnn_jax.training.run_writer import RunWriter
-from cnn_jax.training.seeds import WAYS
+from cnn_jax.training.sharding import WAYS
 from cnn_jax.training.train import train
 
 SEEDS = (3, 4)
