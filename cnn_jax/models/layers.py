@@ -146,9 +146,9 @@ class BatchNorm(nn.Module):
     Statistics are in float32, of float64 images in float64.
 
     `group_size` examples share their statistics, `None` is the whole batch; the running averages
-    are over the groups. As in Torch and Caffe, `momentum` is the fraction of the old average (PyTorch
-    writes 1 - momentum), and the running variance is the unbiased one. `use_scale=False` leaves
-    out gamma.
+    are over the groups. As in Torch and Caffe, `momentum` is the fraction of the old average that
+    stays (PyTorch writes 1 - momentum), and the running variance is the unbiased one.
+    `use_scale=False` leaves out gamma.
     """
 
     group_size: int | None = None
