@@ -36,8 +36,14 @@ TINY = [
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory):
-    """Nothing of the user's cache is read or written, unless the caller names one."""
-    os.environ.setdefault("CNN_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+    """Nothing of the user's cache is read or written, unless the caller names one.
+
+    The workers of `pytest -n 2` share what they compile.
+    """
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    base = tmp_path_factory.getbasetemp()
+    cache = (base.parent if is_worker else base) / "cache"
+    os.environ.setdefault("CNN_JAX_CACHE", str(cache))
     compiler.enable_cache()
 
 
