@@ -158,7 +158,7 @@ def check_training(machine: Machine) -> Iterator[Line]:
     """Runs the first steps of the quickstart, and compares the loss with the known one."""
     made = build.build(machine.quickstart)
     first, count = next(made.plan.dispatches(0))
-    losses = np.asarray(made.run_steps(made.create_state(), first, count)[1]["loss"])
+    losses = np.asarray(made.run_steps(made.initial_state(), first, count)[1]["loss"])
     found = f"loss {losses[-1]:.4f} after {count} steps, expected {QUICKSTART_LOSS}"
     if not np.isfinite(losses).all():
         advice = "the arithmetic is wrong here: try the jax and jaxlib of requirements.txt"

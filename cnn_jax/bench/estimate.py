@@ -17,7 +17,8 @@ from cnn_jax.data import Dataset
 from cnn_jax.data.prepare.archives import COUNTS
 from cnn_jax.data.stream.streamed import StreamedDataset
 from cnn_jax.errors import UserError
-from cnn_jax.training import build, plan
+from cnn_jax.training import build
+from cnn_jax.training.plan import create_plan
 from cnn_jax.training.steps import TrainState
 
 # A program of several steps is timed only if it takes less; else a program of one step.
@@ -61,7 +62,7 @@ class Estimates:
         )
         layers = summary.layers_of(model, data.image_shape(dataset, config.view.train.to_dict()))
         schedule = configs.call(
-            plan.create,
+            create_plan,
             "training",
             config.training,
             evaluation=config.evaluation,
@@ -103,7 +104,7 @@ class Estimates:
         if key not in self._speeds:
             begin = time.perf_counter()
             setup = build.build(config, self._data(config)[0])
-            state, values = setup.run_steps(setup.create_state(), 0, 1)
+            state, values = setup.run_steps(setup.initial_state(), 0, 1)
             jax.block_until_ready(values)
             start = time.perf_counter() - begin
             state, step = timed(setup, state, 1)

@@ -56,7 +56,7 @@ def _step(setup: Setup, index: jax.Array, count: int):
     split = NamedSharding(sharding.data_mesh(), PartitionSpec("data"))
     batch = jax.jit(setup.inputs.data.batch, out_shardings=split)(index)
     step = compiler.jit(setup.train_step, donate_argnums=0)
-    state = setup.create_state()
+    state = setup.initial_state()
 
     def start():
         nonlocal state
@@ -68,7 +68,7 @@ def _step(setup: Setup, index: jax.Array, count: int):
 
 def _loop(setup: Setup, count: int):
     """The loop of training: order of the data, transfer of the indices, one program."""
-    state, first = setup.create_state(), 0
+    state, first = setup.initial_state(), 0
 
     def start():
         nonlocal state, first

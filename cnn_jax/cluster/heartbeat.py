@@ -103,7 +103,7 @@ class Heartbeat:
 
 
 def lost(who: str, count: int) -> UserError:
-    """What the others say."""
+    """The error of a group that has lost processes."""
     return UserError(
         f"process {who} of {count} is lost; the last checkpoint is whole, "
         "start all processes again to go on from there"

@@ -7,15 +7,12 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
 
 from cnn_jax.errors import UserError, first_line
-
-if TYPE_CHECKING:
-    from cnn_jax.cluster.processes import Group
 
 Tree = Any
 
@@ -61,53 +58,80 @@ def is_announced(environment: Mapping[str, str]) -> bool:
     return tasks > 1 or len(hosts) > 1
 
 
-class Alone:
-    """The group of a run of one process; `processes.Group` has the same methods for several."""
+class ProcessGroup(Protocol):
+    """The processes that train a run, from the point of view of one of them."""
 
-    index, count = 0, 1
+    index: int  # of this process; process 0 alone reads and writes the run directory
+    count: int
 
     def broadcast_json(self, what: str, value: Any = None) -> Any:
         """The value that process 0 gives for `what`; each `what` is asked for once."""
-        del what
-        return value
 
     def put_global(self, tree: Tree, shardings: Tree) -> Tree:
         """Host arrays, equal in all processes, onto devices; one sharding, or a tree of them."""
-        return jax.device_put(tree, shardings)
 
     def put_local(self, tree: Tree, sharding: jax.sharding.Sharding) -> Tree:
         """Host arrays, of which each process has its own part, onto devices as one."""
-        return jax.device_put(tree, sharding)
 
     def gather(self, tree: Tree) -> Tree:
         """Full NumPy arrays of arrays that may be spread over devices and processes."""
-        return jax.tree.map(np.array, tree)
 
     def broadcast(self, tree: Tree | None, template: Tree) -> Tree:
         """The arrays of process 0, bit for bit; the others give None."""
-        del template
-        return tree
 
     def synced_stop(self) -> Callable[[int], int]:
         """Tells the number of a signal that any process got, 0 for none, from this one's."""
-        return lambda signal_number: signal_number
 
-    def progress(self, step: int) -> None:
+    def note_step(self, step: int) -> None:
         """Called as often as a step, an evaluation or a checkpoint is done."""
 
     def explained(self, error: BaseException) -> BaseException:
         """The reason behind an error: a collective fails because another process has ended."""
-        return error
 
     def leave(self, reason: str, exit_code: int) -> None:
         """Tells the other processes why this one ends."""
 
 
+class Alone:
+    """The group of a run of one process; `processes.Group` is that of several."""
+
+    index, count = 0, 1
+
+    def broadcast_json(self, what: str, value: Any = None) -> Any:
+        del what
+        return value
+
+    def put_global(self, tree: Tree, shardings: Tree) -> Tree:
+        return jax.device_put(tree, shardings)
+
+    def put_local(self, tree: Tree, sharding: jax.sharding.Sharding) -> Tree:
+        return jax.device_put(tree, sharding)
+
+    def gather(self, tree: Tree) -> Tree:
+        return jax.tree.map(np.array, tree)
+
+    def broadcast(self, tree: Tree | None, template: Tree) -> Tree:
+        del template
+        return tree
+
+    def synced_stop(self) -> Callable[[int], int]:
+        return lambda signal_number: signal_number
+
+    def note_step(self, step: int) -> None:
+        pass
+
+    def explained(self, error: BaseException) -> BaseException:
+        return error
+
+    def leave(self, reason: str, exit_code: int) -> None:
+        pass
+
+
 class Exit:
-    """Ends this process at once, past JAX's wait for the others, which are told why."""
+    """Ends this process at once, past JAX's wait for the others, which hear why."""
 
     def __init__(self):
-        self.group: Alone | Group = Alone()
+        self.group: ProcessGroup = Alone()
         self._once = threading.Lock()
 
     def __call__(self, error: BaseException) -> None:
@@ -123,7 +147,7 @@ class Exit:
 
 
 @contextlib.contextmanager
-def join(address: Address | None, hang_minutes: float, end: Exit) -> "Iterator[Alone | Group]":
+def join(address: Address | None, hang_minutes: float, end: Exit) -> Iterator[ProcessGroup]:
     """The group that trains the run; of several processes one that fails leaves by `end`.
 
     Args:

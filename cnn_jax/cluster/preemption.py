@@ -14,14 +14,14 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Preemption:
     """Whether the run is asked to stop: the first signal, once there is something to save.
 
-    Before `has_progress` is set, and at a SIGINT after another signal, the run is to end at once:
+    Before `can_save` is set, and at a SIGINT after another signal, the run is to end at once:
     `end(error)` is called, in a thread, since the main one may compile for a minute or wait for
     another process. Without `end`, as in a notebook, the main thread gets the error.
     """
 
     def __init__(self, end: Callable[[UserError], None] | None = None):
         self.requested: signal.Signals | None = None
-        self.has_progress = False
+        self.can_save = False
         self._end = end
 
     def note(self, number: int, _frame) -> None:
@@ -42,7 +42,7 @@ class Preemption:
 
     def _at_once(self, number: int, again: bool) -> UserError | None:
         name = signal.Signals(number).name
-        if not self.has_progress:
+        if not self.can_save:
             what = "stopped before there was anything to save; the same command starts again"
             return UserError(f"{name}: {what}", STOPPED)
         if again and number == signal.SIGINT:

@@ -28,7 +28,7 @@ Tree = Any
 
 
 class Group:
-    """The processes of this run, from one's point of view; the methods are those of `Alone`."""
+    """The processes of this run, from one's point of view; see `join.ProcessGroup`."""
 
     def __init__(
         self, address: "Address", hang_minutes: float, end: Callable[[BaseException], None]
@@ -144,7 +144,7 @@ class Group:
 
         return stop
 
-    def progress(self, step: int) -> None:
+    def note_step(self, step: int) -> None:
         """Tells the others that this process does not hang."""
         self._heartbeat.progress(step)
 

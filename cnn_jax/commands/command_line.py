@@ -61,7 +61,7 @@ examples:
   python launch.py eval --config=experiments/squeezenet/imagenet.py --weights=FILE
   python launch.py bench --config=experiments/resnet/cifar10.py:20 --fake --against=torch
 
-Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 diverged, 75 stopped by a signal after saving.
+Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 diverged, 75 stopped by a signal.
 """
 
 

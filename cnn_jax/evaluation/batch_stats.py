@@ -22,14 +22,14 @@ def reestimate(
     model: nn.Module,
     variables: dict[str, Any],
     batches: Iterable[tuple[Array, Array]],
-    precise: Callable[[Callable], Callable],
+    with_precision: Callable[[Callable], Callable],
 ) -> dict[str, Any]:
     """The variables with new batch statistics.
 
     Args:
       batches: images as the network sees them in training, float32 [B, H, W, C], each with the key
         for dropout.
-      precise: sets the precision of a program, see `training.compiler.precision`.
+      with_precision: sets the precision of a program, see `training.compiler.precision`.
 
     Raises:
       UserError: the network has no batch norm.
@@ -51,7 +51,7 @@ def reestimate(
         )
         return jax.tree.map(jnp.add, total, updates["batch_stats"])
 
-    program, total, count, fraction = compiler.jit(precise(add)), empty, 0, None
+    program, total, count, fraction = compiler.jit(with_precision(add)), empty, 0, None
     for images, key in batches:
         fraction = fraction or 1 - momentum(model, images)
         total = program(total, variables["params"], images, key)

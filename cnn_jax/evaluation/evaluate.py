@@ -42,7 +42,7 @@ def evaluate(
         examples,
         protocol,
         pixels=batch_size * target.size**2,
-        precise=target.precise(),
+        with_precision=target.with_precision(),
         mesh=sharding.data_mesh(),
         threads=target.config.data.threads,
         on_progress=on_progress,

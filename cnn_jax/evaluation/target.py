@@ -72,7 +72,7 @@ class EvalTarget(NamedTuple):
         options = {"square": square, "filter": self.filter} | options
         return protocols.create(name, **defaults | sizes, **options)
 
-    def precise(self) -> Callable[[Callable], Callable]:
+    def with_precision(self) -> Callable[[Callable], Callable]:
         """The decorator that gives programs the precision of the config."""
         return configs.call(compiler.precision, "precision", self.config.precision)
 

@@ -195,12 +195,13 @@ class BatchNorm(nn.Module):
 class Stage(nn.Module):
     """`count` blocks one after the other; `block(stride=..., name=...)` makes one.
 
-    The first has the stride, the others are equal to each other. Eight or more equal ones become
-    one `lax.scan`, so that a stage of 200 compiles like a stage of one: variables in `block1` and,
-    stacked along a leading axis, in `blocks`. Fewer, or with `unroll`, stand in `block1`, `block2`,
-    ... `first_block` makes the first one where it differs by more than its stride. Of `per_block`
-    [count, ...] each block gets its own entry, as a third argument. `remat` keeps the inputs of the
-    blocks only, and computes the rest again for the gradient: less memory, a third more work.
+    The first has the stride, the others are equal to each other. In a stage of nine or more the
+    others become one `lax.scan`, so that a stage of 200 compiles like a stage of one: variables are
+    in `block1` and, stacked along a leading axis, in `blocks`. Fewer, or with `unroll`, stand in
+    `block1`, `block2`, ... `first_block` makes the first one where it differs by more than its
+    stride. Each block gets its own entry of `per_block` [count, ...], as a third argument. `remat`
+    keeps the inputs of the blocks only, and computes the rest again for the gradient: less memory,
+    a third more work.
     """
 
     block: Callable[..., nn.Module]

@@ -41,7 +41,7 @@ class CompressedRun(Run):
         shapes = jax.tree.map(np.shape, self.variables())
         if shapes != jax.tree.map(np.shape, {"batch_stats": {}} | dict(expected)):
             raise UserError(f"{path} has other weights than its network, {self.config.model.name}")
-        # Now that there are weights for so many classes, they are no number out of nowhere.
+        # Only here `classes` is known to match the weights; a damaged file could name any number.
         names = names or list(map(str, range(classes)))
         if len(names) != classes:
             raise UserError(f"{path} has {len(names)} names for {classes} classes")

@@ -70,7 +70,9 @@ class RunDirectory:
             )
         self._config = config
 
-    def begin(self, dataset: dict, preprocessing: "Preprocessing", compiler_options: dict) -> None:
+    def write_start(
+        self, dataset: dict, preprocessing: "Preprocessing", compiler_options: dict
+    ) -> None:
         """Writes what a run starts from, once its config has proved good.
 
         Args:

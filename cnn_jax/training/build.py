@@ -1,4 +1,4 @@
-"""What a config becomes: its parts, each made by one function, and of them programs for devices."""
+"""From a config to its parts, one function for each group, and from parts to compiled programs."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -13,15 +13,14 @@ from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax import data, errors, models
-from cnn_jax.cluster.join import Alone
+from cnn_jax.cluster.join import Alone, ProcessGroup
 from cnn_jax.data import augment, preprocess
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.optim import ema, optimizers, schedules
 from cnn_jax.optim.schedules import LearningRate
-from cnn_jax.training import compiler, losses, plan, sharding, steps
-from cnn_jax.training import inputs as in_memory
-from cnn_jax.training.inputs import Evaluate, Inputs
-from cnn_jax.training.plan import Plan
+from cnn_jax.training import compiler, losses, sharding, steps
+from cnn_jax.training.inputs import Evaluate, InMemoryInputs, Inputs, check_kinds, check_view
+from cnn_jax.training.plan import Plan, create_plan
 from cnn_jax.training.sharding import Parallel, Seeds
 from cnn_jax.training.steps import TrainState
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parts:
-    """What the groups of a config say, before there are devices."""
+    """Everything that a config alone determines, before devices are chosen."""
 
     config: ConfigDict
     dataset: "data.Dataset | StreamedDataset"
@@ -41,17 +40,17 @@ class Parts:
     model: nn.Module
     learning_rate: LearningRate
     optimizer: optax.GradientTransformation
-    begin: Callable[[TrainState], TrainState] | None  # the first state, of initial values
+    load_start: Callable[[TrainState], TrainState] | None  # puts trained weights into a first state
     loss: Callable
     augment: Callable
     color_jitter: Callable
     average: Callable | None  # keeps the averages of the group `ema`
     measure: Callable[[Any], steps.Metrics]  # more metrics, of the parameters
     parallel: Parallel
-    precise: Callable[[Callable], Callable]  # the decorator of functions that are traced
+    with_precision: Callable[[Callable], Callable]  # traces a function with the group `precision`
 
     def facts(self) -> dict[str, Any]:
-        """What tells the data from other data, as JSON values."""
+        """What identifies the data, as JSON values: class names, shape, sizes, checksum."""
         if isinstance(self.dataset, data.Dataset):
             return self.dataset.facts()
         return self.dataset.facts(self.image_shape)
@@ -73,12 +72,14 @@ class Setup:
         """When things happen."""
         return self.parts.plan
 
-    def create_state(self) -> TrainState:
+    def initial_state(self) -> TrainState:
         """The state that training begins with."""
-        initial = self.seeds.create_state()
-        if self.parts.begin is None:
+        initial = self.seeds.init()
+        if self.parts.load_start is None:
             return initial
-        return self.seeds.join([self.parts.begin(own) for own in self.seeds.split(initial)])
+        return self.seeds.join(
+            [self.parts.load_start(state) for state in self.seeds.split(initial)]
+        )
 
     def run_steps(self, state: TrainState, first: int, count: int) -> tuple[TrainState, dict]:
         """Takes `count` steps from the step `first` on; metrics are [count] each."""
@@ -90,7 +91,7 @@ def build(
     dataset: data.Dataset | None = None,
     devices: Sequence[jax.Device] | None = None,
     seeds: Sequence[int] | None = None,
-    group: Alone | None = None,
+    group: ProcessGroup | None = None,
 ) -> Setup:
     """Reads the data, makes the network and the programs; nothing is trained yet.
 
@@ -105,65 +106,67 @@ def build(
     """
     group = group or Alone()
     parts = create_parts(config, dataset, group)
-    return create_programs(parts, sharding.data_mesh(devices), seeds, group)
+    return create_setup(parts, sharding.data_mesh(devices), seeds, group)
 
 
 def create_parts(
     config: ConfigDict,
     dataset: "data.Dataset | StreamedDataset | None" = None,
-    group: Alone | None = None,
+    group: ProcessGroup | None = None,
 ) -> Parts:
     """Every group of the config becomes the arguments of one function."""
     group = group or Alone()
     make = functools.partial(make_part, config)
     check_seed(config.seed)
-    in_memory.check_view(config.view)
+    check_view(config.view)
     if dataset is None:
         dataset = make(data.open, "data")
-        in_memory.check_kinds(dataset, config.view, "train", "evaluation")
+        check_kinds(dataset, config.view, "train", "evaluation")
     check_evaluation(config, dataset.splits)
     seen = {"dataset": dataset, "view": config.view.evaluation, "group": group}
     preprocessing = make(fit, "preprocessing", **seen)
     size = data.size(dataset.splits["train"])
-    when = make(plan.create, "training", evaluation=config.evaluation, train_size=size)
-    learning_rate = make_learning_rate(config, when)
+    plan = make(create_plan, "training", evaluation=config.evaluation, train_size=size)
+    learning_rate = make_learning_rate(config, plan)
     optimizer = make(optimizers.create, "optimizer", learning_rate=learning_rate)
-    begin, measure = None, lambda params: {}
+    load_start, measure = None, lambda params: {}
     if "compression" in config:
         from cnn_jax.training import compress
 
-        others = {"optimizer": optimizer, "steps_per_epoch": when.steps_per_epoch, "group": group}
-        optimizer, begin, measure = make(compress.create, "compression", **others)
+        others = {"optimizer": optimizer, "steps_per_epoch": plan.steps_per_epoch, "group": group}
+        optimizer, load_start, measure = make(compress.create, "compression", **others)
     return Parts(
         config=config,
         dataset=dataset,
         preprocessing=preprocessing,
         image_shape=data.image_shape(dataset, config.view.train.to_dict()),
-        plan=when,
+        plan=plan,
         model=make(models.create, "model", num_classes=len(dataset.class_names)),
         learning_rate=learning_rate,
         optimizer=optimizer,
-        begin=begin,
+        load_start=load_start,
         loss=make(losses.create, "loss"),
         augment=make(augment.crop_and_flip, "augmentation"),
         color_jitter=make(augment.color_jitter, "color"),
         average=make(ema.create, "ema") if config.ema.decay else None,
         measure=measure,
         parallel=make(sharding.parallel, "parallel"),
-        precise=make(compiler.precision, "precision"),
+        with_precision=make(compiler.precision, "precision"),
     )
 
 
 def make_part(config: ConfigDict, function: Callable, name: str, **others: Any) -> Any:
-    """`function` of the fields of the group `name`, and of what it takes besides."""
+    """Calls `function` with the fields of the config group `name`, and `others`."""
     return configs.call(function, name, config[name], **others)
 
 
-def create_programs(parts: Parts, mesh: Mesh, several: Sequence[int] | None, group: Alone) -> Setup:
+def create_setup(
+    parts: Parts, mesh: Mesh, seeds: Sequence[int] | None, group: ProcessGroup
+) -> Setup:
     """The parts as programs for the devices of a mesh."""
-    config, when = parts.config, parts.plan
-    sharding.check_batch(when.batch_size, when.microbatches, mesh)
-    train_step = parts.precise(
+    config, plan = parts.config, parts.plan
+    sharding.check_batch(plan.batch_size, plan.microbatches, mesh)
+    train_step = parts.with_precision(
         steps.make_train_step(
             parts.model,
             parts.optimizer,
@@ -171,32 +174,34 @@ def create_programs(parts: Parts, mesh: Mesh, several: Sequence[int] | None, gro
             parts.loss,
             parts.augment,
             average=parts.average,
-            microbatches=when.microbatches,
-            gather=sharding.gather(mesh) if several is None else lambda params: params,
+            microbatches=plan.microbatches,
+            gather=sharding.gather(mesh) if seeds is None else lambda params: params,
             measure=parts.measure,
         )
     )
-    train_steps = parts.precise(steps.repeated(train_step, parts.color_jitter))
-    create_state = functools.partial(
+    train_steps = parts.with_precision(steps.scan_steps(train_step, parts.color_jitter))
+    init_state = functools.partial(
         steps.create_state, parts.model, parts.optimizer, parts.image_shape, config.ema.decay > 0
     )
-    numbers, place = (config.seed,), sharding.one_seed
-    if several is not None:
+    numbers, compile_seeds = (config.seed,), sharding.one_seed
+    if seeds is not None:
         from cnn_jax.training.seeds import several_seeds
 
-        numbers, place = tuple(several), several_seeds
-    programs = place(numbers, create_state, train_steps, mesh, parts.parallel)
-    Kind = in_memory.InMemoryInputs
+        numbers, compile_seeds = tuple(seeds), several_seeds
+    compiled = compile_seeds(numbers, init_state, train_steps, mesh, parts.parallel)
+    inputs_class = InMemoryInputs
     if not isinstance(parts.dataset, data.Dataset):
-        from cnn_jax.training.streams import StreamedInputs as Kind
-    inputs = Kind(parts.dataset, parts.preprocessing, config.view, when, programs, mesh, group)
-    evaluated = {*when.splits, *{"test"}.intersection(parts.dataset.splits)}
+        from cnn_jax.training.streams import StreamedInputs as inputs_class
+    inputs = inputs_class(
+        parts.dataset, parts.preprocessing, config.view, plan, compiled, mesh, group
+    )
+    evaluated = {*plan.splits, *{"test"}.intersection(parts.dataset.splits)}
     return Setup(
         parts=parts,
         train_step=train_step,
-        seeds=programs,
+        seeds=compiled,
         inputs=inputs,
-        evaluate={s: inputs.make_evaluate(s, parts.model, parts.precise) for s in evaluated},
+        evaluate={s: inputs.make_evaluate(s, parts.model, parts.with_precision) for s in evaluated},
         compiler_options=compiler.supported(compiler.platform_of(mesh), once=False),
     )
 
@@ -208,7 +213,7 @@ def fit(
     whitening: str,
     dataset: "data.Dataset | StreamedDataset",
     view: ConfigDict,
-    group: Alone,
+    group: ProcessGroup,
 ) -> Preprocessing:
     """The group `preprocessing`, of the training split; of a stream as evaluations see it.
 
@@ -222,16 +227,16 @@ def fit(
     return streams.fit(dataset, view, group, **names)
 
 
-def make_learning_rate(config: ConfigDict, when: Plan) -> LearningRate:
+def make_learning_rate(config: ConfigDict, plan: Plan) -> LearningRate:
     """The learning rate by the step; raises `UserError` for a plateau of nothing."""
     learning_rate = configs.call(
         schedules.create,
         "learning_rate",
         config.learning_rate,
         duration=config.training.duration,
-        steps_per_epoch=when.steps_per_epoch,
+        steps_per_epoch=plan.steps_per_epoch,
     )
-    if learning_rate.plateau and "validation" not in when.splits:
+    if learning_rate.plateau and "validation" not in plan.splits:
         raise errors.UserError(
             "learning_rate.schedule 'plateau' follows the validation error: add 'validation' to "
             "evaluation.splits (and set data.validation_size where the data has no such split)"

@@ -18,7 +18,7 @@ from cnn_jax.files import cache_folder
 
 # Measured with `launch.py bench`; options that a jaxlib does not know are left out.
 CPU_STEP = {
-    # Keeps the barriers of models/layers.py: XLA:CPU deletes them early otherwise.
+    # Keeps the barriers of models/cpu/xla.py: XLA:CPU deletes them early otherwise.
     "xla_disable_hlo_passes": "cse_barrier_expander",
     # Convolutions by Eigen on all cores; YNNPACK runs small ones on one.
     "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
@@ -72,14 +72,14 @@ def precision(*, matmul: str) -> Callable[[Callable], Callable]:
     if matmul not in MATMUL:
         raise errors.unknown("precision.matmul", matmul, MATMUL)
 
-    def precise(function: Callable) -> Callable:
+    def with_precision(function: Callable) -> Callable:
         def traced(*arguments):
             with jax.default_matmul_precision(matmul):
                 return function(*arguments)
 
         return traced
 
-    return precise
+    return with_precision
 
 
 def enable_cache() -> None:
@@ -144,7 +144,7 @@ class Guards:
 
     @contextlib.contextmanager
     def dispatch(self, first_step: int, count: int) -> Iterator[None]:
-        """Programs of one size are compiled once, and what goes to the device is put there.
+        """Refuses implicit transfers, and warns where a program of a known size is compiled again.
 
         Raises:
           UserError: an array is moved between host and device, or between devices, unasked.

@@ -16,7 +16,7 @@ import optax
 from flax.traverse_util import unflatten_dict
 
 from cnn_jax import config as configs
-from cnn_jax.cluster.join import Alone
+from cnn_jax.cluster.join import ProcessGroup
 from cnn_jax.compression import prune as pruning
 from cnn_jax.compression import share as sharing
 from cnn_jax.errors import UserError, unknown
@@ -25,11 +25,11 @@ from cnn_jax.runs import load_run
 from cnn_jax.training.steps import TrainState
 
 
-class Stage(NamedTuple):
+class CompressionStage(NamedTuple):
     """What a stage adds to training."""
 
     optimizer: optax.GradientTransformation
-    begin: Callable[[TrainState], TrainState]  # the first state, from initial values
+    load_start: Callable[[TrainState], TrainState]  # puts the trained weights into a first state
     measure: Callable[[Any], dict[str, jax.Array]]  # more metrics, of the parameters
 
 
@@ -39,9 +39,9 @@ def create(
     start: str | None,
     optimizer: optax.GradientTransformation,
     steps_per_epoch: int,
-    group: Alone,
+    group: ProcessGroup,
     **options,
-) -> Stage:
+) -> CompressionStage:
     """A stage; raises `UserError` for what cannot be."""
     if stage not in STAGES:
         raise unknown("compression.stage", stage, STAGES)
@@ -63,12 +63,12 @@ def prune(
     optimizer: optax.GradientTransformation,
     start: str,
     steps_per_epoch: int,
-    group: Alone,
+    group: ProcessGroup,
     rule: str,
     amount: pruning.Amount,
     rounds: int,
     until: str,
-) -> Stage:
+) -> CompressionStage:
     """Prunes and retrains, again and again (Han et al. 2015, section 3).
 
     Args:
@@ -83,7 +83,9 @@ def prune(
     if len(starts) < rounds:
         raise UserError(f"compression.until {until!r} is too early for {rounds} rounds", 2)
     chain = optax.chain(optimizer, pruning.gradually(rule, amount, starts))
-    return Stage(chain, lambda state: with_weights(state, trained(start, state), group), measure)
+    return CompressionStage(
+        chain, lambda state: with_weights(state, trained(start, state), group), measure
+    )
 
 
 def share(
@@ -91,10 +93,10 @@ def share(
     optimizer: optax.GradientTransformation,
     start: str,
     steps_per_epoch: int,
-    group: Alone,
+    group: ProcessGroup,
     bits: int | Mapping[str, int],
     initialization: str,
-) -> Stage:
+) -> CompressionStage:
     """Shares values by k-means, and trains these (Han et al. 2016, section 3).
 
     Args:
@@ -104,7 +106,7 @@ def share(
     del steps_per_epoch
     widest = max(bits.values()) if isinstance(bits, Mapping) else bits
 
-    def begin(state):
+    def load_start(state):
         weights = trained(start, state)
         flat = pruning.flatten(weights["params"])
         layers = [pruning.name(path) for path in flat if pruning.is_kernel(path)]
@@ -125,7 +127,7 @@ def share(
         state = with_weights(state, weights | {"params": flat}, group)
         return state.replace(opt_state=(tied, *others))
 
-    return Stage(optax.chain(sharing.tied(widest), optimizer), begin, measure)
+    return CompressionStage(optax.chain(sharing.tied(widest), optimizer), load_start, measure)
 
 
 STAGES = {"prune": prune, "share": share}
@@ -139,13 +141,13 @@ def trained(start: str, state: TrainState) -> dict[str, Any]:
     return weights
 
 
-def with_weights(state: TrainState, weights: dict[str, Any], group: Alone) -> TrainState:
+def with_weights(state: TrainState, weights: dict[str, Any], group: ProcessGroup) -> TrainState:
     """The state with these weights, on the devices that those before were on."""
     weights = like(state.variables, weights, group)
     return state.replace(**weights, ema=like(state.ema, weights if state.ema else {}, group))
 
 
-def like(old: Any, new: Any, group: Alone) -> Any:
+def like(old: Any, new: Any, group: ProcessGroup) -> Any:
     """Host arrays on the devices that those of `old` are on."""
     return group.put_global(new, jax.tree.map(lambda array: array.sharding, old))
 

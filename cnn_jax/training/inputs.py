@@ -1,4 +1,4 @@
-"""Where a run's examples come from: data in memory here, read ahead of the steps in `streams`."""
+"""Where a run's examples come from: data in the devices' memory here, streams in `streams`."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from cnn_jax import data, errors
-from cnn_jax.cluster.join import Alone
+from cnn_jax.cluster.join import ProcessGroup
 from cnn_jax.data.dataset import batch_indices, evaluation_batches
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.training import compiler, sharding, steps
@@ -38,7 +38,7 @@ class Inputs(Protocol):
         """What a program of `count` steps from `first` on takes beside `state`."""
 
     def make_evaluate(
-        self, split: str, model: nn.Module, precise: Callable[[Callable], Callable]
+        self, split: str, model: nn.Module, with_precision: Callable[[Callable], Callable]
     ) -> Evaluate:
         """`evaluate(variables)`: loss, top-1 and top-5 error (0-1), means over all of a split."""
 
@@ -78,7 +78,7 @@ class InMemoryInputs:
         plan: Plan,
         seeds: Seeds,
         mesh: Mesh,
-        group: Alone,
+        group: ProcessGroup,
     ):
         del view  # images in memory are seen in full
         self._dataset, self._plan, self._seeds = dataset, plan, seeds
@@ -94,11 +94,11 @@ class InMemoryInputs:
         stacked = self._seeds.stack_examples(indices)
         return self.data, self._group.put_global(stacked, self._seeds.by_example)
 
-    def make_evaluate(self, split: str, model: nn.Module, precise: Callable) -> Evaluate:
+    def make_evaluate(self, split: str, model: nn.Module, with_precision: Callable) -> Evaluate:
         """See `make_evaluate` below."""
         images, preprocessing = self._dataset.splits[split], self.data.preprocessing
         size, place = self._plan.eval_batch_size, (self._mesh, self._group)
-        return make_evaluate(model, images, preprocessing, size, precise, *place)
+        return make_evaluate(model, images, preprocessing, size, with_precision, *place)
 
     def report(self) -> Report:
         """Nothing is read, and nothing waited for."""
@@ -113,9 +113,9 @@ def make_evaluate(
     split: data.Split,
     preprocessing: Preprocessing,
     batch_size: int,
-    precise: Callable[[Callable], Callable],
+    with_precision: Callable[[Callable], Callable],
     mesh: Mesh,
-    group: Alone,
+    group: ProcessGroup,
 ) -> Evaluate:
     """`evaluate(variables)`: mean loss, top-1 and top-5 error (0-1) of the images as they are.
 
@@ -138,7 +138,7 @@ def make_evaluate(
         zero = dict.fromkeys(steps.SUMS, jnp.float32(0))
         return jax.lax.scan(add, zero, (indices, weights))[0]
 
-    program = compiler.jit(precise(sums_of), mesh)
+    program = compiler.jit(with_precision(sums_of), mesh)
 
     def evaluate(variables):
         sums = program(variables, in_memory, indices, weights)

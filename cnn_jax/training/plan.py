@@ -11,7 +11,7 @@ from cnn_jax.optim.schedules import to_steps
 
 @dataclass(frozen=True)
 class Plan:
-    """All numbers are steps, but for the sizes; each evaluation is of `splits`."""
+    """Durations are in steps, sizes in images; each evaluation is of `splits`."""
 
     train_size: int
     batch_size: int
@@ -43,7 +43,7 @@ class Plan:
             step += count
 
 
-def create(
+def create_plan(
     *,
     batch_size: int,
     accumulate: int,

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from cnn_jax.cluster.join import Alone
+from cnn_jax.cluster.join import ProcessGroup
 from cnn_jax.errors import DIVERGED, UserError, first_line
 from cnn_jax.optim import plateau
 from cnn_jax.progress import TrainingProgress
@@ -32,7 +32,7 @@ class RunWriter:
         directory: RunDirectory,
         checkpoints: Checkpoints | None,
         progress: TrainingProgress,
-        group: Alone,
+        group: ProcessGroup,
         *,
         seconds: float,
         label: str = "",
@@ -49,12 +49,12 @@ class RunWriter:
         self._setup, self._progress, self._group = setup, progress, group
         self._checkpoints = checkpoints
         self._metrics = Metrics(directory.path, progress.step, seconds)
-        # First step, metrics and seconds without data of a program whose lines are not written yet.
+        # (first step, metrics, data-wait seconds) of the last program, written as the next starts.
         self._pending: tuple[int, dict[str, Any], float | None] | None = None
         self._train_errors: list[float] = []  # of the programs since the last evaluation
         directory.set_status("running")
 
-    def training(
+    def log_steps(
         self, first_step: int, metrics: dict[str, jax.Array], data_wait_seconds: float | None
     ) -> None:
         """Takes the metrics [K] of a program just started, and writes those of the one before."""
@@ -63,7 +63,7 @@ class RunWriter:
                 self._write_pending()
                 self._pending = (first_step, metrics, data_wait_seconds)
 
-    def save(self, state: TrainState, step: int, evaluates: bool) -> TrainState:
+    def evaluate_and_save(self, state: TrainState, step: int, evaluates: bool) -> TrainState:
         """Evaluates if that is due and starts to write; gives the state to go on with."""
         if self.failure:
             return state
@@ -148,14 +148,14 @@ class RunWriter:
 
 
 def note_failure(directory: RunDirectory, status: str, error: BaseException) -> None:
-    """Writes why a run ended early, unless it is written already."""
+    """Writes why a run ended early; one that has diverged stays diverged."""
     with contextlib.suppress(OSError):  # a full disk is what the error says
         if directory.status != "diverged":
             directory.set_status(status, message=first_line(error))
 
 
 def diverged(step: int, what: str) -> UserError:
-    """What a run says that cannot go on."""
+    """The error of a run that cannot go on."""
     return UserError(
         f"{what} is not finite at step {step:,}: stopped; checkpoints from before it are kept; "
         "try a lower learning_rate.rate, or a warm-up",

@@ -15,7 +15,7 @@ from cnn_jax.training.steps import TrainState
 
 def several_seeds(
     numbers: tuple[int, ...],
-    create_state: Callable[[int], TrainState],
+    init_state: Callable[[int], TrainState],
     train_steps: Callable,
     mesh: Mesh,
     parallel: Parallel,
@@ -39,12 +39,12 @@ def several_seeds(
         local = jax.shard_map(
             local, mesh=mesh, in_specs=specs, out_specs=PartitionSpec("data"), check_vma=False
         )
-    shapes = jax.eval_shape(create_state, numbers[0])
+    shapes = jax.eval_shape(init_state, numbers[0])
     whole = sharding.replicated(mesh)
     return Seeds(
         numbers=numbers,
-        create_state=compiler.jit(
-            lambda: jax.vmap(create_state)(np.asarray(numbers, np.uint32)),
+        init=compiler.jit(
+            lambda: jax.vmap(init_state)(np.asarray(numbers, np.uint32)),
             mesh,
             once=True,
             out_shardings=by_seed,

@@ -101,10 +101,13 @@ def parallel(*, params: str, seeds: str) -> Parallel:
 
 @dataclass(frozen=True)
 class Seeds:
-    """The networks that are trained; a state is that of the one, or of all of them stacked."""
+    """The compiled programs that train a network for each seed.
+
+    With one seed a state is that network's; with several, all arrays have a leading axis [N].
+    """
 
     numbers: tuple[int, ...]
-    create_state: Callable[[], TrainState]
+    init: Callable[[], TrainState]  # the initial values, compiled
     template: TrainState  # of one seed: jax.ShapeDtypeStruct with shardings
     train_steps: Callable  # (state, data, examples) -> (state, metrics), compiled
     stack_examples: Callable[[list[Any]], Any]  # of host arrays by seed, each [K, B, ...]
@@ -115,7 +118,7 @@ class Seeds:
 
 def one_seed(
     numbers: tuple[int],
-    create_state: Callable[[int], TrainState],
+    init_state: Callable[[int], TrainState],
     train_steps: Callable,
     mesh: Mesh,
     parallel: Parallel,
@@ -123,18 +126,16 @@ def one_seed(
     """One seed: the batch is split over the devices.
 
     Args:
-      create_state: from a seed.
+      init_state: the state of a seed, not compiled.
       train_steps: of one seed, not compiled.
     """
     (seed,) = numbers
     whole = replicated(mesh)
-    shapes = jax.eval_shape(create_state, seed)
+    shapes = jax.eval_shape(init_state, seed)
     state_shardings = shardings(shapes, mesh, parallel.params)
     return Seeds(
         numbers=numbers,
-        create_state=compiler.jit(
-            lambda: create_state(seed), mesh, once=True, out_shardings=state_shardings
-        ),
+        init=compiler.jit(lambda: init_state(seed), mesh, once=True, out_shardings=state_shardings),
         template=placed(shapes, state_shardings),
         train_steps=compiler.jit(
             train_steps, mesh, donate_argnums=0, out_shardings=(state_shardings, whole)

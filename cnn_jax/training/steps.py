@@ -184,7 +184,7 @@ def accumulated(gradient_of: Gradient, microbatches: int) -> Gradient:
     return mean_gradient
 
 
-def repeated(
+def scan_steps(
     train_step: Callable, color_jitter: Callable[[Array, Array, Array], Array]
 ) -> Callable:
     """K steps as one program: (state, data, examples) -> (state, metrics, each [K]).

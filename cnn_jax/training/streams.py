@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from cnn_jax import errors
-from cnn_jax.cluster.join import Alone
+from cnn_jax.cluster.join import ProcessGroup
 from cnn_jax.data import folder, preprocess
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.data.stream import reader
@@ -34,7 +34,7 @@ NAMED = 20  # bad images that are named, of a run
 
 
 class StreamedData(flax.struct.PyTreeNode):
-    """Of data that does not fit on the device what stays there; a step is given its examples."""
+    """What of a streamed data set stays on the devices: its preprocessing. Steps receive images."""
 
     preprocessing: Preprocessing
 
@@ -86,7 +86,7 @@ class StreamedInputs:
         plan: Plan,
         seeds: Seeds,
         mesh: Mesh,
-        group: Alone,
+        group: ProcessGroup,
     ):
         """Raises `UserError` for several seeds in several processes."""
         if len(seeds.numbers) > 1 and group.count > 1:
@@ -120,7 +120,7 @@ class StreamedInputs:
         self._ask(next(self._plan.dispatches(first + count), None))
         return self._data, examples
 
-    def make_evaluate(self, split: str, model: nn.Module, precise: Callable) -> Evaluate:
+    def make_evaluate(self, split: str, model: nn.Module, with_precision: Callable) -> Evaluate:
         """See `make_evaluate` below."""
         images = self._dataset.images(split, "view.evaluation", self._view.evaluation.to_dict())
         return make_evaluate(
@@ -129,7 +129,7 @@ class StreamedInputs:
             self._data,
             self._plan.eval_batch_size,
             self._reading,
-            precise,
+            with_precision,
             self._mesh,
             self._group,
             functools.partial(self._bad.add, split),
@@ -171,9 +171,9 @@ def make_evaluate(
     data: StreamedData,
     batch_size: int,
     reading: reader.Reading,
-    precise: Callable[[Callable], Callable],
+    with_precision: Callable[[Callable], Callable],
     mesh: Mesh,
-    group: Alone,
+    group: ProcessGroup,
     note: Callable[[reader.Bad], None],
 ) -> Evaluate:
     """As `inputs.make_evaluate`, and how many images were skipped; `note` is told which."""
@@ -186,7 +186,7 @@ def make_evaluate(
         values = eval_step(variables, data.batch(stored), stored.weights)
         return jax.tree.map(lambda a, b: a + b, sums, {**values, "skipped": stored.bad.sum()})
 
-    program = compiler.jit(precise(add), mesh, out_shardings=whole)
+    program = compiler.jit(with_precision(add), mesh, out_shardings=whole)
 
     def evaluate(variables):
         zero = dict.fromkeys(steps.SUMS, np.float32(0)) | {"skipped": np.int32(0)}
@@ -217,7 +217,9 @@ def means(sums: dict[str, jax.Array], images: Images) -> dict[str, float]:
     return {name: value / count for name, value in values.items()} | {"skipped": skipped}
 
 
-def fit(dataset: StreamedDataset, view: ConfigDict, group: Alone, **names: str) -> Preprocessing:
+def fit(
+    dataset: StreamedDataset, view: ConfigDict, group: ProcessGroup, **names: str
+) -> Preprocessing:
     """`preprocess.fit` of a stream as evaluations see it; statistics are kept in the cache folder.
 
     Args:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from cnn_jax import config as configs
 from cnn_jax.cluster import preemption
-from cnn_jax.cluster.join import Alone
+from cnn_jax.cluster.join import Alone, ProcessGroup
 from cnn_jax.cluster.preemption import Preemption
 from cnn_jax.errors import DIVERGED, STOPPED, UserError
 from cnn_jax.progress import TrainingProgress
@@ -32,7 +32,7 @@ def train(
     console: Console,
     stop: Preemption | None = None,
     seeds: int | None = None,
-    group: Alone | None = None,
+    group: ProcessGroup | None = None,
 ) -> None:
     """Trains what `config` says in `workdir`, from the start or from where a run there stopped.
 
@@ -62,7 +62,7 @@ def train(
             opened.callback(setup.inputs.close)
             for directory in todo:
                 facts = (setup.parts.facts(), setup.parts.preprocessing, setup.compiler_options)
-                directory.begin(*facts)
+                directory.write_start(*facts)
             run(setup, todo, console, stop, group)
         else:
             console.print(f"{workdir} is finished, and is not run again", highlight=False)
@@ -74,7 +74,11 @@ def train(
 
 
 def run(
-    setup: Setup, directories: list[RunDirectory], console: Console, stop: Preemption, group: Alone
+    setup: Setup,
+    directories: list[RunDirectory],
+    console: Console,
+    stop: Preemption,
+    group: ProcessGroup,
 ) -> None:
     """Restores or makes the state, takes the remaining steps, and notes how it ended."""
     try:
@@ -113,22 +117,22 @@ def take_steps(
     writers: list[RunWriter],
     progress: TrainingProgress,
     stop: Preemption,
-    group: Alone,
+    group: ProcessGroup,
 ) -> None:
     """The loop itself: programs of several steps, and between them evaluations and checkpoints."""
     plan, synced_stop = setup.plan, group.synced_stop()
     if step:
         progress.line(f"going on at step {step:,} of {plan.total_steps:,}")
     with progress, Guards() as guards:
-        group.progress(step)
+        group.note_step(step)
         for first, count in plan.dispatches(step):
             with guards.dispatch(first, count):
                 state, values = setup.run_steps(state, first, count)
             report = setup.inputs.report()
             for writer, own in zip(writers, setup.seeds.split(values), strict=True):
-                writer.training(first, own, report.data_wait_seconds)
+                writer.log_steps(first, own, report.data_wait_seconds)
             step = first + count
-            stop.has_progress = True
+            stop.can_save = True
             stopped_by = synced_stop(stop.requested or 0)
             evaluates = plan.is_due(plan.evaluate_every, step)
             if evaluates or stopped_by or plan.is_due(plan.checkpoint_every, step):
@@ -136,7 +140,7 @@ def take_steps(
                 progress.skip_time()
             for line in report.warnings:
                 progress.line(line)
-            group.progress(step)
+            group.note_step(step)
             if all(writer.failure for writer in writers):
                 raise writers[0].failure
             if stopped_by and step < plan.total_steps:
@@ -150,7 +154,7 @@ def save(
 ) -> TrainState:
     """Evaluates and saves each; gives the state to go on with, which a plateau may have changed."""
     states = [
-        writer.save(own, step, evaluates)
+        writer.evaluate_and_save(own, step, evaluates)
         for writer, own in zip(writers, setup.seeds.split(state), strict=True)
     ]
     return setup.seeds.join(states) if setup.parts.learning_rate.plateau else state
@@ -160,7 +164,7 @@ def restore(
     setup: Setup,
     directories: list[RunDirectory],
     checkpoints: list[Checkpoints | None],
-    group: Alone,
+    group: ProcessGroup,
 ) -> tuple[TrainState, int, float]:
     """The state to go on from, its step, and the seconds that the run had taken by then."""
     template, limit = setup.seeds.template, None
@@ -168,10 +172,12 @@ def restore(
         found = []
         for directory, own in zip(directories, checkpoints, strict=True):
             restored = own.restore_latest(template, limit) if own else None
-            what = f"the checkpoint of {directory.name} to {limit}"
+            what = f"the latest checkpoint of {directory.name}" + (
+                f" up to step {limit}" if limit else ""
+            )
             about = group.broadcast_json(what, restored and restored[1])
             if about is None:
-                return setup.create_state(), 0, 0.0
+                return setup.initial_state(), 0, 0.0
             state = group.broadcast(restored and restored[0], template)
             found.append((state, int(state.step), about["seconds"]))
         states, steps, seconds = zip(*found, strict=True)
@@ -184,7 +190,7 @@ def restore(
 
 
 def open_checkpoints(
-    setup: Setup, directory: RunDirectory, group: Alone, opened: contextlib.ExitStack
+    setup: Setup, directory: RunDirectory, group: ProcessGroup, opened: contextlib.ExitStack
 ) -> Checkpoints | None:
     """Those of a run, for process 0, which alone writes and reads them."""
     if group.index:
@@ -210,7 +216,7 @@ def runs_of(config: ConfigDict, path: Path, seeds: int | None) -> dict[Path, Con
 
 
 def unfinished(
-    directories: list[RunDirectory], are_seeds: bool, group: Alone
+    directories: list[RunDirectory], are_seeds: bool, group: ProcessGroup
 ) -> list[RunDirectory]:
     """Those that are to be trained."""
     statuses = group.broadcast_json("the status of the runs", [d.status for d in directories])
@@ -220,7 +226,7 @@ def unfinished(
 
 
 @contextlib.contextmanager
-def own_directory(workdir: Path, group: Alone) -> Iterator[Path]:
+def own_directory(workdir: Path, group: ProcessGroup) -> Iterator[Path]:
     """`workdir` for process 0; what the others write is the same, and thrown away."""
     if group.index == 0:
         yield workdir
@@ -229,7 +235,7 @@ def own_directory(workdir: Path, group: Alone) -> Iterator[Path]:
             yield Path(folder) / workdir.name
 
 
-def check_config(config: ConfigDict, group: Alone) -> None:
+def check_config(config: ConfigDict, group: ProcessGroup) -> None:
     """Raises `UserError` where process 0 trains something else."""
     there = group.broadcast_json("the config", config.to_dict())
     if lines := configs.difference(ConfigDict(there), config):
@@ -247,7 +253,7 @@ def summary_table(summary: dict[str, dict[str, float]], title: str) -> Table:
 
 
 def stopped(signal_name: str, step: int, total_steps: int) -> UserError:
-    """What a run says that was asked to stop."""
+    """The error of a run that was asked to stop."""
     return UserError(
         f"{signal_name}: saved at step {step:,} of {total_steps:,} and stopped; "
         "the same command goes on from there",

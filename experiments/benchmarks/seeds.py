@@ -32,7 +32,7 @@ def make_way(name: str, seeds: int, width: int) -> Way:
         [f"model.width={width}", f"parallel.seeds={name if one_program else 'auto'}"],
     )
     setup = build(config, seeds=range(seeds) if one_program else None)
-    state = setup.create_state()
+    state = setup.initial_state()
 
     def start():
         nonlocal state

@@ -8,7 +8,7 @@ Variants   depth 20 (default), 32, 44, 56, 110, 1202; `plain` removes the shortc
            budgets, as in `cifar10.py:20,fast`
 Expected   test error at the last step, Table 6: 8.75, 7.51, 7.17, 6.97, 6.61 +- 0.16 (mean of five;
            best 6.43) and 7.93 %; within 0.5 counts as reproduced. `20,fast`: see the README
-Hardware   two CPU cores take half an hour for `20,fast`, and about seven hours for 64,000 steps of
+Hardware   two CPU cores take 45 minutes for `20,fast`, and about seven hours for 64,000 steps of
            ResNet-20 (from its images per second); deeper networks want an accelerator
 Deviations ResNet-110 warms up for 400 steps (the paper: until the training error is below 80 %,
            "about 400 iterations"), and so does ResNet-1202, of which the paper says nothing. Batch

@@ -17,8 +17,8 @@ from cnn_jax.models import layers
 from cnn_jax.optim import ema, optimizers
 from cnn_jax.optim.schedules import LearningRate
 from cnn_jax.sweeps.tables import Row
-from cnn_jax.training import build, losses, plan, steps
-from cnn_jax.training.plan import Plan
+from cnn_jax.training import build, losses, steps
+from cnn_jax.training.plan import Plan, create_plan
 from tests.conftest import ROOT
 
 FILES = [
@@ -65,7 +65,7 @@ def load(file: str, variant: str = "", overrides: dict[str, Any] | None = None) 
         "evaluation": config.evaluation,
         "train_size": train_size - config.data.validation_size,
     }
-    when = configs.call(plan.create, "training", config.training, **sizes)
+    when = configs.call(create_plan, "training", config.training, **sizes)
     learning_rate = build.make_learning_rate(config, when)
     rate = {"learning_rate": learning_rate}
     optimizer = configs.call(optimizers.create, "optimizer", config.optimizer, **rate)

@@ -223,7 +223,7 @@ def right(count):
         sample(count),
         caffe,
         batch_size=25,
-        precise=compiler.precision(matmul="float32"),
+        with_precision=compiler.precision(matmul="float32"),
         mesh=sharding.data_mesh(),
         group=Alone(),
     )

@@ -32,7 +32,7 @@ def train(devices: int, *overrides: str) -> tuple[list[float], Setup, TrainState
     """Losses of the steps, and what they were taken with."""
     config = cnn_jax.load_config(str(ROOT / "experiments" / "quickstart.py"), [*CONFIG, *overrides])
     built = build.build(config, devices=jax.devices()[:devices])
-    state, metrics = built.run_steps(built.create_state(), 0, STEPS)
+    state, metrics = built.run_steps(built.initial_state(), 0, STEPS)
     return metrics["loss"].tolist(), built, state
 
 

@@ -98,7 +98,7 @@ launch.main(["train", "--workdir={tmp_path}/run"])
 def test_after_the_first_step_a_signal_is_noted_and_a_second_sigint_ends_at_once():
     ended, errors = threading.Event(), []
     with preemption.listening(lambda error: (errors.append(error), ended.set())) as stop:
-        stop.has_progress = True
+        stop.can_save = True
         os.kill(os.getpid(), signal.SIGINT)
         assert not ended.wait(0.3) and stop.requested == signal.SIGINT
         os.kill(os.getpid(), signal.SIGINT)

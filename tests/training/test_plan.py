@@ -6,8 +6,7 @@ import pytest
 
 from cnn_jax import config as configs
 from cnn_jax.errors import UserError
-from cnn_jax.training import plan
-from cnn_jax.training.plan import Plan, dispatch_size
+from cnn_jax.training.plan import Plan, create_plan, dispatch_size
 
 PLAN = Plan(
     train_size=45_000,
@@ -25,7 +24,7 @@ PLAN = Plan(
 
 def plan_of(config):
     others = {"evaluation": config.evaluation, "train_size": 1257}
-    return configs.call(plan.create, "training", config.training, **others)
+    return configs.call(create_plan, "training", config.training, **others)
 
 
 def test_programs_cover_every_step_once():

@@ -24,7 +24,7 @@ def alone(tiny_config):
         config = tiny_config.copy_and_resolve_references()
         config.seed = seed
         built = build.build(config)
-        results[seed] = built.run_steps(built.create_state(), 0, 5)
+        results[seed] = built.run_steps(built.initial_state(), 0, 5)
     return results
 
 
@@ -33,7 +33,7 @@ def test_each_of_several_seeds_trains_as_it_does_alone(way, alone, tiny_config):
     config = tiny_config.copy_and_resolve_references()
     config.parallel.seeds = way
     built = build.build(config, seeds=SEEDS)
-    states, metrics = built.run_steps(built.create_state(), 0, 5)
+    states, metrics = built.run_steps(built.initial_state(), 0, 5)
     for seed, state, values in zip(
         SEEDS, built.seeds.split(states), built.seeds.split(metrics), strict=True
     ):
@@ -47,7 +47,7 @@ def test_each_of_several_seeds_trains_as_it_does_alone(way, alone, tiny_config):
 
 def test_states_that_were_split_are_joined_again(tiny_config):
     built = build.build(tiny_config, seeds=SEEDS)
-    states = built.create_state()
+    states = built.initial_state()
     joined = built.seeds.join(built.seeds.split(states))
     np.testing.assert_array_equal(joined.params["fc"]["kernel"], states.params["fc"]["kernel"])
 
@@ -101,14 +101,14 @@ def test_seeds_whose_checkpoints_differ_go_on_from_the_last_common_one(
 
 
 def test_a_seed_that_diverges_does_not_hold_up_the_others(tiny_config, tmp_path, monkeypatch):
-    training = RunWriter.training
+    training = RunWriter.log_steps
 
     def diverging(self, first_step, values, waited):
         if self.label.startswith("seed-1") and first_step >= 20:
             values["loss"] = values["loss"] * np.nan
         training(self, first_step, values, waited)
 
-    monkeypatch.setattr(RunWriter, "training", diverging)
+    monkeypatch.setattr(RunWriter, "log_steps", diverging)
     with pytest.raises(UserError, match="seed-1 diverged; the others are done") as caught:
         train(tiny_config, tmp_path / "run", Console(quiet=True), seeds=2)
     assert caught.value.exit_code == DIVERGED

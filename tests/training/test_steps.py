@@ -28,8 +28,8 @@ def built(tiny_config):
 
 
 def test_ten_steps_in_one_program_are_ten_steps_one_by_one(built):
-    together, values = built.run_steps(built.create_state(), 0, 10)
-    one, alone = built.create_state(), []
+    together, values = built.run_steps(built.initial_state(), 0, 10)
+    one, alone = built.initial_state(), []
     for step in range(10):
         one, value = built.run_steps(one, step, 1)
         alone.append(float(value["loss"][0]))
@@ -43,7 +43,7 @@ def test_ten_steps_in_one_program_are_ten_steps_one_by_one(built):
 
 
 def test_fifty_steps_learn_the_training_images(built):
-    state, errors = built.create_state(), []
+    state, errors = built.initial_state(), []
     for step in range(0, 50, 10):
         state, values = built.run_steps(state, step, 10)
         errors.extend(np.asarray(values["top1_error"]))
@@ -51,8 +51,8 @@ def test_fifty_steps_learn_the_training_images(built):
 
 
 def test_batch_statistics_move_in_training(built):
-    before = built.create_state()
-    after, _ = built.run_steps(built.create_state(), 0, 1)
+    before = built.initial_state()
+    after, _ = built.run_steps(built.initial_state(), 0, 1)
     moved = jax.tree.map(lambda a, b: bool((a != b).any()), before.batch_stats, after.batch_stats)
     assert all(jax.tree.leaves(moved))
 
@@ -62,7 +62,7 @@ def test_another_seed_starts_from_other_values(tiny_config):
     for seed in (0, 1):
         config = tiny_config.copy_and_resolve_references()
         config.seed = seed
-        values.append(build.build(config).create_state().params["conv1"]["kernel"])
+        values.append(build.build(config).initial_state().params["conv1"]["kernel"])
     assert (values[0] != values[1]).all()
 
 
@@ -71,7 +71,7 @@ def test_evaluation_counts_every_example_once(built, batch_size):
     rng = np.random.default_rng(0)
     split = Split(rng.integers(0, 256, (50, 8, 8, 1), np.uint8), np.arange(50, dtype=np.int32) % 10)
     fitted = preprocess.fit(split, mean="pixel", std="scalar", whitening="none")
-    variables = built.create_state().variables
+    variables = built.initial_state().variables
     logits = built.parts.model.apply(variables, fitted(split.images), train=False)
     evaluated = inputs.make_evaluate(
         built.parts.model, split, fitted, batch_size, PRECISE, data_mesh(), Alone()
@@ -209,9 +209,9 @@ def test_evaluating_averages_that_are_not_kept_is_refused(tiny_config):
 
 @pytest.mark.parametrize("matmul", ["default", "float32"])
 def test_products_have_the_precision_of_the_config(matmul, built):
-    precise = compiler.precision(matmul=matmul)
-    variables = built.create_state().variables
-    forward = precise(lambda images: built.parts.model.apply(variables, images, train=False))
+    with_precision = compiler.precision(matmul=matmul)
+    variables = built.initial_state().variables
+    forward = with_precision(lambda images: built.parts.model.apply(variables, images, train=False))
     text = str(jax.make_jaxpr(forward)(jnp.ones((1, 8, 8, 1))))
     assert ("Precision.HIGHEST" in text) == (matmul == "float32")
 

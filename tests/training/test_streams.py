@@ -93,7 +93,7 @@ class Stop:
     """Asks the loop to stop once so many programs have run."""
 
     def __init__(self, programs):
-        self.left, self.has_progress = programs, False
+        self.left, self.can_save = programs, False
 
     @property
     def requested(self):
@@ -116,7 +116,7 @@ def test_worker_processes_change_nothing(folder, streamed, tmp_path):
 
 
 def test_a_run_that_is_killed_goes_on_from_its_checkpoint(folder, streamed, tmp_path, monkeypatch):
-    training = RunWriter.training
+    training = RunWriter.log_steps
 
     def killed(self, first_step, values, waited):
         if first_step >= 14:
@@ -124,7 +124,7 @@ def test_a_run_that_is_killed_goes_on_from_its_checkpoint(folder, streamed, tmp_
         training(self, first_step, values, waited)
 
     config = load(folder, "data.storage=stream")
-    monkeypatch.setattr(RunWriter, "training", killed)
+    monkeypatch.setattr(RunWriter, "log_steps", killed)
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "run", QUIET)
     assert cnn_jax.load_run(tmp_path / "run").steps == [8]

@@ -32,7 +32,7 @@ def assert_same_end(run, other):
 def test_a_run_stopped_by_sigterm_in_mid_epoch_ends_like_the_uninterrupted_one(
     tiny_run, tmp_path, monkeypatch
 ):
-    workdir, training = tmp_path / "run", RunWriter.training
+    workdir, training = tmp_path / "run", RunWriter.log_steps
     command = ["train", *(f"--config.{override}" for override in TINY), f"--workdir={workdir}"]
 
     def signaled(self, first_step, values, waited):
@@ -41,7 +41,7 @@ def test_a_run_stopped_by_sigterm_in_mid_epoch_ends_like_the_uninterrupted_one(
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunWriter, "training", signaled)
+        patch.setattr(RunWriter, "log_steps", signaled)
         stopped = launch_here(*command)
     assert stopped.returncode == 75, stopped.stderr
     assert stopped.stderr.startswith("error: SIGTERM: saved at step")
@@ -153,7 +153,7 @@ def test_the_environment_of_a_start_on_another_machine_is_added(tiny_config, tin
     file.write_text(json.dumps({**before, "cpus": 96}))
     directory = RunDirectory(workdir, tiny_config)
     for _ in range(2):
-        directory.begin(
+        directory.write_start(
             json.loads((workdir / "dataset.json").read_text()), None, before["compiler_options"]
         )
     directory.close()
