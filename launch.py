@@ -2,7 +2,9 @@
 
 import sys
 
-from cnn_jax.commands.command_line import main
+from cnn_jax.commands.command_line import LAUNCH, main, run_process
+
+__all__ = ["main"]
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_process(LAUNCH))

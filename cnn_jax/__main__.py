@@ -6,7 +6,7 @@ from pathlib import Path
 if not __package__:  # by its path: what is to be imported is the package around it
     sys.path[0] = str(Path(__file__).parents[1])
 
-from cnn_jax.commands.command_line import main
+from cnn_jax.commands.command_line import run_process
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], "python -m cnn_jax"))
+    sys.exit(run_process("python -m cnn_jax"))

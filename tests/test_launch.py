@@ -3,12 +3,14 @@
 import json
 import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import launch
+from cnn_jax.commands import command_line
 from cnn_jax.commands.command_line import COMMANDS
 from tests.conftest import ROOT
 
@@ -153,3 +155,15 @@ def test_doctor_leaves_with_0_where_all_is_well_and_with_1_where_it_is_not(capsy
     code, out, err = run(capsys, "doctor", f"--workdir={tmp_path}", *arguments)
     assert code == 1 and "FAIL" in out
     assert "1 of" in err and "data (cifar10)" in err and err.count("\n") == 1
+
+
+def test_of_what_threads_complain_orbaxs_closed_loop_alone_is_kept_back(monkeypatch):
+    printed = []
+    monkeypatch.setattr(sys, "__unraisablehook__", printed.append)
+    complaints = [
+        SimpleNamespace(exc_value=RuntimeError(reason))
+        for reason in ("Event loop is closed", "something else")
+    ]
+    for complaint in complaints:
+        command_line.ignore_closed_loop(complaint)
+    assert printed == complaints[1:]

@@ -7,6 +7,7 @@ import argparse
 import importlib
 import sys
 from types import ModuleType
+from typing import Any
 
 from cnn_jax import config as configs
 from cnn_jax import errors
@@ -125,6 +126,13 @@ def main(arguments: list[str], program: str = LAUNCH) -> int:
     return 0
 
 
-def installed() -> int:
-    """What `cnn-jax` does."""
-    return main(sys.argv[1:], "cnn-jax")
+def run_process(program: str = "cnn-jax") -> int:
+    """Runs the command of a process that is nothing but the command line; returns its exit code."""
+    sys.unraisablehook = ignore_closed_loop
+    return main(sys.argv[1:], program)
+
+
+def ignore_closed_loop(unraisable: Any) -> None:
+    """Where a checkpoint cannot be written, Orbax's threads repeat it to a loop that has ended."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)

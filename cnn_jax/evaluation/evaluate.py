@@ -101,7 +101,7 @@ def evaluate_run(
     name, examples = target.examples(split)
     found, _, bad = evaluate(
         target,
-        {"these": run.variables(step, weights)},
+        {"these": run.variables(run.find_step(step), weights)},
         examples,
         target.protocol(protocol, sizes),
         target.config.evaluation.batch_size,

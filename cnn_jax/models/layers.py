@@ -30,7 +30,7 @@ def conv_general_dilated(
     """`lax.conv_general_dilated`, in the form that the devices run fast.
 
     Only CPUs need another than `lax` has, see `models.cpu.xla`; they, too, run grouped and
-    dilated convolutions as `lax` has them.
+    dilated convolutions as `lax` has them. Gradients are reverse-mode only (`jax.custom_vjp`).
     """
     dilated = any(d != 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
     if feature_group_count != 1 or dilated or kernel.ndim != 4:

@@ -202,7 +202,7 @@ def create_setup(
         seeds=compiled,
         inputs=inputs,
         evaluate={s: inputs.make_evaluate(s, parts.model, parts.with_precision) for s in evaluated},
-        compiler_options=compiler.supported(compiler.platform_of(mesh), once=False),
+        compiler_options=compiler.supported(compiler.platform_of(mesh), False),
     )
 
 

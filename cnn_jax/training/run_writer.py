@@ -49,8 +49,9 @@ class RunWriter:
         self._setup, self._progress, self._group = setup, progress, group
         self._checkpoints = checkpoints
         self._metrics = Metrics(directory.path, progress.step, seconds)
-        # (first step, metrics, data-wait seconds) of the last program, written as the next starts.
-        self._pending: tuple[int, dict[str, Any], float | None] | None = None
+        # (first step, metrics) of the last program, written as the next starts.
+        self._pending: tuple[int, dict[str, Any]] | None = None
+        self._data_wait_seconds: float | None = None  # since the last line; None of data in memory
         self._train_errors: list[float] = []  # of the programs since the last evaluation
         directory.set_status("running")
 
@@ -60,8 +61,10 @@ class RunWriter:
         """Takes the metrics [K] of a program just started, and writes those of the one before."""
         if not self.failure:
             with self._diverging():
+                if data_wait_seconds is not None:
+                    self._data_wait_seconds = (self._data_wait_seconds or 0.0) + data_wait_seconds
                 self._write_pending()
-                self._pending = (first_step, metrics, data_wait_seconds)
+                self._pending = (first_step, metrics)
 
     def evaluate_and_save(self, state: TrainState, step: int, evaluates: bool) -> TrainState:
         """Evaluates if that is due and starts to write; gives the state to go on with."""
@@ -123,13 +126,13 @@ class RunWriter:
     def _write_pending(self) -> None:
         if self._pending is None:
             return
-        (first, values, waited), self._pending = self._pending, None
+        (first, values), self._pending = self._pending, None
         values = {name: np.asarray(value, np.float64) for name, value in values.items()}
         count = len(values["loss"])
         bad = np.flatnonzero(~np.isfinite(values["loss"]))
         if bad.size:
             raise diverged(first + int(bad[0]) + 1, "the training loss")
-        learning_rate = float(values.pop("learning_rate")[-1])
+        learning_rate = float(str(np.float32(values.pop("learning_rate")[-1])))  # 0.1 as 0.1
         skipped = values.pop("skipped", None)
         means = {name: float(value.mean()) for name, value in values.items()}
         self._train_errors.append(means["top1_error"])
@@ -137,9 +140,10 @@ class RunWriter:
         line = means | {"learning_rate": learning_rate}
         if skipped is not None:
             line["skipped"] = round(skipped.sum())
-        if waited is not None:  # as a fraction of the time that the steps took
+        if self._data_wait_seconds is not None:  # as a fraction of the time since the last line
             seconds = count * self._setup.plan.batch_size / rate
-            line["data_wait"] = round(min(1.0, waited / seconds), 4)
+            line["data_wait"] = round(min(1.0, self._data_wait_seconds / seconds), 4)
+            self._data_wait_seconds = 0.0
         self._write(first + count, "train", line | {"images_per_second": round(rate, 1)})
 
     def _write(self, step: int, split: str, values: dict[str, float]) -> None:
@@ -148,10 +152,9 @@ class RunWriter:
 
 
 def note_failure(directory: RunDirectory, status: str, error: BaseException) -> None:
-    """Writes why a run ended early; one that has diverged stays diverged."""
+    """Writes why a run ended early."""
     with contextlib.suppress(OSError):  # a full disk is what the error says
-        if directory.status != "diverged":
-            directory.set_status(status, message=first_line(error))
+        directory.set_status(status, message=first_line(error))
 
 
 def diverged(step: int, what: str) -> UserError:

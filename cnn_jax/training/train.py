@@ -60,9 +60,9 @@ def train(
             numbers = None if seeds is None else [directory.seed for directory in todo]
             setup = build(config, seeds=numbers, group=group)
             opened.callback(setup.inputs.close)
+            start = (setup.parts.facts(), setup.parts.preprocessing, setup.compiler_options)
             for directory in todo:
-                facts = (setup.parts.facts(), setup.parts.preprocessing, setup.compiler_options)
-                directory.write_start(*facts)
+                directory.write_start(*start)
             run(setup, todo, console, stop, group)
         else:
             console.print(f"{workdir} is finished, and is not run again", highlight=False)
@@ -81,27 +81,29 @@ def run(
     group: ProcessGroup,
 ) -> None:
     """Restores or makes the state, takes the remaining steps, and notes how it ended."""
-    try:
-        with contextlib.ExitStack() as opened:
+    writers: list[RunWriter] = []
+    with contextlib.ExitStack() as opened:
+        try:
             checkpoints = [open_checkpoints(setup, d, group, opened) for d in directories]
             state, step, seconds = restore(setup, directories, checkpoints, group)
             plan = setup.plan
             progress = TrainingProgress(step, plan.total_steps, plan.batch_size, console)
-            writers = []
-            for directory, own in zip(directories, checkpoints, strict=True):
+            for directory, saved in zip(directories, checkpoints, strict=True):
                 label = f"{directory.name}  " if len(directories) > 1 else ""
-                things = (setup, directory, own, progress, group)
+                things = (setup, directory, saved, progress, group)
                 writers.append(RunWriter(*things, seconds=seconds, label=label))
                 opened.callback(writers[-1].close)
             take_steps(setup, state, step, writers, progress, stop, group)
             for writer in writers:
                 writer.wait()
-    except BaseException as error:
-        error = group.explained(error)
-        is_preempted = getattr(error, "exit_code", None) == STOPPED
-        for directory in directories:
-            note_failure(directory, "preempted" if is_preempted else "failed", error)
-        raise error
+        except BaseException as error:
+            error = group.explained(error)
+            status = "preempted" if getattr(error, "exit_code", None) == STOPPED else "failed"
+            diverged = [writer.directory for writer in writers if writer.failure]
+            for directory in directories:
+                if directory not in diverged:
+                    note_failure(directory, status, error)
+            raise error
     for writer in writers:
         if not writer.failure:
             path, name = writer.directory.path, writer.directory.name
@@ -138,7 +140,7 @@ def take_steps(
             if evaluates or stopped_by or plan.is_due(plan.checkpoint_every, step):
                 state = save(setup, writers, state, step, evaluates)
                 progress.skip_time()
-            for line in report.warnings:
+            for line in [*report.warnings, *setup.inputs.report().warnings]:  # of evaluations, too
                 progress.line(line)
             group.note_step(step)
             if all(writer.failure for writer in writers):

@@ -159,7 +159,9 @@ def damaged(folder, tmp_path):
 
 
 def test_bad_files_are_skipped_counted_and_told(damaged, tmp_path, capsys):
-    config = load(damaged, "data.storage=stream", "data.on_error=skip")
+    # The test split is evaluated once, at the end.
+    splits = "evaluation.splits=['train']"
+    config = load(damaged, "data.storage=stream", "data.on_error=skip", splits)
     train(config, tmp_path / "run", Console(width=300))
     run = cnn_jax.load_run(tmp_path / "run")
     assert run.status == "done" and run.summary["test"]["skipped"] == 1
