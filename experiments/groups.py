@@ -30,7 +30,7 @@ def data(
     validation_size: int = 0,
     on_error: str = "raise",
 ) -> Group:
-    """The data set, see `cnn_jax.data.open`; `storage` "device" ignores the last six fields."""
+    """The data set, see `cnn_jax.data.open`; the last six fields are of streams."""
     return {
         "name": name,
         "path": placeholder(str) if path is None else path,

@@ -78,7 +78,7 @@ def tiny_run(tiny_config, tmp_path_factory):
 def each_program_once():
     """The loop warns where it compiles a program again: that is an error here."""
     with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
+        warnings.filterwarnings("error", "compiled again")
         yield
 
 

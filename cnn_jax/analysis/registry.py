@@ -17,8 +17,8 @@ from cnn_jax.runs.directory import file_name
 
 FOLDER = "experiments/results"
 README, PAGE = "README.md", "docs/results.md"
-BEGIN = "<!-- made of experiments/results by `launch.py report --record` -->"
-END = "<!-- end of what is made -->"
+BEGIN = "<!-- generated from experiments/results by `launch.py report --record` -->"
+END = "<!-- end of the generated part -->"
 COLUMNS = ("row", "metric", "ours", "paper", "verdict", "epochs", "recipe", "a run took", "commit")
 SHORT = ("table", "metric", "ours, %", "paper, %", "verdict")
 SHOWN = 6  # rows of a table in the README

@@ -135,7 +135,7 @@ class Exit:
         self._once = threading.Lock()
 
     def __call__(self, error: BaseException) -> None:
-        self._once.acquire()  # and never released: one thread ends it, and one reason is told
+        self._once.acquire()  # and never released: one thread ends it, with one reason
         code = getattr(error, "exit_code", 1)
         if sys.stdout.isatty():
             print("\x1b[?25h", end="")  # the cursor, which a progress bar hides

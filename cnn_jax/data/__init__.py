@@ -117,7 +117,7 @@ def load(
         data sets in the default folder.
       image_size: side in pixels that every image of a folder or of TFDS is brought to (shorter side
         resized, center cropped); None takes them as they are, all of one size.
-      validation_size: images held out of "train", as many of each class as its share (the papers
+      validation_size: images held out of "train", stratified by class (the papers
         hold out 5,000 of CIFAR's 50,000); 0 takes the splits as they are.
       split_seed: which ones.
 

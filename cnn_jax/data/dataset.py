@@ -53,7 +53,7 @@ def check_memory(name: str, count: int, shape: tuple[int, ...]) -> None:
 
 
 def stratified(labels: np.ndarray, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two disjoint index arrays, the second of `size` examples with each class by its share.
+    """Two disjoint index arrays, the second of `size` examples, stratified by class.
 
     Raises:
       UserError: one would be left without a class.
@@ -79,7 +79,7 @@ def stratified(labels: np.ndarray, size: int, seed: int) -> tuple[np.ndarray, np
 
 
 def has_validation(name: str, size: int, there: int) -> errors.UserError:
-    """What is said where `size` images are to be held out, and `there` are already."""
+    """The error where `size` images are to be held out, and `there` are already."""
     return errors.UserError(
         f"data.validation_size is {size}, but {name} has a validation split of its "
         f"own ({there:,} images): set it to 0"

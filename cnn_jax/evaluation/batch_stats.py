@@ -41,7 +41,7 @@ def reestimate(
     empty = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
 
     def add(total, params, images, key):
-        # Averages of zero become the batch's statistics times 1 - momentum.
+        # After an update from zero a running average is (1 - momentum) times the batch's statistic.
         _, updates = model.apply(
             {"params": params, "batch_stats": empty},
             images,

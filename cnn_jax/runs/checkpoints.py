@@ -170,7 +170,7 @@ class Checkpoints:
 
 
 def best_value(metrics: dict) -> float:
-    """The number of which the best checkpoint has the least."""
+    """The validation error; the best checkpoint has the lowest."""
     return metrics[BEST]
 
 

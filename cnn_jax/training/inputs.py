@@ -50,7 +50,7 @@ class Inputs(Protocol):
 
 
 class InMemoryData(flax.struct.PyTreeNode):
-    """A split on the device; a step is told which examples it takes."""
+    """A split on the device; a step is given the numbers of its examples."""
 
     images: Array  # uint8 [N, H, W, C]
     labels: Array  # int32 [N]

@@ -15,7 +15,7 @@ def create(*, label_smoothing: float, auxiliary_weight: float) -> Callable[..., 
     """`loss(logits, labels, auxiliary)`: cross entropy [B] of logits [B, classes] and labels [B].
 
     Args:
-      label_smoothing: share of the target that goes to all classes alike (arXiv:1512.00567,
+      label_smoothing: the fraction of the target that goes to all classes alike (arXiv:1512.00567,
         section 7).
       auxiliary_weight: of the cross entropies of auxiliary heads, whose logits are the list
         `auxiliary` (GoogLeNet 0.3, Inception-v3 0.4); without effect on networks without them.

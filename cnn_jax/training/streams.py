@@ -176,7 +176,7 @@ def make_evaluate(
     group: ProcessGroup,
     note: Callable[[reader.Bad], None],
 ) -> Evaluate:
-    """As `inputs.make_evaluate`, and how many images were skipped; `note` is told which."""
+    """As `inputs.make_evaluate`, and how many images were skipped; `note` is called with them."""
     eval_step = steps.make_eval_step(model)
     whole, by_example = sharding.replicated(mesh), NamedSharding(mesh, PartitionSpec("data"))
     batch_size = sharding.rounded_up(batch_size, mesh)

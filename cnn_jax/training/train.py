@@ -70,7 +70,8 @@ def train(
             for directory in directories:
                 console.print(summary_table(metrics.summary(directory.path), directory.name))
     if lost := [d.name for d in directories if d.status == "diverged"]:
-        raise UserError(f"{', '.join(lost)} diverged; the others are done", DIVERGED)
+        rest = "; the others are done" if len(lost) < len(directories) else ""
+        raise UserError(f"{', '.join(lost)} diverged{rest}", DIVERGED)
 
 
 def run(

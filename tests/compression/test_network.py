@@ -17,7 +17,10 @@ MODELS = {
 }
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param("squeezenet", marks=pytest.mark.slow), "cifar_resnet"],
+)
 def small(request):
     """A network with random weights and images for it."""
     model = models.create(request.param, num_classes=10, **MODELS[request.param])

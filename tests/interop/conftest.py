@@ -1,5 +1,7 @@
 """PyTorch's networks to compare with, random weights and all."""
 
+import os
+
 import pytest
 
 from cnn_jax.errors import UserError
@@ -10,6 +12,8 @@ from cnn_jax.interop import reference
 def torch():
     """PyTorch, and torchvision ready to be imported."""
     torch = pytest.importorskip("torch")
+    if "PYTEST_XDIST_WORKER" in os.environ:  # another worker has the other core
+        torch.set_num_threads(1)
     try:
         reference.torchvision()
     except UserError as error:

@@ -167,7 +167,11 @@ def step_of_torch(torch, made, images, labels):
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet18", "wide_resnet", "squeezenet1_1", "inception_v3", "googlenet", "vgg11_bn"]
+    "name",
+    [
+        *("resnet18", "wide_resnet", "squeezenet1_1", "googlenet", "vgg11_bn"),
+        pytest.param("inception_v3", marks=pytest.mark.slow),
+    ],
 )
 def test_a_step_in_training_mode_gives_logits_statistics_and_parameters_of_torch(
     name, network, arrays, torch

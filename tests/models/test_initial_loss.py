@@ -9,7 +9,7 @@ from cnn_jax.training import compiler, losses
 
 SMALL_HEADS = [
     ("squeezenet", 64, {}),
-    ("inception_v3", 75, {"auxiliary": "none"}),
+    pytest.param("inception_v3", 75, {"auxiliary": "none"}, marks=pytest.mark.slow),
     ("googlenet", 64, {"variant": "torchvision", "auxiliary": False}),
     ("alexnet", 64, {"fc_width": 256}),
 ]
