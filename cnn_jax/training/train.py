@@ -69,6 +69,11 @@ def train(
         if group.index == 0:
             for directory in directories:
                 console.print(summary_table(metrics.summary(directory.path), directory.name))
+    raise_diverged(directories)
+
+
+def raise_diverged(directories: list[RunDirectory]) -> None:
+    """Raises `UserError` where one of several seeds has diverged."""
     if lost := [d.name for d in directories if d.status == "diverged"]:
         rest = "; the others are done" if len(lost) < len(directories) else ""
         raise UserError(f"{', '.join(lost)} diverged{rest}", DIVERGED)
