@@ -77,26 +77,14 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def evaluate_run(
     run: Run,
     *,
-    split: str | None = None,
-    protocol: str = "center",
-    step: int | str = "last",
-    weights: str | None = None,
-    data: str | None = None,
+    split: str | None,
+    protocol: str,
+    step: int | str,
+    weights: str | None,
+    data: str | None,
     **sizes: Any,
 ) -> dict[str, Any]:
-    """Evaluates a checkpoint of a run on a whole split.
-
-    Args:
-      split: by default "test", where there is none "validation", or else "train".
-      protocol: "center", "ten_crop", "crops_144" or "multi_scale"; `sizes`, see `protocols`.
-      step: "last", "best" or a number.
-      weights: "raw" or "ema"; by default those that the run evaluates.
-      data: where the data is now, by default where the run found it.
-
-    Returns:
-      `split`, `protocol`, what `numbers` returns, and `skipped`: a line for each image that could
-      not be read.
-    """
+    """Evaluates a checkpoint of a run on a whole split: what `cnn_jax.evaluate` takes and gives."""
     target = of_run(run, [] if data is None else [f"data.path={data}"])
     name, examples = target.examples(split)
     found, _, bad = evaluate(

@@ -63,7 +63,7 @@ def run(tmp_path_factory):
 def test_other_images_than_the_run_has_seen_are_refused(run, size, mode, tmp_path):
     other = pictures(tmp_path, ["train"], size, mode)
     with pytest.raises(UserError, match="the data has images of .*name the right place"):
-        evaluate.evaluate_run(run, split="train", data=str(other))
+        cnn_jax.evaluate(run, split="train", data=str(other))
     if mode == "RGB":  # unless another size is asked for
         resized = target.of_run(run, [f"data.path={other}", "data.image_size=9"])
         assert resized.image_shape == (9, 9, 3)
