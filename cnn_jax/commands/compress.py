@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,8 +35,15 @@ class Source(NamedTuple):
 
 def add_arguments(add) -> None:
     """The network, the file to write, and how the values are stored."""
-    add("source", type=Path, metavar="RUN_OR_WEIGHTS", help="a run, or the authors' .net file")
-    add("--out", type=Path, required=True, metavar="FILE", help="the file to write")
+    source = "a trained run, or the authors' .net file"
+    add("source", type=Path, nargs="?", metavar="RUN_OR_WEIGHTS", help=source)
+    add("--out", type=Path, metavar="FILE", help="the file to write")
+    add(
+        "--config", metavar="FILE[:variant]", help="instead of a run: trains the stages of a recipe"
+    )
+    add("--config.FIELD", dest="_", metavar="VALUE", help="changes a field: --config.data.path=DIR")
+    add("--workdir", type=Path, metavar="DIR", help="of these; default runs/EXPERIMENT-VARIANT")
+    add("--seeds", type=positive, metavar="N", help="stages of N networks, each in DIR/seed-I")
     add("--lossless", action="store_true", help="keep every value exactly")
     add("--bits", type=positive, metavar="B", help="share 2^B values per layer by k-means")
     starts = "where k-means starts: linear (default), random or density"
@@ -56,18 +64,21 @@ def add_arguments(add) -> None:
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Writes the file; prints the table of its layers, and its size."""
-    from cnn_jax.compression import archive, network, report
+    check(arguments)
+    if arguments.config:
+        from cnn_jax.commands import compress_stages
+
+        compress_stages.run(arguments, console)
+        return
+    from cnn_jax.compression import network, report
     from cnn_jax.training import compiler
 
     compiler.enable_cache()
-    check(arguments)
-    source = open_source(arguments)
+    source = open_source(arguments.source, arguments.step)
     # Before the long work: the data may not be there.
     rows = [errors_of("before", arguments.source, arguments.step, arguments)]
-    arrays = compressed(arguments, source)
-    own = {name: value for name, value in vars(source.preprocessing).items() if value is not None}
-    arrays |= {f"preprocessing/{name}": np.float32(value) for name, value in own.items()}
-    size = archive.write(arguments.out, arrays, source.about)
+    arrays = coded(source, arguments)
+    size = write(arguments.out, arrays, source)
     plain = sum(4 * values.size for values in network.flatten(source.variables).values())
     console.print(layer_table(report.rows(arrays)))
     print_line(
@@ -91,12 +102,22 @@ def check(arguments: argparse.Namespace) -> None:
         raise UserError(f"{' and '.join(given)} exclude each other", 2)
     if arguments.images and (arguments.lossless or arguments.bits):
         raise UserError(f"--images calibrates steps; leave it out with {given[0]}", 2)
-    if arguments.split and arguments.source.suffix == ".net":
+    if arguments.split and arguments.source and arguments.source.suffix == ".net":
         raise UserError(
             "--split takes a run, which names its data; for weights from elsewhere use "
             "`launch.py eval --weights=FILE --config=FILE`",
             2,
         )
+    if (arguments.source is None) == (arguments.config is None):
+        raise UserError(
+            "compress takes a RUN_OR_WEIGHTS, or --config=FILE whose stages it trains", 2
+        )
+    if arguments.config:
+        if arguments.out or arguments.split:
+            raise UserError("with --config the file lies in --workdir: leave --out, --split out", 2)
+        return
+    if arguments.out is None:
+        raise UserError("--out=FILE is missing: the file to write", 2)
     if not arguments.out.absolute().parent.is_dir():
         raise UserError(f"no folder {arguments.out.parent} to write {arguments.out.name} into")
     if arguments.out.is_dir():
@@ -114,18 +135,18 @@ def quality(text: str) -> float:
     return number
 
 
-def open_source(arguments: argparse.Namespace) -> Source:
+def open_source(path: Path, step: str) -> Source:
     """Opens a run, a compressed file, or the authors' SqueezeNet."""
-    if arguments.source.suffix == ".net":
-        return squeezenet(arguments.source)
-    opened = cnn_jax.load_run(arguments.source)
+    if path.suffix == ".net":
+        return squeezenet(path)
+    opened = cnn_jax.load_run(path)
     about = {
         "config": opened.config.to_dict(),
         "class_names": list(opened.class_names),
         "num_classes": len(opened.class_names),
         "image_shape": list(opened.image_shape),
     }
-    variables = opened.variables(opened.find_step(arguments.step))
+    variables = opened.variables(opened.find_step(step))
     return Source(opened.model, variables, opened.preprocessing, about)
 
 
@@ -150,7 +171,16 @@ def squeezenet(path: Path) -> Source:
     )
 
 
-def compressed(arguments: argparse.Namespace, source: Source) -> dict[str, Any]:
+def write(path: Path, arrays: Mapping[str, Any], source: Source) -> int:
+    """Writes the file, with the preprocessing; returns its size in bytes."""
+    from cnn_jax.compression import archive
+
+    own = {name: value for name, value in vars(source.preprocessing).items() if value is not None}
+    preprocessing = {f"preprocessing/{name}": np.float32(value) for name, value in own.items()}
+    return archive.write(path, {**arrays, **preprocessing}, source.about)
+
+
+def coded(source: Source, arguments: argparse.Namespace) -> dict[str, Any]:
     """The arrays of the file, stored as the arguments say."""
     from cnn_jax.compression import network
     from cnn_jax.compression.calibrate import Calibration
@@ -194,7 +224,9 @@ def layer_table(rows: "list[report.Row]") -> Table:
         sizes = (row.codes, row.codes_huffman, row.gaps, row.gaps_huffman)
         bits = (f"{size / max(row.entries, 1):.1f}" for size in sizes)
         kept = f"{row.kept / max(row.weights, 1):.1%}"
-        table.add_row(row.layer, f"{row.weights:,}", kept, *bits, f"{row.rate:.1f}x")
+        table.add_row(
+            row.layer, f"{row.weights:,}", kept, *bits, f"{1 / max(row.size_huffman, 1e-9):.1f}x"
+        )
     return table
 
 
