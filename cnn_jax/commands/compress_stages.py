@@ -7,8 +7,9 @@ on where it was stopped.
 """
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,13 +18,14 @@ from rich.console import Console
 
 import cnn_jax
 from cnn_jax import config as configs
-from cnn_jax.commands import compress
+from cnn_jax.analysis.compressed_layers import layer_table
 from cnn_jax.commands.arguments import experiment_name
 from cnn_jax.compression import archive, network, report
 from cnn_jax.config import load_config
 from cnn_jax.errors import UserError
 from cnn_jax.files import write_json
 from cnn_jax.progress import print_line
+from cnn_jax.runs import compress
 from cnn_jax.runs.directory import MEASUREMENTS, STAGES, read_json
 from cnn_jax.training import compiler
 
@@ -39,24 +41,41 @@ class Stage(NamedTuple):
     folder: Path
 
 
-def run(arguments: argparse.Namespace, console: Console) -> None:
-    """Takes the stages that are not done, for each seed; prints the sizes and errors of each."""
+def run(arguments: argparse.Namespace, coding: Mapping[str, Any], console: Console) -> None:
+    """Takes the stages that are not done, for each seed; prints the sizes and errors of each.
+
+    `coding` says how the values are stored after a stage that does not share them, see
+    `runs.compress.coded`.
+    """
     compiler.enable_cache()
-    recipe, seeds = stages(arguments), arguments.seeds
-    file, _ = configs.find_experiment(arguments.config)
-    gap_bits = getattr(configs.load_experiment(file), "INDEX_BITS", report.INDEX_BITS)
+    recipe = stages(arguments)
+    last = list(recipe.values())[-1]
+    check_coding(last, coding)
     workdir = arguments.workdir or Path("runs") / experiment_name(arguments)
-    first = next(iter(recipe.values())).seed
-    for seed in range(first, first + (seeds or 1)):
-        folder = workdir if seeds is None else workdir / f"seed-{seed}"
+    for seed in range(last.seed, last.seed + (arguments.seeds or 1)):
+        folder = workdir / f"seed-{seed}" if arguments.seeds else workdir
         made = chain(recipe, folder, seed)
         for stage in made:
             print_line(console, f"stage {stage.name}, in {stage.folder}")
             cnn_jax.train(stage.config, stage.folder, console=console)
         if not (folder / MEASUREMENTS).exists():
-            encoded = encode(made[-1], arguments)
-            write_json(folder / MEASUREMENTS, measure(made, encoded, gap_bits))
+            file = encode(made[-1], coding)
+            write_json(folder / MEASUREMENTS, measure(made, file, index_bits(arguments)))
         show(folder, console)
+
+
+def check_coding(last: ConfigDict, coding: Mapping[str, Any]) -> None:
+    """Raises `UserError` where values that are shared already are to be coded in another way."""
+    given = [way for way in ("lossless", "bits", "quality", "images") if coding[way]]
+    if last.compression.stage == "share" and given:
+        text = "the stage share has shared the values already: leave it out, or end with :prune"
+        raise UserError(f"--{given[0]}: {text}", 2)
+
+
+def index_bits(arguments: argparse.Namespace) -> int:
+    """Bits of a gap between two weights in the paper's coding, as the recipe says."""
+    file, _ = configs.find_experiment(arguments.config)
+    return getattr(configs.load_experiment(file), "INDEX_BITS", report.INDEX_BITS)
 
 
 def stages(arguments: argparse.Namespace) -> dict[str, ConfigDict]:
@@ -103,18 +122,18 @@ def chain(recipe: dict[str, ConfigDict], folder: Path, seed: int) -> list[Stage]
     return made
 
 
-def encode(last: Stage, arguments: argparse.Namespace) -> Path:
+def encode(last: Stage, coding: Mapping[str, Any]) -> Path:
     """Writes the file of the last stage; shared values are kept, all others coded as asked."""
     source, file = compress.open_source(last.folder, "last"), last.folder / FILE
     is_shared = last.config.compression.stage == "share"
-    arrays = network.tied(source.variables) if is_shared else compress.coded(source, arguments)
+    arrays = network.tied(source.variables) if is_shared else compress.coded(source, **coding)
     compress.write(file, arrays, source)
     return file
 
 
 def show(folder: Path, console: Console) -> None:
     """Prints the sizes of the layers, and a line with those of the file and the errors."""
-    console.print(compress.layer_table(report.rows(archive.read(folder / FILE).arrays)))
+    console.print(layer_table(report.rows(archive.read(folder / FILE).arrays)))
     numbers = read_json(folder / MEASUREMENTS)
     errors = (f"{numbers[f'{when}/top1_error']:.2%} {when}" for when in ("before", "after"))
     size = f"{numbers['file/bytes']:,} bytes, {numbers['file/rate']:.2f} times smaller than float32"

@@ -110,6 +110,7 @@ def test_mistakes_are_one_line(recipe, workdir, tmp_path, capsys):
         (("--config=experiments/quickstart.py",), "has no STAGES"),
         ((f"{recipe},train",), "is no compression"),
         ((recipe, "--config.model.depth=3"), "unknown config field 'model.depth'"),
+        ((recipe, "--quality=7"), "has shared the values already"),
         ((recipe, "--out=a.cnn"), "leave --out, --split out"),
         ((recipe, workdir), "takes a RUN_OR_WEIGHTS, or --config"),
         ((), "takes a RUN_OR_WEIGHTS, or --config"),
