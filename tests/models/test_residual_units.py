@@ -124,6 +124,19 @@ def test_1x1_conv_shortcut_of_table_1_also_projects_where_nothing_changes():
     np.testing.assert_allclose(unit.apply(variables, x, False), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("order", "shortcut_bn"), [("original", False), ("BN after addition", True)]
+)
+def test_projection_without_a_batch_norm(order, shortcut_bn):
+    x = noise(1, 2, 6, 6, 4)
+    unit = unit_of(stride=2, channels=8, shortcut="B", order=order, shortcut_bn=shortcut_bn)
+    variables, conv, norm = parts(unit, x)
+    branch, skip = conv("conv2", nn.relu(norm("bn1", conv("conv1", x)))), conv("shortcut", x)
+    before = order == "original"
+    y = norm("bn2", branch) + skip if before else norm("bn2", branch + skip)
+    np.testing.assert_allclose(unit.apply(variables, x, False), nn.relu(y), rtol=1e-4, atol=1e-5)
+
+
 def test_gate_starts_at_its_bias():
     unit = unit_of(gating="exclusive", gate_bias=-6.0)
     params = unit.init(jax.random.key(0), noise(1, 2, 6, 6, 4), False)["params"]
