@@ -105,7 +105,7 @@ class ResNet(nn.Module):
         self._check_widths(basic)
         if self.preactivation and self.order not in ("original", PREACTIVATION):
             raise errors.UserError(
-                f"resnet: preactivation is the order {PREACTIVATION!r}, not {self.order!r}; give one"
+                f"resnet: preactivation is the order {PREACTIVATION!r}; leave out {self.order!r}"
             )
         if not 0 <= self.death_rate < 1:
             raise errors.UserError(f"resnet: death_rate {self.death_rate} is not in [0, 1)")

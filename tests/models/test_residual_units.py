@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnn_jax.models.residual_units import ORDERS, ResidualUnit, shortcut_average
+from cnn_jax.models.residual_units import ORDERS, ResidualUnit, shortcut_average, survival
 from experiments.preactivation import published as preactivation
 
 
@@ -223,3 +223,10 @@ def test_in_test_mode_the_branch_is_scaled_by_its_survival_probability():
     f = norm("bn2", conv("conv2", nn.relu(norm("bn1", conv("conv1", x)))))
     y = unit.apply(variables, x, False, 0.7)
     np.testing.assert_allclose(y, nn.relu(x + 0.7 * f), rtol=1e-4, atol=1e-5)
+
+
+def test_survival_falls_linearly_and_without_a_death_rate_is_not_drawn():
+    assert survival(0.0, (3, 8, 36, 3)) == [None] * 4
+    stages = survival(0.5, (3, 8, 36, 3))
+    assert [len(stage) for stage in stages] == [3, 8, 36, 3]
+    assert float(stages[0][0]) == pytest.approx(0.99) and float(stages[-1][-1]) == 0.5

@@ -13,9 +13,7 @@ from cnn_jax import models
 from cnn_jax.analysis.summary import layers_of
 from cnn_jax.errors import UserError
 from cnn_jax.interop import torchvision
-from cnn_jax.models import residual_units
 from cnn_jax.models.layers import BatchNorm
-from cnn_jax.models.residual_units import ResidualUnit
 from cnn_jax.models.resnet import ResNet
 from experiments.resnet import published
 
@@ -158,27 +156,6 @@ def test_preactivated_batch_norms_stand_before_their_convolutions():
     assert outputs["bn"] == (7, 7, 2048)
 
 
-def test_other_orders_have_the_names_of_their_table():
-    original = names_of(create(depth=50))
-    moved = names_of(create(depth=50, order="BN after addition"))
-    # The last batch norm moves behind the addition, and keeps its name; projections have none.
-    assert original - moved == {f"conv{stage}/block1/shortcut_bn" for stage in (2, 3, 4, 5)}
-    assert moved <= original
-    named = create(depth=50, order="full pre-activation")
-    assert names_of(named) == names_of(create(depth=50, preactivation=True))
-
-
-def test_parameters_of_the_networks_that_fb_resnet_torch_published():
-    # torchvision's, without the batch norms of the projections: two parameters for each channel.
-    for depth, options, channels in [
-        (18, {"shortcut_bn": False}, 128 + 256 + 512),
-        (34, {"shortcut_bn": False}, 128 + 256 + 512),
-        (50, {"order": "BN after addition"}, 256 + 512 + 1024 + 2048),
-    ]:
-        ours = counts(create(depth=depth, stride_in="3x3", **options))[0]
-        assert ours == published.TORCHVISION[f"resnet{depth}"]["parameters"] - 2 * channels
-
-
 def test_inner_width_widens_only_the_inside_of_bottlenecks():
     outputs = outputs_of(create(depth=50, inner_width=2.0))
     assert outputs["conv2/block1/conv1"][-1] == outputs["conv2/block1/conv2"][-1] == 128
@@ -257,33 +234,6 @@ def test_every_batch_norm_is_told_of_training(train, options):
     assert told == {name: train for name in names_of(model) if "bn" in name}
 
 
-# --- stochastic depth --------------------------------------------------------------------------
-
-
-def test_survival_falls_linearly_over_all_units_of_all_stages():
-    seen = {}
-
-    def note(call, arguments, keywords, context):
-        if isinstance(context.module, ResidualUnit) and context.method_name == "__call__":
-            seen["/".join(context.module.path)] = arguments[2]
-        return call(*arguments, **keywords)
-
-    model = create(death_rate=0.5, **SMALL)
-    with nn.intercept_methods(note):
-        model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
-    units = [f"conv{stage}/block{i}" for stage in (2, 3, 4, 5) for i in (1, 2)]
-    assert list(seen) == units
-    expected = [1 - 0.5 * i / 8 for i in range(1, 9)]
-    assert [float(seen[unit]) for unit in units] == pytest.approx(expected)
-
-
-def test_a_death_rate_of_zero_is_the_ordinary_network():
-    assert residual_units.survival(0.0, (3, 8, 36, 3)) == [None] * 4
-    stages = residual_units.survival(0.5, (3, 8, 36, 3))
-    assert [len(stage) for stage in stages] == [3, 8, 36, 3]
-    assert float(stages[0][0]) == pytest.approx(0.99) and float(stages[-1][-1]) == 0.5
-
-
 # --- initial values ----------------------------------------------------------------------------
 
 
@@ -332,7 +282,7 @@ def test_initial_deviations(init_fan):
         ({"preactivation": True, "zero_init_gamma": True}, "preactivation=False"),
         ({"order": "BN after addition", "zero_init_gamma": True}, "order='original'"),
         ({"order": "preactivation"}, "unknown order .* full pre-activation"),
-        ({"preactivation": True, "order": "BN after addition"}, "give one"),
+        ({"preactivation": True, "order": "BN after addition"}, "leave out 'BN"),
         ({"depth": 18, "residual": False, "order": "BN after addition"}, "no other order"),
         ({"death_rate": 1.0}, r"death_rate 1.0 is not in \[0, 1\)"),
     ],
