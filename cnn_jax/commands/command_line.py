@@ -44,6 +44,7 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
             NAME FILE --out=FILE [--check]
   compress  a trained network to the smallest file, which eval and predict take as a run
             RUN_OR_WEIGHTS --out=FILE [--lossless | --bits=B | --quality=7] [--images=FOLDER]
+            --config=FILE[:variant] [--config.any.field=VALUE ...] [--workdir=DIR] [--seeds=N]
   data      makes a TFDS data set of published archives, or reads and checks all of one
             prepare NAME --from=DIR | check NAME  [--data_dir=DIR] [--on_error=raise|skip]
   list      the networks, data sets and experiments there are

@@ -4,9 +4,8 @@ import argparse
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -15,32 +14,25 @@ from cnn_jax.commands.arguments import positive
 from cnn_jax.errors import UserError
 from cnn_jax.progress import print_line
 
-if TYPE_CHECKING:
-    from cnn_jax.compression import report
-
-IMAGES = (".jpg", ".jpeg", ".png", ".webp")
-BATCH = 25
-QUALITY = 7.0
-
-
-class Source(NamedTuple):
-    """A trained network, and what its compressed file tells besides."""
-
-    model: Any
-    variables: dict[str, Any]
-    preprocessing: Any  # `data.preprocess.Preprocessing`
-    about: dict[str, Any]  # config, class_names, num_classes, image_shape
+CODING = ("lossless", "bits", "initialization", "quality", "images", "count")
 
 
 def add_arguments(add) -> None:
     """The network, the file to write, and how the values are stored."""
-    add("source", type=Path, metavar="RUN_OR_WEIGHTS", help="a run, or the authors' .net file")
-    add("--out", type=Path, required=True, metavar="FILE", help="the file to write")
+    source = "a trained run, or the authors' .net file"
+    add("source", type=Path, nargs="?", metavar="RUN_OR_WEIGHTS", help=source)
+    add("--out", type=Path, metavar="FILE", help="the file to write")
+    add(
+        "--config", metavar="FILE[:variant]", help="instead of a run: trains the stages of a recipe"
+    )
+    add("--config.FIELD", dest="_", metavar="VALUE", help="changes a field: --config.data.path=DIR")
+    add("--workdir", type=Path, metavar="DIR", help="of these; default runs/EXPERIMENT-VARIANT")
+    add("--seeds", type=positive, metavar="N", help="stages of N networks, each in DIR/seed-I")
     add("--lossless", action="store_true", help="keep every value exactly")
     add("--bits", type=positive, metavar="B", help="share 2^B values per layer by k-means")
     starts = "where k-means starts: linear (default), random or density"
     add("--initialization", default="linear", metavar="NAME", help=starts)
-    steps = f"steps by rate and distortion, finer for a larger Q; default {QUALITY:g}"
+    steps = "steps by rate and distortion, finer for a larger Q; default 7"
     add("--quality", type=quality, metavar="Q", help=steps)
     add(
         "--images",
@@ -56,18 +48,23 @@ def add_arguments(add) -> None:
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Writes the file; prints the table of its layers, and its size."""
-    from cnn_jax.compression import archive, network, report
+    check(arguments)
+    if arguments.config:
+        from cnn_jax.commands import compress_stages
+
+        compress_stages.run(arguments, coding(arguments), console)
+        return
+    from cnn_jax.analysis.compressed_layers import layer_table
+    from cnn_jax.compression import network, report
+    from cnn_jax.runs import compress
     from cnn_jax.training import compiler
 
     compiler.enable_cache()
-    check(arguments)
-    source = open_source(arguments)
+    source = compress.open_source(arguments.source, arguments.step)
     # Before the long work: the data may not be there.
     rows = [errors_of("before", arguments.source, arguments.step, arguments)]
-    arrays = compressed(arguments, source)
-    own = {name: value for name, value in vars(source.preprocessing).items() if value is not None}
-    arrays |= {f"preprocessing/{name}": np.float32(value) for name, value in own.items()}
-    size = archive.write(arguments.out, arrays, source.about)
+    arrays = compress.coded(source, **coding(arguments))
+    size = compress.write(arguments.out, arrays, source)
     plain = sum(4 * values.size for values in network.flatten(source.variables).values())
     console.print(layer_table(report.rows(arrays)))
     print_line(
@@ -83,6 +80,11 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         console.print(table)
 
 
+def coding(arguments: argparse.Namespace) -> dict[str, Any]:
+    """How the values are stored, as `runs.compress.coded` takes it."""
+    return {name: getattr(arguments, name) for name in CODING}
+
+
 def check(arguments: argparse.Namespace) -> None:
     """Raises `UserError` for arguments that contradict each other, before anything is computed."""
     ways = ("lossless", "bits", "quality")
@@ -91,12 +93,22 @@ def check(arguments: argparse.Namespace) -> None:
         raise UserError(f"{' and '.join(given)} exclude each other", 2)
     if arguments.images and (arguments.lossless or arguments.bits):
         raise UserError(f"--images calibrates steps; leave it out with {given[0]}", 2)
-    if arguments.split and arguments.source.suffix == ".net":
+    if arguments.split and arguments.source and arguments.source.suffix == ".net":
         raise UserError(
             "--split takes a run, which names its data; for weights from elsewhere use "
             "`launch.py eval --weights=FILE --config=FILE`",
             2,
         )
+    if (arguments.source is None) == (arguments.config is None):
+        raise UserError(
+            "compress takes a RUN_OR_WEIGHTS, or --config=FILE whose stages it trains", 2
+        )
+    if arguments.config:
+        if arguments.out or arguments.split:
+            raise UserError("with --config the file lies in --workdir: leave --out, --split out", 2)
+        return
+    if arguments.out is None:
+        raise UserError("--out=FILE is missing: the file to write", 2)
     if not arguments.out.absolute().parent.is_dir():
         raise UserError(f"no folder {arguments.out.parent} to write {arguments.out.name} into")
     if arguments.out.is_dir():
@@ -112,90 +124,6 @@ def quality(text: str) -> float:
     if not 0 <= number <= 20:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 20")
     return number
-
-
-def open_source(arguments: argparse.Namespace) -> Source:
-    """Opens a run, a compressed file, or the authors' SqueezeNet."""
-    if arguments.source.suffix == ".net":
-        return squeezenet(arguments.source)
-    opened = cnn_jax.load_run(arguments.source)
-    about = {
-        "config": opened.config.to_dict(),
-        "class_names": list(opened.class_names),
-        "num_classes": len(opened.class_names),
-        "image_shape": list(opened.image_shape),
-    }
-    variables = opened.variables(opened.find_step(arguments.step))
-    return Source(opened.model, variables, opened.preprocessing, about)
-
-
-def squeezenet(path: Path) -> Source:
-    """Reads the authors' network; reverses the input channels of conv1, as their images are BGR."""
-    from cnn_jax import models
-    from cnn_jax.data.preprocess import Preprocessing
-    from cnn_jax.interop import deep_compression
-
-    settings = {"name": "squeezenet", "version": "1.0", "conv10_padding": 1}
-    config = {"model": models.options("squeezenet") | settings}
-    about = {"config": config, "class_names": None, "num_classes": 1000}
-    options = {name: value for name, value in config["model"].items() if name != "name"}
-    variables = deep_compression.read(path)
-    conv1 = variables["params"]["conv1"]
-    conv1["kernel"] = np.ascontiguousarray(conv1["kernel"][:, :, ::-1])
-    return Source(
-        models.create("squeezenet", num_classes=1000, **options),
-        variables,
-        Preprocessing(np.float32([123, 117, 104]), np.ones(1, np.float32), None),
-        about | {"image_shape": [227, 227, 3]},
-    )
-
-
-def compressed(arguments: argparse.Namespace, source: Source) -> dict[str, Any]:
-    """The arrays of the file, stored as the arguments say."""
-    from cnn_jax.compression import network
-    from cnn_jax.compression.calibrate import Calibration
-
-    if arguments.lossless:
-        return network.lossless(source.variables)
-    if arguments.bits:
-        return network.shared(source.variables, arguments.bits, arguments.initialization)
-    calibration = None
-    if arguments.images:
-        images = read_images(arguments.images, arguments.count, source.about["image_shape"])
-        images = np.asarray(source.preprocessing(images))
-        batches = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
-        calibration = Calibration(source.model, source.variables, batches)
-    chosen = QUALITY if arguments.quality is None else arguments.quality
-    return network.in_steps(source.variables, 10.0**-chosen, calibration)
-
-
-def read_images(folder: Path, count: int, shape: list[int]) -> np.ndarray:
-    """`count` images below a folder, evenly spread over its sorted files: uint8 [N, H, W, C]."""
-    from cnn_jax.data.folder import decode
-
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGES)
-    if not files:
-        raise UserError(f"no images ({', '.join(IMAGES)}) below {folder}")
-    height, width, channels = shape
-    chosen = files[:: max(1, len(files) // count)][:count]
-    mode = "L" if channels == 1 else "RGB"
-    return np.stack([decode(file, (height, width), mode) for file in chosen])
-
-
-def layer_table(rows: "list[report.Row]") -> Table:
-    """A row for each layer and their sum, as in Tables 2 to 5 of Han et al. (2016)."""
-    from cnn_jax.compression import report
-
-    columns = ("weights", "kept", "code bits", "Huffman", "gap bits", "Huffman", "rate")
-    table = Table("layer", *columns)
-    for i, row in enumerate([*rows, report.total(rows)] if rows else []):
-        if i == len(rows):
-            table.add_section()
-        sizes = (row.codes, row.codes_huffman, row.gaps, row.gaps_huffman)
-        bits = (f"{size / max(row.entries, 1):.1f}" for size in sizes)
-        kept = f"{row.kept / max(row.weights, 1):.1%}"
-        table.add_row(row.layer, f"{row.weights:,}", kept, *bits, f"{row.rate:.1f}x")
-    return table
 
 
 def errors_of(name: str, path: Path, step: str, arguments: argparse.Namespace) -> list[str]:

@@ -27,6 +27,23 @@ def lossless(variables: Mapping[str, Any]) -> dict[str, Any]:
     return arrays
 
 
+def tied(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Codes kernels by the values that they were trained to share, and biases by codes of 8 bits.
+
+    The shared values, and all other arrays, are rounded to half precision.
+    """
+    arrays = {}
+    for path, values in flatten(variables).items():
+        if is_kernel(path):
+            arrays[path] = archive.codebook(half(values).astype(np.float32))
+        elif path.endswith("/bias"):
+            step = np.float32(max(np.abs(values).max(initial=0), 1e-20) / 127)
+            arrays[path] = archive.Steps(np.rint(values / step).astype(int), step)
+        else:
+            arrays[path] = half(values)
+    return arrays
+
+
 def shared(variables: Mapping[str, Any], bits: int, initialization: str) -> dict[str, Any]:
     """Gives each kernel 2^bits shared values, and all other arrays half precision."""
     return {
@@ -118,7 +135,7 @@ def is_kernel(path: str) -> bool:
 
 
 def half(values: np.ndarray) -> np.ndarray:
-    """float16 where its range suffices (relative error at most 2^-11), else float32."""
-    size = np.abs(values[values != 0])
-    fits = not size.size or (size.max() < 6e4 and size.min() > 6.2e-5)
+    """float16 where its range suffices (error at most 2^-11 of the largest value), else float32."""
+    largest = np.abs(values).max(initial=0)
+    fits = largest == 0 or 6.2e-5 < largest < 6e4
     return values.astype(np.float16 if fits else np.float32)

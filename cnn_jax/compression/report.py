@@ -11,7 +11,7 @@ INDEX_BITS = 4  # bits of a gap for AlexNet (Table 4) and in the released Squeez
 
 
 class Row(NamedTuple):
-    """The sizes of a layer, or of several, in bits; codebooks, biases and the like do not count."""
+    """The sizes of a layer, or of several, in bits; biases and the like do not count."""
 
     layer: str
     weights: int
@@ -21,11 +21,18 @@ class Row(NamedTuple):
     codes_huffman: float
     gaps: float
     gaps_huffman: float
+    codebook: int  # the shared values as float32; the step where values are multiples of one
 
     @property
-    def rate(self) -> float:
-        """How many times smaller than float32 the layer is after all stages."""
-        return 32 * self.weights / max(self.codes_huffman + self.gaps_huffman, 1)
+    def size(self) -> float:
+        """The layer after pruning and quantization, as a fraction of float32."""
+        return (self.codes + self.gaps + self.codebook) / max(32 * self.weights, 1)
+
+    @property
+    def size_huffman(self) -> float:
+        """The layer after all stages, as a fraction of float32."""
+        bits = self.codes_huffman + self.gaps_huffman + self.codebook
+        return bits / max(32 * self.weights, 1)
 
 
 def rows(arrays: Mapping[str, Any], index_bits: int = INDEX_BITS) -> list[Row]:
@@ -63,6 +70,7 @@ def _row(layer: str, array: archive.Steps | archive.Codebook, index_bits: int) -
         _huffman(count),
         index_bits * len(gaps),
         _huffman(np.bincount(gaps, minlength=1)),
+        32 * (len(array.codebook) if isinstance(array, archive.Codebook) else 1),
     )
 
 

@@ -33,6 +33,8 @@ FLAGS = (
     *("JAX_", "XLA_", "LIBTPU_", "NCCL_", "OMP_", "CUDA_VISIBLE", "GLIBC_TUNABLES"),
     *("TF_CPP_", "TF_XLA_", "TF_GPU_", "TF_CUDNN_", "TF_CUDA_", "TF_DETERMINISTIC_", "TF_ENABLE_"),
 )
+STAGES = "stages"  # the runs that `launch.py compress` makes on the way to this one
+MEASUREMENTS = "measurements.json"  # numbers by metric that were measured besides training
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "numpy")
 
 
@@ -134,7 +136,7 @@ class RunDirectory:
 
 def is_foreign(name: str) -> bool:
     """Whether a run that ended before it had a `config.json` cannot have left this file."""
-    return name != ".lock" and not is_temporary(name)
+    return name not in (".lock", STAGES) and not is_temporary(name)
 
 
 def is_open(path: Path) -> bool:
