@@ -64,10 +64,15 @@ def view(kind: str, size: int, *, frame: str = "full", dct_scaling: bool = False
     return {"kind": kind, "size": size, "frame": frame, "dct_scaling": dct_scaling} | filters | own
 
 
-def area_aspect(size: int, least_area: float, filters: Sequence[str] = ("bicubic",)) -> Group:
+def area_aspect(
+    size: int,
+    least_area: float,
+    filters: Sequence[str] = ("bicubic",),
+    kind: str = "area_aspect",
+) -> Group:
     """Scale and aspect ratio augmentation (arXiv:1409.4842, section 6), as in fb.resnet.torch."""
     return {
-        "kind": "area_aspect",
+        "kind": kind,
         "size": size,
         "area": [least_area, 1.0],
         "aspect": [3 / 4, 4 / 3],
