@@ -1,4 +1,4 @@
-"""Names that config fields and arrays had until November 2026, in what was written then.
+"""What config fields and arrays were called until November 2026, and fields that came later.
 
 Runs, compressed networks, sweeps and records of results from before carry them. They are translated
 where they are read, here alone, so that old runs open and continue; a run that is continued writes
@@ -19,17 +19,38 @@ VIEW_FIELDS = {
     *("view.train.kind", "view.train.frame"),
     *("view.evaluation.kind", "view.evaluation.frame"),
 }
+# Fields that came later, with the value of what was done before.
+ADDED = {
+    "color": {"formulas": "torch"},
+    "data": {"exclude": None},
+    "optimizer": {"clips_decay": False},
+}
+MODEL_ADDED = {  # by family
+    "resnet": {"order": "original", "shortcut_bn": True, "death_rate": 0.0},
+    "wide_resnet": {"init_fan": "in"},
+}
 ARRAYS = {"deviation": "std"}  # of `Preprocessing`
 RECIPE = {"departures": "deviations"}  # of the records of results
 
 
-def config(old: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def config(old: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with the fields of today."""
+    new = renamed(old)
+    for name, added in ADDED.items():
+        if name in new:
+            new[name] = added | new[name]
+    if "model" in new:
+        new["model"] = MODEL_ADDED.get(new["model"]["name"], {}) | new["model"]
+    return new
+
+
+def renamed(old: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """The fields of a config, or of its group `prefix`, under their names of today."""
     new = {}
     for name, value in old.items():
         field = FIELDS.get(prefix + name, prefix + name)
         if isinstance(value, Mapping):
-            value = config(value, f"{field}.")
+            value = renamed(value, f"{field}.")
         elif field in VIEW_FIELDS:
             value = VIEWS.get(value, value)
         new[field.rpartition(".")[2]] = value

@@ -30,7 +30,7 @@ def data(
     validation_size: int = 0,
     on_error: str = "raise",
 ) -> Group:
-    """The data set, see `cnn_jax.data.open`; the last six fields are of streams."""
+    """The data set, see `cnn_jax.data.open`; the last seven fields are of streams."""
     return {
         "name": name,
         "path": placeholder(str) if path is None else path,
@@ -39,6 +39,7 @@ def data(
         "split_seed": 0,
         "storage": storage,
         "class_list": placeholder(str),
+        "exclude": placeholder(str),
         "on_error": on_error,
         "decoder": "pillow",
         "threads": 0,
@@ -63,10 +64,15 @@ def view(kind: str, size: int, *, frame: str = "full", dct_scaling: bool = False
     return {"kind": kind, "size": size, "frame": frame, "dct_scaling": dct_scaling} | filters | own
 
 
-def area_aspect(size: int, least_area: float, filters: Sequence[str] = ("bicubic",)) -> Group:
+def area_aspect(
+    size: int,
+    least_area: float,
+    filters: Sequence[str] = ("bicubic",),
+    kind: str = "area_aspect",
+) -> Group:
     """Scale and aspect ratio augmentation (arXiv:1409.4842, section 6), as in fb.resnet.torch."""
     return {
-        "kind": "area_aspect",
+        "kind": kind,
         "size": size,
         "area": [least_area, 1.0],
         "aspect": [3 / 4, 4 / 3],
@@ -82,8 +88,9 @@ def color(
     hue: float = 0.0,
     lighting: float = 0.0,
     clip: bool = False,
+    formulas: str = "torch",
 ) -> Group:
-    """The largest changes of the colors; the defaults change nothing."""
+    """The largest changes of the colors, by formulas; the defaults change nothing."""
     return {
         "brightness": brightness,
         "contrast": contrast,
@@ -91,6 +98,7 @@ def color(
         "hue": hue,
         "lighting": lighting,
         "clip": clip,
+        "formulas": formulas,
     }
 
 
@@ -103,6 +111,7 @@ def momentum(*, nesterov: bool, weight_decay: float, decay: str, rate_inside: bo
         "weight_decay": weight_decay,
         "decay": decay,
         "clip_norm": placeholder(float),
+        "clips_decay": False,
         "bias_rate": 1.0,
         "rate_inside": rate_inside,
     }

@@ -29,7 +29,7 @@ OLD = """{
   }
 }"""
 NEW = """{
-  "color": {"brightness": 0.4, "clip": false},
+  "color": {"brightness": 0.4, "clip": false, "formulas": "torch"},
   "compression": {"stage": "share", "bits": 5, "initialization": "linear"},
   "model": {"name": "inception_v3", "factorized_stem": true},
   "preprocessing": {"mean": "channel", "std": "channel", "whitening": "none"},

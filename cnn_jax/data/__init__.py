@@ -45,6 +45,7 @@ def open(
     split_seed: int,
     storage: str,
     class_list: str | None,
+    exclude: str | None,
     on_error: str,
     decoder: str,
     threads: int,
@@ -58,24 +59,26 @@ def open(
         "tfds:NAME", or "fake:EXAMPLES,CLASSES", of noise.
       storage: "device", all images decoded once and in the memory of the device; or "stream", files
         that stay where they are and are read ahead of every step.
-      class_list, on_error, decoder, threads, workers, prefetch: of streams, see `streamed.load`.
+      class_list, exclude, on_error, decoder, threads, workers, prefetch: of streams, see
+        `streamed.load`.
     """
     if storage not in STORAGES:
         raise errors.unknown("data.storage", storage, STORAGES)
     which = {"image_size": image_size, "validation_size": validation_size, "split_seed": split_seed}
     if storage == "device":
-        check_in_memory(name, class_list, on_error)
+        check_in_memory(name, on_error, class_list=class_list, exclude=exclude)
         return load(name, path=path, **which)
     check_fields(name, path, image_size, split_seed)
     from cnn_jax.data.stream import streamed
 
     reading = {"threads": threads, "workers": workers, "prefetch": prefetch}
-    files, listed = (given and Path(given).expanduser() for given in (path, class_list))
+    given = (path, class_list, exclude)
+    files, *lists = (file and Path(file).expanduser() for file in given)
     damaged = {"on_error": on_error, "decoder": decoder}
-    return streamed.load(name, files, listed, **which, **damaged, **reading)
+    return streamed.load(name, files, *lists, **which, **damaged, **reading)
 
 
-def check_in_memory(name: str, class_list: str | None, on_error: str) -> None:
+def check_in_memory(name: str, on_error: str, **lists: str | None) -> None:
     """Raises `UserError` for what only streams can do."""
     if name.startswith("fake:"):
         raise errors.UserError(f"{name} is a stream: --config.data.storage=stream")
@@ -84,11 +87,11 @@ def check_in_memory(name: str, class_list: str | None, on_error: str) -> None:
             f"data.on_error {on_error!r} is for streams: set data.storage to 'stream', or "
             "data.on_error to 'raise'"
         )
-    if class_list is not None:
-        raise errors.UserError(
-            "data.class_list is for streams: set data.storage to 'stream', or data.class_list to "
-            "None"
-        )
+    for field, file in lists.items():
+        if file is not None:
+            raise errors.UserError(
+                f"data.{field} is for streams: set data.storage to 'stream', or it to None"
+            )
 
 
 def image_shape(dataset: "Dataset | StreamedDataset", view: Mapping[str, Any]) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ Colors are changed before the mean is subtracted. Crops and flips act on preproc
 that a zero margin has the mean color, as in fb.resnet.torch.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -13,6 +14,7 @@ import numpy as np
 from cnn_jax import errors
 
 FILLS = ("zero", "reflect")
+FORMULAS = ("torch", "tensorflow")
 
 
 def crop_and_flip(*, crop_padding: int, crop_fill: str, flip: bool) -> Callable:
@@ -90,38 +92,37 @@ def color_jitter(
     hue: float,
     lighting: float,
     clip: bool,
+    formulas: str,
 ) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
     """`jitter(key, images, index) -> images` [B, H, W, 3] of values 0-255, to float32.
 
-    Brightness, contrast and saturation are those of fb.resnet.torch (datasets/transforms.lua), the
-    image blended with black, with its mean gray and with its own gray, in an order drawn for each
-    image; hue turns the circle of HSV, as Inception's code does. Then PCA lighting (Krizhevsky et
-    al., 2012, 4.1): the principal components of ImageNet's colors, each by a normal random multiple
-    of its eigenvalue, the same for all pixels of an image.
-
     Args:
-      brightness, contrast, saturation: s, for a factor drawn from [1 - s, 1 + s]; 0 does nothing,
-        fb.resnet.torch has 0.4 for each.
+      brightness, contrast, saturation: s, for a factor drawn from [1 - s, 1 + s], or a brightness
+        from [-s, s] of TensorFlow; 0 does nothing, fb.resnet.torch has 0.4 for each.
       hue: h, for a shift drawn from [-h, h]; 1 is the whole circle. Inception's code has 0.2.
-      lighting: standard deviation of the multiples of the eigenvalues; 0 does nothing, AlexNet has
-        0.1.
+      lighting: standard deviation of the multiples of `light`; 0 does nothing, AlexNet has 0.1.
       clip: values are brought to 0-255 at the end, as in Inception's code; fb.resnet.torch's not.
+      formulas: "torch", of fb.resnet.torch (datasets/transforms.lua): the image is blended with
+        black, with its mean gray and with its own gray, in an order drawn for each image; or
+        "tensorflow", see `distort`. Both turn the hue on the circle of HSV.
 
     `key` is the key of the step, `index` int32 [B] the number of each example in its split.
     """
     strengths = dict(zip(OPERATIONS, (brightness, contrast, saturation, hue), strict=True))
-    check_colors(strengths, lighting)
-    used = {name: strength for name, strength in strengths.items() if strength}
+    check_colors(strengths, lighting, formulas)
+    used = {name: s for name, s in strengths.items() if s or formulas == "tensorflow"}
 
     def jitter(key: jax.Array, images: jax.Array, index: jax.Array) -> jax.Array:
-        if not used and not lighting and not clip:
+        if not any(strengths.values()) and not lighting and not clip:
             return images
         images = check_rgb(images).astype(jnp.float32)
-        order, amounts, multiples = jax.vmap(draw_colors, (None, 0, None))(key, index, used)
-        for place in range(len(used)):
-            which = order[:, place]
-            amount = jnp.take_along_axis(amounts, which[:, None], 1)[:, 0]
-            images = apply_colors(images, {name: which == i for i, name in enumerate(used)}, amount)
+        # `used` is no argument of the function that `vmap` maps: JAX would sort its names.
+        draw = functools.partial(draw_colors, key, strengths=used)
+        order, amounts, multiples = jax.vmap(draw)(index)
+        if formulas == "tensorflow":
+            images = distort(images, amounts, order[:, 0] < len(OPERATIONS) // 2)
+        else:
+            images = blend_in_order(images, [*used], order, amounts)
         if lighting:
             images = images + light(multiples * lighting)
         return jnp.clip(images, 0, 255) if clip else images
@@ -129,8 +130,10 @@ def color_jitter(
     return jitter
 
 
-def check_colors(strengths: dict[str, float], lighting: float) -> None:
+def check_colors(strengths: dict[str, float], lighting: float, formulas: str) -> None:
     """Raises `UserError` for a field of the group `color` that cannot be."""
+    if formulas not in FORMULAS:
+        raise errors.unknown("color.formulas", formulas, FORMULAS)
     for name, strength in strengths.items():
         most = 0.5 if name == "hue" else 1
         if not 0 <= strength <= most:
@@ -161,6 +164,17 @@ def draw_colors(
     return jax.random.permutation(order_key, count), amounts, jax.random.normal(light_key, (3,))
 
 
+def blend_in_order(
+    images: jax.Array, used: list[str], order: jax.Array, amounts: jax.Array
+) -> jax.Array:
+    """The operations `used` in the `order` of each image, int [B, used], by `amounts` [B, used]."""
+    for place in range(len(used)):
+        which = order[:, place]
+        amount = jnp.take_along_axis(amounts, which[:, None], 1)[:, 0]
+        images = apply_colors(images, {name: which == i for i, name in enumerate(used)}, amount)
+    return images
+
+
 def apply_colors(images: jax.Array, chosen: dict[str, jax.Array], amount: jax.Array) -> jax.Array:
     """To each image the operation for which `chosen`, each bool [B], is true, by `amount` [B]."""
     # The blends differ in what they blend with only: one of them is computed for each image.
@@ -174,6 +188,35 @@ def apply_colors(images: jax.Array, chosen: dict[str, jax.Array], amount: jax.Ar
     if "hue" in chosen:
         result = jnp.where(of_image(chosen["hue"]), turn_hue(images, amount), result)
     return result
+
+
+def distort(images: jax.Array, amounts: jax.Array, contrast_first: jax.Array) -> jax.Array:
+    """Inception's `distort_color` (tensorflow/models, inception/image_processing.py).
+
+    Brightness is added, contrast is about the mean of each channel, and saturation and hue change
+    in HSV. After the brightness comes the contrast for the images with `contrast_first`, bool [B],
+    then saturation and hue, and then the contrast for the others. `amounts` [B, 4] are in the order
+    of `OPERATIONS`.
+    """
+    brightness, contrast, saturation, hue = amounts.T
+    images = images + 255 * of_image(brightness)
+    images = stretch(images, jnp.where(contrast_first, contrast, 0))
+    images = turn_hue(saturate(images, saturation), hue)
+    return stretch(images, jnp.where(contrast_first, 0, contrast))
+
+
+def stretch(images: jax.Array, amount: jax.Array) -> jax.Array:
+    """The distance to the mean of each channel times 1 + amount [B]."""
+    return blend(images, images.mean((1, 2), keepdims=True), amount)
+
+
+def saturate(images: jax.Array, amount: jax.Array) -> jax.Array:
+    """The saturation of HSV times 1 + amount [B], to at most 1; hue and value stay."""
+    value = images.max(-1, keepdims=True)
+    chroma = value - images.min(-1, keepdims=True)
+    most = value / jnp.where(chroma > 0, chroma, 1)  # 1 / saturation; below 0 darker than black
+    ratio = jnp.maximum(jnp.minimum(1 + of_image(amount), most), 0)
+    return value - ratio * (value - images)
 
 
 def of_image(values: jax.Array) -> jax.Array:
@@ -210,5 +253,9 @@ def turn_hue(images: jax.Array, shift: jax.Array) -> jax.Array:
 
 
 def light(multiples: jax.Array) -> jax.Array:
-    """What PCA lighting adds to every pixel, [B, 1, 1, 3] of values 0-255, of multiples [B, 3]."""
+    """What PCA lighting adds to every pixel, [B, 1, 1, 3] of values 0-255, of multiples [B, 3].
+
+    The principal components of ImageNet's colors, each by a multiple of its eigenvalue (Krizhevsky
+    et al., 2012, 4.1).
+    """
     return 255 * (multiples[:, None] * EIGENVALUES * EIGENVECTORS).sum(-1)[:, None, None]

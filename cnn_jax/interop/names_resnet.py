@@ -27,10 +27,13 @@ def torch_names(module: ResNet) -> dict[str, str | list[str]]:
     """Maps the path of each layer ("conv2/block1/conv1") to its prefix ("layer1.0.conv1").
 
     A layer of a scanned stack ("conv4/blocks/conv1") has a list of prefixes in the order of the
-    stack. Raises `UserError` for a pre-activated network, which torchvision does not have.
+    stack. Raises `UserError` for a network with other units, which torchvision does not have.
     """
-    if module.preactivation:
-        raise errors.UserError("torchvision has no pre-activated ResNet: preactivation=False")
+    if module.preactivation or module.order != "original" or not module.shortcut_bn:
+        raise errors.UserError(
+            "torchvision has no pre-activated ResNet, nor one with other units: set "
+            "preactivation=False, order='original' and shortcut_bn=True"
+        )
     image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     params = jax.eval_shape(module.init, jax.random.key(0), image)["params"]
     names = {}

@@ -13,8 +13,6 @@ import functools
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from cnn_jax import errors
 from cnn_jax.models import layers, residual_units
@@ -114,14 +112,12 @@ class CifarResNet(nn.Module):
         # In a pre-activated network this is the first activation, before its first unit splits.
         x = nn.relu(norm(name="bn1")(x, train))
         count = (self.depth - 2) // (3 * len(residual_units.BLOCKS[self.block]))
-        survival = 1 - self.death_rate * np.arange(1, 3 * count + 1) / (3 * count)
+        survival = residual_units.survival(self.death_rate, [count] * 3)
         for i, (stage, channels, stride) in enumerate(STAGES):
             unit = self._unit(channels)
             first_unit = functools.partial(unit, activated=True) if i == 0 else unit
             x = layers.Stage(unit, count, stride, self.unroll, first_unit, self.remat, name=stage)(
-                x,
-                train,
-                jnp.float32(survival[i * count : (i + 1) * count]) if self.death_rate else None,
+                x, train, survival[i]
             )
         # In a pre-activated network the last activation follows the last addition.
         head = residual_units.ORDERS[self.order].before

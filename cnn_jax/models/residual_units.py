@@ -4,12 +4,13 @@ Stochastic depth (Huang et al. 2016, arXiv:1603.09382) leaves whole branches out
 """
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from cnn_jax import errors
 from cnn_jax.models import layers
@@ -60,6 +61,18 @@ def check(family: str, choices: Iterable[tuple[str, object, Iterable]]) -> None:
             raise errors.unknown(f"{option} of {family}", str(value), allowed)
 
 
+def survival(death_rate: float, counts: Sequence[int]) -> list[Array | None]:
+    """The survival probabilities of the units of each stage, float32 [count]; None: all survive.
+
+    They fall linearly from 1 at the input to 1 - `death_rate` at the last unit (arXiv:1603.09382,
+    section 3); `counts` are the numbers of units in the stages.
+    """
+    if not death_rate:
+        return [None] * len(counts)
+    rates = 1 - death_rate * np.arange(1, sum(counts) + 1) / sum(counts)
+    return [jnp.float32(stage) for stage in np.split(rates, np.cumsum(counts)[:-1])]
+
+
 def zero_pad(x: Array, channels: int) -> Array:
     """Appends channels of zeros to [B, H, W, C] (some ports put half of them in front)."""
     return jnp.pad(x, ((0, 0),) * 3 + ((0, channels - x.shape[-1]),))
@@ -96,6 +109,7 @@ class ResidualUnit(nn.Module):
         stands before the split, and the shortcut sees it too (arXiv:1603.05027, appendix).
     `shortcut`: "B" projects where the dimensions change, "C" always, "A" and "average" never. The
         projection has a batch norm where the last convolution of the branch has one.
+    `shortcut_bn`: False leaves that batch norm of the projection out.
     `gating`, `gate_bias`, `shortcut_scale`, `residual_scale`, `shortcut_dropout`: arXiv:1603.05027,
         Table 1.
     `zero_init_gamma`: the branch starts at zero (not in the papers).
@@ -111,6 +125,7 @@ class ResidualUnit(nn.Module):
     residual: bool = True
     order: str = "original"
     shortcut: str = "A"
+    shortcut_bn: bool = True
     gating: str = "none"
     gate_bias: float = 0.0
     shortcut_scale: float = 1.0
@@ -213,7 +228,7 @@ class ResidualUnit(nn.Module):
     def _shortcut(self, x, train):
         if self.shortcut == "C" or (self.shortcut == "B" and self._changes(x)):
             y = self._conv(self.channels, 1, strides=self.stride, name="shortcut")(x)
-            if "bn" in ORDERS[self.order].last:
+            if self.shortcut_bn and "bn" in ORDERS[self.order].last:
                 y = self._norm("shortcut_bn")()(y, train)
             return y
         if not self._changes(x):

@@ -9,8 +9,8 @@ conv5_x    |   7x7   | units of 512 filters
            |   1x1   | average pool, fc
 
 A basic unit is 3x3, 3x3; a bottleneck is 1x1, 3x3, and 1x1 with four times the filters. `UNITS` has
-the rest of the table. Pre-activation and depth 200 come from arXiv:1603.05027, widths from
-arXiv:1605.07146, groups from arXiv:1611.05431.
+the rest of the table. Depth 200 and other orders in a unit come from arXiv:1603.05027, widths from
+arXiv:1605.07146, groups from arXiv:1611.05431, stochastic depth from arXiv:1603.09382.
 """
 
 import functools
@@ -35,16 +35,22 @@ UNITS = {
 STAGES = [("conv2", 64, 1), ("conv3", 128, 2), ("conv4", 256, 2), ("conv5", 512, 2)]
 # Index of the convolution of a bottleneck that has the stride.
 STRIDED = {"1x1": 0, "3x3": 1}
+PREACTIVATION = "full pre-activation"
 
 
 class ResNet(nn.Module):
     """ResNet-18 to -200: images [B, H, W, C] -> logits [B, classes], for images of any size.
 
     `residual`: False removes the shortcuts, for the paper's plain networks of 18 and 34 layers.
-    `preactivation`: uses the full pre-activation units of arXiv:1603.05027. As in that paper and
-        its code a projection sees the activated input; fb.resnet.torch projects the raw input.
+    `order`: where batch norm and ReLU stand in a unit, a row of arXiv:1603.05027, Table 2, as in
+        `cifar_resnet`. fb.resnet.torch's published ResNet-50 has "BN after addition".
+    `preactivation`: short for the order "full pre-activation". As in that paper and its code a
+        projection sees the activated input; fb.resnet.torch projects the raw input.
     `shortcut`: "A" pads with zeros where dimensions change, "B" projects there, "C" everywhere. The
         paper has B at 50 layers and more, and all three at 34 (Table 3; A in Table 2).
+    `shortcut_bn`: False leaves out the batch norms of the projections, which fb.resnet.torch's
+        published ResNet-18 and -34 lack. Orders without one before the addition never have any.
+    `death_rate`: stochastic depth (arXiv:1603.09382: 0.5), see `cifar_resnet`.
     `stride_in`: the convolution of a bottleneck that has the stride, "1x1" (the paper, and its
         published FLOPs) or "3x3" (fb.resnet.torch, torchvision).
     `width`: multiplies the filters of all units: WRN-18-k, WRN-34-k (arXiv:1605.07146, Table 7).
@@ -66,7 +72,10 @@ class ResNet(nn.Module):
     depth: int = 50
     residual: bool = True
     preactivation: bool = False
+    order: str = "original"
     shortcut: str = "B"
+    shortcut_bn: bool = True
+    death_rate: float = 0.0
     stride_in: str = "1x1"
     width: float = 1.0
     inner_width: float = 1.0
@@ -86,12 +95,34 @@ class ResNet(nn.Module):
             "resnet",
             [
                 ("depth", self.depth, UNITS),
+                ("order", self.order, residual_units.ORDERS),
                 ("shortcut", self.shortcut, ("A", "B", "C")),
                 ("stride_in", self.stride_in, STRIDED),
                 ("init_fan", self.init_fan, residual_units.CONV_INITS),
             ],
         )
         basic = UNITS[self.depth][0] == "basic"
+        self._check_widths(basic)
+        if self.preactivation and self.order not in ("original", PREACTIVATION):
+            raise errors.UserError(
+                f"resnet: preactivation is the order {PREACTIVATION!r}; leave out {self.order!r}"
+            )
+        if not 0 <= self.death_rate < 1:
+            raise errors.UserError(f"resnet: death_rate {self.death_rate} is not in [0, 1)")
+        plain = basic and self._order == "original" and not self.death_rate
+        if not self.residual and not plain:
+            raise errors.UserError(
+                "resnet: a plain network (residual=False) has depth 18 or 34, no preactivation, no "
+                "other order and no death_rate"
+            )
+        ends_with_bn = "bn" in residual_units.ORDERS[self._order].last
+        if self.zero_init_gamma and not (ends_with_bn and self.residual):
+            raise errors.UserError(
+                "resnet: zero_init_gamma is for units that end with a batch norm and have a "
+                "shortcut; set preactivation=False, order='original' and residual=True"
+            )
+
+    def _check_widths(self, basic):
         if min(self.width, self.inner_width) < 1 / 64:
             raise errors.UserError("resnet: width and inner_width are at least 1/64")
         if basic and self.inner_width != 1:
@@ -113,15 +144,10 @@ class ResNet(nn.Module):
             raise errors.UserError(
                 f"resnet: shortcut A adds channels to the 64 of conv1, width {self.width} has fewer"
             )
-        if not self.residual and (not basic or self.preactivation):
-            raise errors.UserError(
-                "resnet: a plain network (residual=False) has depth 18 or 34 and no preactivation"
-            )
-        if self.zero_init_gamma and (self.preactivation or not self.residual):
-            raise errors.UserError(
-                "resnet: zero_init_gamma is for units that end with a batch norm and have a "
-                "shortcut; set preactivation=False and residual=True"
-            )
+
+    @property
+    def _order(self):
+        return PREACTIVATION if self.preactivation else self.order
 
     @nn.compact
     def __call__(self, images: Array, train: bool = False) -> Array:
@@ -141,14 +167,16 @@ class ResNet(nn.Module):
         if self.ceil_pool:
             layers.require_size("resnet with ceil_pool", images, 3)
         x = pooling.max_pool(x, 3, 2, padding=0 if self.ceil_pool else 1, ceil=self.ceil_pool)
-        for (stage, channels, stride), count in zip(STAGES, UNITS[self.depth][1], strict=True):
-            unit = self._unit(channels)
-            first_unit = functools.partial(unit, activated=True) if stage == "conv2" else unit
+        survival = residual_units.survival(self.death_rate, UNITS[self.depth][1])
+        for i, (stage, channels, stride) in enumerate(STAGES):
+            unit, count = self._unit(channels), UNITS[self.depth][1][i]
+            first_unit = functools.partial(unit, activated=True) if i == 0 else unit
             x = layers.Stage(unit, count, stride, self.unroll, first_unit, self.remat, name=stage)(
-                x, train
+                x, train, survival[i]
             )
-        if self.preactivation:
-            x = nn.relu(norm(name="bn")(x, train))
+        # In a pre-activated network the last activation follows the last addition.
+        head = residual_units.ORDERS[self._order].before
+        x = residual_units.activate(x, head, functools.partial(norm, name="bn"), train)
         x = layers.at_least_float32(x.mean((1, 2)))
         fc_init = residual_units.FC_INITS[self.init_fan]
         return nn.Dense(self.num_classes, kernel_init=fc_init, name="fc")(x)
@@ -164,8 +192,9 @@ class ResNet(nn.Module):
             channels=round(channels * self.width) * (4 if bottleneck else 1),
             strided=STRIDED[self.stride_in] if bottleneck else 0,
             residual=self.residual,
-            order="full pre-activation" if self.preactivation else "original",
+            order=self._order,
             shortcut=self.shortcut,
+            shortcut_bn=self.shortcut_bn,
             zero_init_gamma=self.zero_init_gamma,
             init_fan=self.init_fan,
             bn_group_size=self.bn_group_size,

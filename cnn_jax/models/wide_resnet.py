@@ -18,7 +18,7 @@ import flax.linen as nn
 import jax
 
 from cnn_jax import errors
-from cnn_jax.models import layers
+from cnn_jax.models import layers, residual_units
 
 Array = jax.Array
 
@@ -53,6 +53,7 @@ class WideBlock(nn.Module):
     gamma: str
     bn_group_size: int | None
     dtype: str
+    init_fan: str = "in"
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
@@ -60,7 +61,7 @@ class WideBlock(nn.Module):
             layers.Conv,
             self.channels,
             use_bias=False,
-            kernel_init=layers.he_fan_in,
+            kernel_init=residual_units.CONV_INITS[self.init_fan],
             dtype=self.dtype,
         )
         norm = functools.partial(
@@ -86,6 +87,8 @@ class WideResNet(nn.Module):
     `deepening`: number of 3x3 convolutions in a block, l of Table 3; the depth is 3Nl + 4 then.
     `dropout`: fraction of the activations that is dropped; 0.3 for CIFAR (section 3.3).
     `gamma`: initial scale of the batch norms, "uniform" as in the released code, or "ones".
+    `init_fan`: He's initialization of the convolutions by fan "in", or "out" as in the released
+        code before 2016-09-08, and so in the results of May 2016 (Tables 2 to 4).
     `bn_group_size`: examples that share batch statistics; None means the whole batch.
     `unroll`: keeps the blocks of long stages separate; otherwise a stage is one `lax.scan`.
     `remat`: saves memory: the backward pass computes the inside of each block again.
@@ -98,6 +101,7 @@ class WideResNet(nn.Module):
     deepening: int = 2
     dropout: float = 0.0
     gamma: str = "uniform"
+    init_fan: str = "in"
     bn_group_size: int | None = None
     unroll: bool = False
     remat: bool = False
@@ -129,6 +133,10 @@ class WideResNet(nn.Module):
             )
         if self.gamma not in GAMMA:
             raise errors.unknown("gamma of wide_resnet", self.gamma, GAMMA)
+        if self.init_fan not in residual_units.CONV_INITS:
+            raise errors.unknown(
+                "init_fan of wide_resnet", self.init_fan, residual_units.CONV_INITS
+            )
 
     @nn.compact
     def __call__(self, images: Array, train: bool = False) -> Array:
@@ -137,7 +145,7 @@ class WideResNet(nn.Module):
             (3, 3),
             padding=1,
             use_bias=False,
-            kernel_init=layers.he_fan_in,
+            kernel_init=residual_units.CONV_INITS[self.init_fan],
             dtype=self.dtype,
             name="conv1",
         )(images)
@@ -155,6 +163,7 @@ class WideResNet(nn.Module):
                 gamma=self.gamma,
                 bn_group_size=self.bn_group_size,
                 dtype=self.dtype,
+                init_fan=self.init_fan,
             )
             count = (self.depth - 4) // (3 * self.deepening)
             x = layers.Stage(block, count, stride, self.unroll, remat=self.remat, name=group)(

@@ -19,6 +19,7 @@ def create(
     weight_decay: float,
     decay: str,
     clip_norm: float | None,
+    clips_decay: bool,
     bias_rate: float,
     learning_rate: LearningRate,
     **options,
@@ -29,8 +30,10 @@ def create(
       name: "momentum" or "rmsprop"; `options` are the arguments of that function below.
       weight_decay: times the parameters, added to the gradient.
       decay: "all" parameters (fb.resnet.torch, Wide ResNet) or "kernels" only.
-      clip_norm: the most that the norm of the gradient of the loss, all parameters together, may be
-        before the decay is added (Szegedy et al. 2016, section 8: 2.0); None for no limit.
+      clip_norm: the most that the norm of the gradient, all parameters together, may be (Szegedy et
+        al. 2016, section 8: 2.0); None for no limit.
+      clips_decay: the decay is added before this, as in TensorFlow, where it is part of the loss;
+        False clips the gradient of the loss alone, as in PyTorch.
       bias_rate: times the rate, for the biases of convolutions and linear layers (Caffe's lr_mult:
         2.0 with `decay` "kernels" in its AlexNet and in the SqueezeNet generator), else 1.0.
       learning_rate: the rate at each step, and when it drops at a plateau.
@@ -51,11 +54,9 @@ def create(
         *([plateau.scale_by_plateau(learning_rate.plateau)] if learning_rate.plateau else []),
     )
     rule = configs.call(RULES[name], f"optimizer ({name})", configs.ConfigDict(options), rate=rate)
-    return optax.chain(
-        *([] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]),
-        optax.add_decayed_weights(weight_decay, kernels if decay == "kernels" else None),
-        rule,
-    )
+    added = [optax.add_decayed_weights(weight_decay, kernels if decay == "kernels" else None)]
+    clipped = [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
+    return optax.chain(*(added + clipped if clips_decay else clipped + added), rule)
 
 
 def momentum(

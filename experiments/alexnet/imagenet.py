@@ -12,7 +12,9 @@ Deviations the paper divides the rate by ten by hand, three times, when the vali
            improving; `paper` does so when the error of 10,000 held-out images has not improved by
            0.1 % for five epochs. As in the paper, crops come from the central 256x256 pixels; they
            are 227 wide, as the layers need, though its text says 224. Caffe, like the paper,
-           subtracts the mean of every pixel
+           subtracts the mean of every pixel. `caffe` ends after 450,000 steps, as its solver says;
+           BVLC's errors were measured after 360,000. The paper does not say which parameters decay,
+           here all do
 """
 
 from collections.abc import Iterator

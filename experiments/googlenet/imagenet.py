@@ -13,7 +13,8 @@ Deviations the paper trains asynchronously, and gives no batch size, initial rat
            Batches of 32 and a rate of 0.0015 come from its sequel (arXiv:1502.03167, section
            4.2.1), 250 epochs from what BVLC's readme says about the original solver, and weight
            decay from Caffe. Polyak's average of the parameters is exponential here, with a decay
-           of 0.9999
+           of 0.9999. The paper's "photometric distortions" are those of Howard (2013); here
+           brightness, contrast and saturation change by up to 0.4, as in fb.resnet.torch
 """
 
 from collections.abc import Iterator

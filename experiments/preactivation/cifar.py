@@ -12,7 +12,8 @@ Expected   test error at the last step, median of five: pre-activation 110 6.37,
            5.93 (25.16), 1001 7.61 (27.82) %; within 0.3 counts as reproduced
 Hardware   an accelerator; ResNet-1001 took the authors about a day on two GPUs
 Deviations none known. Batch norms see 64 images (`released`: 32), as on two GPUs. Only kernels
-           decay, as fb.resnet.torch's README understands the authors' first paper
+           decay, as fb.resnet.torch's README understands the authors' first paper. He's
+           initialization is by fan-in (the paper does not say which; `released`: fan-out)
 """
 
 from collections.abc import Iterator

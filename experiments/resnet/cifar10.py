@@ -14,7 +14,8 @@ Deviations ResNet-110 warms up for 400 steps (the paper: until the training erro
            "about 400 iterations"), and so does ResNet-1202, of which the paper says nothing. Batch
            norms see 64 images, because the paper trains on two GPUs, though it does not say so.
            Only kernels decay, as fb.resnet.torch's README understands the paper, which does not say
-           it. That code also trains on the last, incomplete batch of an epoch
+           it. He's initialization is by fan-in (the paper does not say which). Facebook's code also
+           trains on the last, incomplete batch of an epoch
 """
 
 from collections.abc import Iterator

@@ -110,7 +110,8 @@ AUTHORS_REPOSITORY = {
 }
 
 # README of facebookarchive/fb.resnet.torch: other augmentation, strides in the 3x3; crops of 224.
-# ResNet-200 has pre-activation; one crop of 320 gives it 20.1 and 4.8.
+# ResNet-200 has pre-activation; one crop of 320 gives it 20.1 and 4.8. ResNet-50 has its last batch
+# norms after the addition; 18 and 34 have none in their projections (issue 49).
 FB_RESNET_TORCH = {
     18: {"top1": 30.43, "top5": 10.76, "top1_ten_crop": 28.22, "top5_ten_crop": 9.42},
     34: {"top1": 26.73, "top5": 8.74, "top1_ten_crop": 24.76, "top5_ten_crop": 7.35},

@@ -63,6 +63,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "weight_decay": 2e-4,
                 "decay": "all",
                 "clip_norm": placeholder(float),
+                "clips_decay": False,
                 "bias_rate": 1.0,
             },
             "learning_rate": groups.polynomial(1e-4, power=1.0, warmup="100 steps"),

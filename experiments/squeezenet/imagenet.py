@@ -6,16 +6,22 @@ Command    python launch.py train --config=experiments/squeezenet/imagenet.py \\
            python launch.py eval --config=experiments/squeezenet/imagenet.py --weights=FILE \\
                --config.data.path=IMAGENET
            IMAGENET: {train,val}/<synset>/*.JPEG; or --config.data.name=tfds:imagenet2012
-Variants   version `1.0` (default), `1.1`; bypass `none` (default), `simple`, `complex`; `residual`
-           flips the images, as songhan/SqueezeNet-Residual; `generator` is the recipe of
-           songhan/SqueezeNet-Generator
-Expected   validation error of one center crop, top-1 / top-5: 42.5 / 19.7, simple 39.6 / 17.5,
-           complex 41.2 / 18.0 %; within 0.5 counts as reproduced
-Hardware   an accelerator or more: 170,000 steps of 512 images, 68 epochs
-Deviations none known: the values come from the released solver and train_val.prototxt; the paper
-           has few of them. Images are resized to 256x256 as for Caffe's LMDB, which its files do
-           not show. A batch of 512 is accumulated over microbatches of 32; `training.accumulate` of
-           1 is faster where memory allows, and equal except for rounding and dropout
+Variants   version `1.0` (default), `1.1`; bypass `none` (default), `simple`, `complex`;
+           `released_solver` (default), the repository's of today: rate 0.04, linear, 170,000 steps
+           of 512 images; `first_solver`, the one that trained the paper's network: rate 0.08, power
+           0.5, 85,000 steps of 1,024; `residual` flips the images, as songhan/SqueezeNet-Residual;
+           `generator` is the recipe of songhan/SqueezeNet-Generator
+Expected   validation error of one center crop, top-1 / top-5: `first_solver` 42.5 / 19.7,
+           `simple,residual,first_solver` 39.6 / 17.5, `complex,first_solver` 41.2 / 18.0 %; within
+           0.5 counts as reproduced. Of the released solver its repository says only that the top-5
+           accuracy is "greater than or equal" to 80.3 %, for 1.0 and 1.1
+Hardware   an accelerator or more: 68 epochs
+Deviations the values come from the solver and train_val.prototxt of the repository; the paper has
+           few of them. That the first solver also trained the bypasses and Figure 3 is inferred
+           from the dates; that Figure 3(a) has 86.0 % at SR 1.0, from "no further gain" (text).
+           Images are resized to 256x256 as for Caffe's LMDB, which its files do not show. A batch
+           is accumulated over microbatches of 32; `training.accumulate` of 1 is faster where memory
+           allows, and equal except for rounding and dropout
 """
 
 from collections.abc import Iterator
@@ -31,12 +37,13 @@ from . import published
 VARIANTS = {
     "version": ("1.0", "1.1"),
     "bypass": ("none", "simple", "complex"),
+    "solver": ("released_solver", "first_solver"),
     "recipe": ("paper", "residual", "generator", "smoke"),
 }
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """The recipe of the released solver: the rate falls linearly from 0.04 to zero."""
+    """The recipe of the released solver, or of the first one."""
     chosen = choose(variant, VARIANTS)
     config = ConfigDict(
         {
@@ -66,6 +73,9 @@ def get_config(variant: str = "") -> ConfigDict:
             "evaluation": groups.evaluation("test", batch_size=250),
         }
     )
+    if chosen["solver"] == "first_solver":
+        config.learning_rate.update(rate=0.08, power=0.5)
+        config.training.update(duration="85000 steps", batch_size=1024, accumulate=32)
     if chosen["recipe"] == "residual":
         config.augmentation.flip = True
     if chosen["recipe"] == "generator":
@@ -77,9 +87,10 @@ def get_config(variant: str = "") -> ConfigDict:
 
 
 def table_3() -> Iterator[Row]:
-    """The three bypasses."""
+    """The three bypasses; the simple one's authors flip the images."""
     for bypass, row in published.TABLE_3.items():
-        yield Row(f"{bypass} bypass", bypass, published=errors(row))
+        words = f"{bypass},first_solver" + (",residual" if bypass == "simple" else "")
+        yield Row(f"{bypass} bypass", words, published=errors(row))
 
 
 def figure_3a() -> Iterator[Row]:
@@ -87,7 +98,8 @@ def figure_3a() -> Iterator[Row]:
     for ratio, fraction in published.FIGURE_3_COUNTED:
         if fraction == 0.5:
             row = published.FIGURE_3A.get(ratio, {})
-            yield Row(f"SR {ratio:g}", "", {"model.squeeze_ratio": ratio}, errors(row))
+            overrides = {"model.squeeze_ratio": ratio}
+            yield Row(f"SR {ratio:g}", "first_solver", overrides, errors(row))
 
 
 def figure_3b() -> Iterator[Row]:
@@ -95,7 +107,7 @@ def figure_3b() -> Iterator[Row]:
     for fraction in sorted(pct for ratio, pct in published.FIGURE_3_COUNTED if ratio == 0.5):
         overrides = {"model.squeeze_ratio": 0.5, "model.pct_3x3": fraction}
         row = published.FIGURE_3B.get(fraction, {})
-        yield Row(f"{fraction:.0%} 3x3", "", overrides, errors(row))
+        yield Row(f"{fraction:.0%} 3x3", "first_solver", overrides, errors(row))
 
 
 PAPER = "Iandola et al. (2016), arXiv:1602.07360"

@@ -1,7 +1,8 @@
 """Zagoruyko, Komodakis (2016), "Wide Residual Networks", arXiv:1605.07146.
 
-Test errors in %, on CIFAR the median of five runs; networks by "depth-width". Parameters as
-printed. Tables named `COUNTED` are not published: we counted from the sizes of the layers.
+Test errors in %, on CIFAR the median of five runs, in Table 9 of single runs; networks by
+"depth-width". Parameters as printed. Tables named `COUNTED` are not published: we counted from the
+sizes of the layers.
 """
 
 # Table 2: types of blocks, width 2, CIFAR-10 (ZCA-whitened); seconds for an epoch.
@@ -135,8 +136,8 @@ TABLE_8 = {
     "pre-ResNet-200": {"top1": 21.66, "top5": 5.79, "parameters": 64.7e6, "milliseconds": 154},
 }
 
-# Table 9: best results by (data set, network); CIFAR and SVHN with dropout. A slip: the top-5 error
-# of 5.79 for WRN-50-2-bottleneck is pre-ResNet-200's; Table 8 has 6.03.
+# Table 9: best results of single runs, by (data set, network); CIFAR and SVHN with dropout. A slip:
+# the top-5 error of 5.79 for WRN-50-2-bottleneck is pre-ResNet-200's; Table 8 has 6.03.
 TABLE_9 = {
     ("CIFAR-10", "40-10"): {"error": 3.8},
     ("CIFAR-100", "40-10"): {"error": 18.3},

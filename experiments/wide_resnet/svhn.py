@@ -11,7 +11,8 @@ Expected   test error at the last step: 16-8 1.81, with dropout 1.54; 16-4 1.85,
 Hardware   an accelerator: 160 epochs of 604,388 images
 Deviations none known. Batch size, momentum and weight decay are those of the released code
            (train.lua, scripts/train_svhn.sh); the paper's text does not give them. That code also
-           resets the momentum when the rate drops; `released` does not
+           resets the momentum when the rate drops; `released` does not. It initialized by fan-out
+           until 2016-09-08; the paper does not say when these networks were trained, here by fan-in
 """
 
 from collections.abc import Iterator

@@ -73,6 +73,7 @@ def test_an_unknown_fill_is_refused():
 RNG = np.random.default_rng(0)
 COLORS = RNG.integers(0, 256, (64, 8, 8, 3)).astype(np.float32)
 NOTHING = dict.fromkeys(augment.OPERATIONS, 0.0) | {"lighting": 0.0, "clip": False}
+NOTHING["formulas"] = "torch"
 FB_RESNET = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4}
 GRAY = np.array([0.299, 0.587, 0.114])
 
@@ -134,11 +135,89 @@ def test_each_image_has_its_own_order_and_amounts():
     assert len({tuple(np.asarray(order)) for order, _, _ in draws}) == 6
 
 
+@pytest.mark.parametrize("formulas", augment.FORMULAS)
+def test_each_operation_has_its_own_strength_among_others(formulas):
+    # A turn of the hue changes neither the largest nor the smallest of the channels.
+    tiny = {"brightness": 1e-6, "contrast": 1e-6, "saturation": 1e-6, "hue": 0.5}
+    views = color_jitter(**tiny, formulas=formulas)
+    assert np.abs(views - COLORS).max() > 100
+    np.testing.assert_allclose(views.max(-1), COLORS.max(-1), atol=1e-2)
+    np.testing.assert_allclose(views.min(-1), COLORS.min(-1), atol=1e-2)
+
+
 def test_amounts_fill_their_range():
     amounts = jax.vmap(lambda i: augment.draw_colors(KEY, i, FB_RESNET)[1])(jnp.arange(2000))
     assert np.abs(amounts).max() <= 0.4
     counts = [np.histogram(column, 4, (-0.4, 0.4))[0] for column in np.asarray(amounts).T]
     assert np.min(counts) > 400  # 500 each are expected
+
+
+# Of tensorflow/models, inception/image_processing.py.
+INCEPTION = {"brightness": 32 / 255, "contrast": 0.5, "saturation": 0.5, "hue": 0.2, "clip": True}
+INCEPTION["formulas"] = "tensorflow"
+
+
+def adjusted_in_hsv(image, factor, shift):
+    """TensorFlow's rgb_to_hsv, the saturation times `factor` or the hue + `shift`, hsv_to_rgb."""
+    hsv = np.empty_like(image)
+    value, low = image.max(-1), image.min(-1)
+    span = np.where(value > low, value - low, 1)
+    red, green, blue = np.moveaxis(image, -1, 0)
+    hue = (red - green) / span / 6 + 4 / 6
+    hue = np.where(green == value, (blue - red) / span / 6 + 2 / 6, hue)
+    hue = np.where(red == value, (green - blue) / span / 6, hue)
+    hsv[..., 0] = np.where(value > low, hue, 0) % 1
+    hsv[..., 1] = np.where(value > 0, (value - low) / np.where(value > 0, value, 1), 0)
+    if factor is not None:
+        hsv[..., 1] = np.clip(hsv[..., 1] * factor, 0, 1)
+    if shift is not None:
+        hsv[..., 0] = (hsv[..., 0] + shift) % 1
+    sector = 6 * hsv[..., :1]
+    ramps = np.concatenate([abs(sector - 3) - 1, 2 - abs(sector - 2), 2 - abs(sector - 4)], -1)
+    saturation = hsv[..., 1:2]
+    return (1 - saturation + saturation * np.clip(ramps, 0, 1)) * value[..., None]
+
+
+def by_tensorflow(image, amounts, contrast_first):
+    """distort_color, of an image 0-1 in float64."""
+    brightness, contrast, saturation, hue = amounts
+    steps = {
+        "brightness": lambda x: x + brightness,
+        "contrast": lambda x: (x - x.mean((0, 1))) * (1 + contrast) + x.mean((0, 1)),
+        "saturation": lambda x: adjusted_in_hsv(x, 1 + saturation, None),
+        "hue": lambda x: adjusted_in_hsv(x, None, hue),
+    }
+    orders = [("brightness", "saturation", "hue", "contrast")]
+    orders += [("brightness", "contrast", "saturation", "hue")]
+    for name in orders[contrast_first]:
+        image = steps[name](image)
+    return np.clip(image, 0, 1)
+
+
+def test_tensorflows_formulas_are_those_of_inceptions_code():
+    views = color_jitter(**INCEPTION)
+    strengths = {name: INCEPTION[name] for name in augment.OPERATIONS}
+    draws = [augment.draw_colors(KEY, i, strengths) for i in INDEX]
+    firsts = [bool(order[0] < 2) for order, _, _ in draws]
+    assert 20 < sum(firsts) < 44  # of 64
+    for image, view, (_, amounts, _), first in zip(COLORS, views, draws, firsts, strict=True):
+        expected = by_tensorflow(image.astype(np.float64) / 255, np.asarray(amounts), first)
+        np.testing.assert_allclose(view, 255 * expected, atol=1e-2)
+
+
+def test_each_of_tensorflows_operations_alone():
+    rows = {"contrast": (0, -0.4, 0, 0), "saturation": (0, 0, 0.5, 0), "hue": (0, 0, 0, -0.2)}
+    for amounts in ((0.1, 0, 0, 0), *rows.values()):
+        ours = augment.distort(COLORS[:2], jnp.array([amounts] * 2), jnp.array([True, False]))
+        for image, view, first in zip(COLORS, ours, (True, False), strict=False):
+            expected = by_tensorflow(image.astype(np.float64) / 255, amounts, first)
+            np.testing.assert_allclose(np.clip(view, 0, 255), 255 * expected, atol=1e-2)
+
+
+def test_the_formulas_differ_in_contrast_and_saturation():
+    for name in ("brightness", "contrast", "saturation"):
+        torch, tensorflow = (color_jitter(**{name: 0.5, "formulas": f}) for f in augment.FORMULAS)
+        assert np.abs(torch - tensorflow).max() > 5
 
 
 def test_lighting_adds_one_color_with_imagenets_covariance():
@@ -177,6 +256,11 @@ def test_a_view_depends_on_key_and_example_not_on_the_place_in_the_batch():
 
 def test_no_color_augmentation_changes_nothing():
     assert (color_jitter() == COLORS).all()
+
+
+def test_unknown_formulas_are_refused():
+    with pytest.raises(UserError, match="choose from: torch, tensorflow"):
+        color_jitter(formulas="inception")
 
 
 @pytest.mark.parametrize("field,value", [("hue", 0.6), ("contrast", -0.1), ("lighting", -1)])

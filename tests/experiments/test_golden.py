@@ -11,7 +11,9 @@ CIFAR10, IMAGENET = "experiments/resnet/cifar10.py", "experiments/resnet/imagene
 WIDE, WIDE_SVHN = "experiments/wide_resnet/cifar.py", "experiments/wide_resnet/svhn.py"
 WIDE_IMAGENET = "experiments/wide_resnet/imagenet.py"
 PRE, PRE_IMAGENET = "experiments/preactivation/cifar.py", "experiments/preactivation/imagenet.py"
-DEPTH, DEPTH_SVHN = (f"experiments/stochastic_depth/{name}.py" for name in ("cifar", "svhn"))
+DEPTH, DEPTH_SVHN, DEPTH_IMAGENET = (
+    f"experiments/stochastic_depth/{name}.py" for name in ("cifar", "svhn", "imagenet")
+)
 INCEPTION, SQUEEZE = (f"experiments/{name}/imagenet.py" for name in ("inception_v3", "squeezenet"))
 ALEX, VGG, GOOG = (f"experiments/{name}/imagenet.py" for name in ("alexnet", "vgg", "googlenet"))
 
@@ -46,6 +48,8 @@ RATES = [
     (WIDE_IMAGENET, "", around((0, 0.1), (150_120, 0.01), (300_240, 0.001))),
     (INCEPTION, "", around((0, 0.045), (1600, 0.0423), (3200, 0.039762))),
     (SQUEEZE, "", [(0, 0.04), (85_000, 0.02), (170_000, 0.0)]),
+    (SQUEEZE, "first_solver", [(0, 0.08), (63_750, 0.04), (85_000, 0.0)]),
+    (DEPTH_IMAGENET, "", around((0, 0.1), (300_270, 0.01), (600_540, 0.001), (900_810, 1e-4))),
     (ALEX, "caffe", around((0, 0.01), (100_000, 0.001), (200_000, 1e-4), (300_000, 1e-5))),
     (ALEX, "one_tower", around((0, 0.01), (150_120, 0.001), (300_240, 1e-4))),
     (VGG, "torchvision", around((0, 0.01), (150_120, 0.001), (300_240, 1e-4))),
@@ -91,6 +95,10 @@ SIZES = [
     (WIDE_IMAGENET, "", 256, 64, 450_360),
     (INCEPTION, "", 1600, 32, 80_000),
     (SQUEEZE, "", 512, None, 170_000),
+    (SQUEEZE, "first_solver", 1024, None, 85_000),
+    (DEPTH_IMAGENET, "", 128, 32, 1_201_080),
+    (DEPTH_IMAGENET, "90", 128, 32, 900_810),
+    (IMAGENET, "fb.resnet.torch-early", 256, 64, 450_360),
     (ALEX, "", 128, None, 893_700),
     (ALEX, "caffe", 256, None, 450_000),
     (VGG, "", 256, None, 370_000),
@@ -164,6 +172,7 @@ def test_inception_has_the_rmsprop_of_tensorflow_with_clipping_only_in_the_paper
     paper, released = (recipes.load(INCEPTION, word).config.optimizer for word in ("", "released"))
     assert (paper.name, paper.square_decay, paper.epsilon) == ("rmsprop", 0.9, 1.0)
     assert (paper.clip_norm, released.clip_norm) == (2.0, None)
+    assert paper.clips_decay
 
 
 def test_rows_of_inceptions_table_3_add_one_change_each():
@@ -183,3 +192,54 @@ def test_rows_of_inceptions_table_3_add_one_change_each():
 
 def rows(file, table):
     return list(recipes.MODULES[file].TABLES[table].rows())
+
+
+# --- what the published numbers were trained with, where code changed -------------------------
+
+
+def fields(file, variant, *names):
+    flat = recipes.configs.flatten(recipes.load(file, variant).config.to_dict())
+    return tuple(flat[name] for name in names)
+
+
+def test_inceptions_colors_are_those_of_its_code():
+    operations = ("brightness", "contrast", "saturation", "hue", "lighting", "clip", "formulas")
+    found = fields(INCEPTION, "", *(f"color.{name}" for name in operations))
+    assert found == (32 / 255, 0.5, 0.5, 0.2, 0.0, True, "tensorflow")
+
+
+UNIT = ("model.order", "model.shortcut_bn", "view.train.kind", "model.stride_in")
+
+
+@pytest.mark.parametrize(
+    "depth,order,shortcut_bn",
+    [
+        ("18", "original", False),
+        ("34", "original", False),
+        ("50", "BN after addition", True),
+        ("101", "original", True),
+    ],
+)
+def test_early_fb_resnet_torch_has_the_units_and_views_of_its_published_networks(
+    depth, order, shortcut_bn
+):
+    early = fields(IMAGENET, f"{depth},fb.resnet.torch-early", *UNIT)
+    assert early == (order, shortcut_bn, "area_square", "3x3")
+    today = fields(IMAGENET, f"{depth},fb.resnet.torch", *UNIT)
+    assert today == ("original", True, "area_aspect", "3x3")
+
+
+def test_whitened_results_come_from_an_initialization_by_fan_out():
+    assert fields(WIDE, "28-10,zca", "model.init_fan") == ("out",)
+    assert fields(WIDE, "28-10", "model.init_fan") == ("in",)
+    for table in ("table_2", "table_3", "table_4"):
+        for row in rows(WIDE, table):
+            assert recipes.of_row(WIDE, row).config.model.init_fan == "out"
+
+
+@pytest.mark.parametrize("table", ["table_3", "figure_3a", "figure_3b"])
+def test_squeezenets_published_numbers_stand_at_the_solver_that_gave_them(table):
+    for row in rows(SQUEEZE, table):
+        config = recipes.of_row(SQUEEZE, row).config
+        assert (config.learning_rate.rate, config.training.batch_size) == (0.08, 1024)
+        assert config.augmentation.flip == (row.name == "simple bypass")

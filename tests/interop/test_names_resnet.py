@@ -38,6 +38,9 @@ def test_torchvision_names_of_some_layers():
     assert names["fc"] == "fc"
 
 
-def test_names_that_torchvision_does_not_have():
+@pytest.mark.parametrize(
+    "options", [{"preactivation": True}, {"order": "BN after addition"}, {"shortcut_bn": False}]
+)
+def test_names_that_torchvision_does_not_have(options):
     with pytest.raises(UserError, match="no pre-activated ResNet"):
-        names_resnet.torch_names(models.create("resnet", num_classes=10, preactivation=True))
+        names_resnet.torch_names(models.create("resnet", num_classes=10, **options))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnn_jax.models.residual_units import ORDERS, ResidualUnit, shortcut_average
+from cnn_jax.models.residual_units import ORDERS, ResidualUnit, shortcut_average, survival
 from experiments.preactivation import published as preactivation
 
 
@@ -124,6 +124,19 @@ def test_1x1_conv_shortcut_of_table_1_also_projects_where_nothing_changes():
     np.testing.assert_allclose(unit.apply(variables, x, False), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("order", "shortcut_bn"), [("original", False), ("BN after addition", True)]
+)
+def test_projection_without_a_batch_norm(order, shortcut_bn):
+    x = noise(1, 2, 6, 6, 4)
+    unit = unit_of(stride=2, channels=8, shortcut="B", order=order, shortcut_bn=shortcut_bn)
+    variables, conv, norm = parts(unit, x)
+    branch, skip = conv("conv2", nn.relu(norm("bn1", conv("conv1", x)))), conv("shortcut", x)
+    before = order == "original"
+    y = norm("bn2", branch) + skip if before else norm("bn2", branch + skip)
+    np.testing.assert_allclose(unit.apply(variables, x, False), nn.relu(y), rtol=1e-4, atol=1e-5)
+
+
 def test_gate_starts_at_its_bias():
     unit = unit_of(gating="exclusive", gate_bias=-6.0)
     params = unit.init(jax.random.key(0), noise(1, 2, 6, 6, 4), False)["params"]
@@ -210,3 +223,10 @@ def test_in_test_mode_the_branch_is_scaled_by_its_survival_probability():
     f = norm("bn2", conv("conv2", nn.relu(norm("bn1", conv("conv1", x)))))
     y = unit.apply(variables, x, False, 0.7)
     np.testing.assert_allclose(y, nn.relu(x + 0.7 * f), rtol=1e-4, atol=1e-5)
+
+
+def test_survival_falls_linearly_and_without_a_death_rate_is_not_drawn():
+    assert survival(0.0, (3, 8, 36, 3)) == [None] * 4
+    stages = survival(0.5, (3, 8, 36, 3))
+    assert [len(stage) for stage in stages] == [3, 8, 36, 3]
+    assert float(stages[0][0]) == pytest.approx(0.99) and float(stages[-1][-1]) == 0.5

@@ -280,6 +280,11 @@ def test_initial_deviations(init_fan):
         ({"residual": False}, "depth 18 or 34"),
         ({"depth": 18, "residual": False, "preactivation": True}, "no preactivation"),
         ({"preactivation": True, "zero_init_gamma": True}, "preactivation=False"),
+        ({"order": "BN after addition", "zero_init_gamma": True}, "order='original'"),
+        ({"order": "preactivation"}, "unknown order .* full pre-activation"),
+        ({"preactivation": True, "order": "BN after addition"}, "leave out 'BN"),
+        ({"depth": 18, "residual": False, "order": "BN after addition"}, "no other order"),
+        ({"death_rate": 1.0}, r"death_rate 1.0 is not in \[0, 1\)"),
     ],
 )
 def test_wrong_options_are_told_in_one_line(options, message):

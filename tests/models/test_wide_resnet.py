@@ -227,14 +227,16 @@ def test_dropout_drops_its_share_in_training_only():
 # --- initial values, sizes and mistakes --------------------------------------------------------
 
 
-def test_initial_deviations_are_those_of_the_released_code():
-    model = create(depth=10, width=2)
+@pytest.mark.parametrize("init_fan", ["in", "out"])
+def test_initial_deviations_are_those_of_the_released_code(init_fan):
+    model = create(depth=10, width=2, init_fan=init_fan)
     params = compiler.jit(model.init, once=True)(jax.random.key(0), jnp.zeros((1, 4, 4, 3)))[
         "params"
     ]
     for name in ("conv1", "conv2", "shortcut"):
         kernel = params["conv4"]["block1"][name]["kernel"]
-        expected = math.sqrt(2 / math.prod(kernel.shape[:-1]))  # He, fan-in
+        fan = math.prod(kernel.shape[:2]) * kernel.shape[2 if init_fan == "in" else 3]
+        expected = math.sqrt(2 / fan)
         assert abs(kernel.std() / expected - 1) < 4 / math.sqrt(2 * kernel.size)
     fc = params["fc"]["kernel"]
     assert abs(fc).max() <= 1 / math.sqrt(128)  # Torch's default
@@ -264,6 +266,7 @@ def test_images_of_any_size(size):
         ({"dropout": 1.0}, "dropout 1.0"),
         ({"width": 0}, "width 0"),
         ({"gamma": "one"}, "did you mean 'ones'"),
+        ({"init_fan": "fan_in"}, "unknown init_fan"),
     ],
 )
 def test_wrong_options_are_told_in_one_line(options, message):

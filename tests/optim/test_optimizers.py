@@ -16,7 +16,8 @@ RMSPROP = {"name": "rmsprop", "momentum": 0.9, "square_decay": 0.9, "epsilon": 1
 
 def create(rates=(0.1,), **changes):
     """An optimizer whose rate is the next of `rates` at each step, and then the last."""
-    settings = {"weight_decay": 0.0, "decay": "all", "clip_norm": None, "bias_rate": 1.0}
+    settings = {"weight_decay": 0.0, "decay": "all", "clip_norm": None, "clips_decay": False}
+    settings["bias_rate"] = 1.0
     rates = jnp.array(rates)
     rate = LearningRate(lambda count: rates[jnp.minimum(count, len(rates) - 1)], plateau=None)
     return optimizers.create(**settings | changes, learning_rate=rate)
@@ -111,6 +112,20 @@ def test_clipping_bounds_the_norm_of_all_gradients_together_before_the_decay(rul
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), clipped, free)
     below = trajectory(create(**rule, clip_norm=2.1, weight_decay=0.5), params, short)
     jax.tree.map(np.testing.assert_array_equal, below, free)
+
+
+@pytest.mark.parametrize("decay", ["all", "kernels"])
+def test_tensorflow_clips_the_gradient_of_the_loss_and_its_decay_together(decay):
+    params = {"a": {"kernel": jnp.array([1.0, 2.0])}, "b": {"scale": jnp.array([3.0])}}
+    gradient = jax.tree.map(lambda p: 5 * p, params)
+    both = {name: leaf * 5.5 for name, leaf in {"a": params["a"]["kernel"]}.items()}
+    both["b"] = params["b"]["scale"] * (5.5 if decay == "all" else 5)
+    norm = np.sqrt(sum((array**2).sum() for array in both.values()))
+    settings = {"weight_decay": 0.5, "decay": decay, "clip_norm": 2.0, "clips_decay": True}
+    optimizer = create([1.0], **MOMENTUM | settings)
+    update, _ = optimizer.update(gradient, optimizer.init(params), params)
+    np.testing.assert_allclose(update["a"]["kernel"], -both["a"] * 2 / norm, rtol=1e-6)
+    np.testing.assert_allclose(update["b"]["scale"], -both["b"] * 2 / norm, rtol=1e-6)
 
 
 @pytest.mark.parametrize("rate_inside", [False, True])

@@ -218,6 +218,11 @@ def test_a_flat_folder_trains_and_is_evaluated_on_itself(folder, tmp_path):
         (["data.storage=disk"], "unknown data.storage 'disk'"),
         (["data.on_error=skip"], "data.on_error 'skip' is for streams"),
         (["data.class_list=names.txt"], "data.class_list is for streams"),
+        (["data.exclude=names.txt"], "data.exclude is for streams"),
+        (
+            ["data.exclude=names.txt", "data.storage=stream", "data.name=tfds:digits"],
+            "data.exclude is for folders",
+        ),
         (["data.storage=stream", "data.name=cifar10"], "cifar10 is not streamed"),
         (["data.storage=stream", "evaluation.splits=['validation']"], "split .*'validation'"),
         (["data.storage=stream", "data.decoder=libjpeg"], "unknown decoder 'libjpeg'"),

@@ -6,6 +6,7 @@ A `Source` can be pickled, for worker processes, and read from several threads.
 import functools
 import hashlib
 import os
+import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,7 +157,9 @@ def fake(examples: int, classes: int, size: int, random: bool) -> FakeSource:
     return FakeSource(size, labels, tuple(f"class {i}" for i in range(classes)), random)
 
 
-def folder(root: Path | None, class_list: Path | None) -> dict[str, FolderSource]:
+def folder(
+    root: Path | None, class_list: Path | None, exclude: Path | None = None
+) -> dict[str, Source]:
     """The splits of an image folder.
 
     Args:
@@ -164,10 +167,14 @@ def folder(root: Path | None, class_list: Path | None) -> dict[str, FolderSource
       class_list: a text file whose first word in line i is the folder of label i - 1; the rest of
         the line is ignored, and folders may be missing. None takes the file `synsets.tsv` in `root`
         where there is one, else the folders of "train" in alphabetical order.
+      exclude: a text file of images to leave out, one in a line: a file's name, with or without its
+        folder, or the number of one of ImageNet's validation images, as in the list of 1,762
+        "blacklisted" ones that is in its development kit. It warns how many are left out.
 
     Raises:
       UserError: no such folder, no images, a class that "train" or the list lacks, a list that
-        cannot be read; without a list, a class that has no images in "train".
+        cannot be read, or of which no image is there; without a list, a class that has no images
+        in "train".
     """
     if root is None or not root.is_dir():
         raise UserError(f"no folder at data.path = {root}; it must be laid out as {LAYOUT}")
@@ -185,7 +192,31 @@ def folder(root: Path | None, class_list: Path | None) -> dict[str, FolderSource
         raise UserError(
             f"folder: class {empty!r} has no images in {roots['train']}; add some or remove it"
         )
-    return sources
+    return without(sources, exclude) if exclude else sources
+
+
+def without(sources: dict[str, FolderSource], exclude: Path) -> dict[str, Source]:
+    """The splits without the images that the file `exclude` lists, see `folder`."""
+    lines = map(str.strip, read_text(exclude, "images to leave out").splitlines())
+    names = {f"ILSVRC2012_val_{int(s):08d}.JPEG" if s.isdecimal() else s for s in lines if s}
+    kept = {
+        split: [i for i, file in enumerate(s.files) if names.isdisjoint((file, Path(file).name))]
+        for split, s in sources.items()
+    }
+    left_out = {s: len(source) - len(kept[s]) for s, source in sources.items()}
+    if not any(left_out.values()):
+        listed = f"of the {len(names):,} images that {exclude} lists"
+        raise UserError(f"data.exclude: none {listed} is in the data")
+    for split, count in left_out.items():
+        if count == len(sources[split]):
+            raise UserError(f"data.exclude: {exclude} lists all images of {split!r}")
+        if count:
+            total = f"{len(sources[split]):,} images of {split!r}"
+            warnings.warn(f"data.exclude: {count:,} of {total} are left out", stacklevel=2)
+    return {
+        split: subset(s, np.array(kept[split])) if left_out[split] else s
+        for split, s in sources.items()
+    }
 
 
 def list_files(root: Path, class_names: tuple[str, ...], known: Path) -> FolderSource:
@@ -212,12 +243,8 @@ def subfolders(root: Path) -> tuple[str, ...]:
 
 def read_class_list(path: Path) -> tuple[str, ...]:
     """The first word of each line. Raises `UserError` for a file that cannot be a list."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the list of classes {path}: {error}") from None
     names: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(path, "classes").splitlines(), 1):
         if not line.strip():
             raise UserError(f"{path}, line {number}: empty; line i names the class of label i - 1")
         name = line.split()[0]
@@ -225,3 +252,11 @@ def read_class_list(path: Path) -> tuple[str, ...]:
             raise UserError(f"{path}, line {number}: {name!r} stands in line {names[name]} too")
         names[name] = number
     return tuple(names)
+
+
+def read_text(path: Path, of_what: str) -> str:
+    """The text of a list; raises `UserError` where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the list of {of_what} {path}: {error}") from None

@@ -90,6 +90,7 @@ def load(
     name: str,
     path: Path | None,
     class_list: Path | None,
+    exclude: Path | None,
     *,
     validation_size: int,
     split_seed: int,
@@ -99,7 +100,7 @@ def load(
 
     Args:
       name: "folder", "tfds:NAME" or "fake:EXAMPLES,CLASSES".
-      class_list: for a folder, see `sources.folder`.
+      class_list, exclude: for a folder, see `sources.folder`.
       validation_size, split_seed: see `data.open`.
       others: the remaining fields of `StreamedDataset`.
 
@@ -108,10 +109,11 @@ def load(
     """
     decode.check(others["decoder"])
     kind, _, rest = name.partition(":")
-    if class_list is not None and kind != "folder":
-        raise errors.UserError(f"data.class_list is for folders; {name} has classes of its own")
+    for field, file in {"class_list": class_list, "exclude": exclude}.items():
+        if file is not None and kind != "folder":
+            raise errors.UserError(f"data.{field} is for folders, and data.name is {name}")
     if kind == "folder":
-        splits = sources.folder(path, class_list)
+        splits = sources.folder(path, class_list, exclude)
     elif kind == "tfds":
         splits = tfds_source.sources(rest, path)
     elif kind == "fake":

@@ -11,6 +11,8 @@ and the image's size.
                 width and height both become 256, as in Caffe.
   area_aspect   GoogLeNet (Szegedy et al., 2015, 6): a box of 8-100 % of the area, of an aspect
                 ratio between 3/4 and 4/3, drawn as in fb.resnet.torch. Inception's code: 5-100 %.
+  area_square   the same box with the square of the ratio, between 9/16 and 16/9: what
+                fb.resnet.torch drew before 2016-02-19, for its published ResNet-18 to -101.
   center        the shorter side (or, with frame "squash", both) becomes `resize`; the central crop.
   full          the full image, as it is or resized: for small images.
 """
@@ -43,7 +45,7 @@ def create(*, kind: str, decoder: str, **options) -> View:
       decoder: "pillow", or "simplejpeg": the same pixels, faster.
       kind: "scale_crop" with the options `shorter_side` (least, greatest) in pixels and `frame`;
         "area_aspect" with `area` and `aspect`, (least, greatest) each, areas as fractions of the
-        image; "center" with `resize`, in pixels, and `frame`.
+        image, and "area_square" with the same; "center" with `resize`, in pixels, and `frame`.
 
     Options of all kinds:
       size: side of the output, in pixels.
@@ -166,11 +168,16 @@ def area_aspect(
     size: int,
     area: tuple[float, float],
     aspect: tuple[float, float],
+    power: int = 1,
 ) -> Box:
-    """A box of random area and aspect ratio; after ten that do not fit, the central square."""
+    """A box of random area and aspect ratio; after ten that do not fit, the central square.
+
+    `power`: of the drawn ratio, that of the box.
+    """
     del size
     for _ in range(ATTEMPTS):
         fraction, ratio, swap = rng.uniform(*area), rng.uniform(*aspect), rng.random() < 0.5
+        ratio **= power
         sides = [math.sqrt(fraction * width * height * r) for r in (ratio, 1 / ratio)]
         wide, high = (max(1, round(side)) for side in (sides[::-1] if swap else sides))
         if wide <= width and high <= height:
@@ -183,6 +190,7 @@ def area_aspect(
 
 WINDOWS = {
     "area_aspect": (area_aspect, check_area_aspect),
+    "area_square": (functools.partial(area_aspect, power=2), check_area_aspect),
     "center": (center, check_center),
     "scale_crop": (scale_crop, check_scale_crop),
 }

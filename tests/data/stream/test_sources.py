@@ -99,3 +99,45 @@ def test_a_list_of_classes_beside_the_images_is_taken_where_none_is_named(tmp_pa
     source = sources.folder(root, None)["train"]
     assert source.class_names == ("n5", "n1", "n2")
     np.testing.assert_array_equal(source.labels, [2, 0])
+
+
+# --- images that are left out ------------------------------------------------------------------
+
+
+def excluding(tmp_path, text, *files):
+    root = make(tmp_path / "images", *files)
+    (tmp_path / "list.txt").write_text(text)
+    return sources.folder(root, None, tmp_path / "list.txt")
+
+
+def test_listed_images_are_left_out_of_every_split_and_counted(tmp_path):
+    files = ["train/a/1.png", "train/a/2.png", "train/b/1.png", "train/b/3.png", "test/b/3.png"]
+    with pytest.warns(UserWarning, match="1 of 4 images of 'train' are left out"):
+        found = excluding(tmp_path, "a/1.png\n\nnot there.png\n", *files)
+    assert [found["train"].encoded(i) for i in range(3)] == [
+        b"train/a/2.png", b"train/b/1.png", b"train/b/3.png",
+    ]  # fmt: skip
+    np.testing.assert_array_equal(found["train"].labels, [0, 1, 1])
+    assert len(found["test"]) == 1
+    assert (
+        found["train"].checksum() != sources.folder(tmp_path / "images", None)["train"].checksum()
+    )
+
+
+def test_numbers_are_those_of_imagenets_validation_images(tmp_path):
+    files = [f"val/a/ILSVRC2012_val_{number:08d}.JPEG" for number in (36, 50, 360)]
+    with pytest.warns(UserWarning, match="2 of 3 images of 'test' are left out"):
+        found = excluding(tmp_path, "36\n360\n", "train/a/1.png", *files)
+    assert found["test"].where(0).endswith("00000050.JPEG")
+
+
+@pytest.mark.parametrize(
+    "text,message",
+    [
+        ("3\n", "none of the 1 images that .*list.txt lists"),
+        ("1.png\n", "lists all images of 'train'"),
+    ],
+)
+def test_a_list_that_leaves_out_nothing_or_all_is_refused(tmp_path, text, message):
+    with pytest.raises(UserError, match=message):
+        excluding(tmp_path, text, "a/1.png")

@@ -81,6 +81,23 @@ def test_area_aspect_draws_areas_and_aspects_of_their_ranges():
     assert abs((wide[small] > high[small]).mean() - 0.5) < 0.04
 
 
+def test_area_square_has_the_square_of_a_uniform_ratio_as_fb_resnet_torch_had():
+    options = {"size": 224, "area": (0.08, 0.5), "aspect": (3 / 4, 4 / 3)}
+    window, _ = views.WINDOWS["area_square"]
+    left, top, right, bottom = boxes(window, 4000, 1000, 1000, **options).T
+    wide, high = right - left, bottom - top
+    # Its code: w = round(sqrt(area) * ratio), h = round(sqrt(area) / ratio), swapped or not.
+    roots = np.sqrt(wide / high)
+    assert 0.745 < roots.min() < 0.76 and 1.32 < roots.max() < 1.34
+    generator = rng(1)
+    ratios = generator.uniform(3 / 4, 4 / 3, 4000)
+    ratios = np.where(generator.random(4000) < 0.5, ratios, 1 / ratios)
+    counts = [np.histogram(values, 6, (3 / 4, 4 / 3))[0] for values in (roots, ratios)]
+    np.testing.assert_allclose(counts[0], counts[1], rtol=0.2)
+    counts = np.histogram(wide * high, 6, (0.08e6, 0.5e6))[0]
+    assert counts.min() > 0.8 * counts.mean()
+
+
 def test_where_no_box_fits_it_is_the_central_square():
     options = {"size": 8, "area": (1.0, 1.0), "aspect": (1.0, 1.0)}
     assert views.area_aspect(rng(), 100, 40, **options) == (30, 0, 70, 40)
