@@ -14,6 +14,7 @@ NEUTRAL = re.compile(
     r"|evaluation\.(every|batch_size|splits)"
 )
 ABSENT = "absent"  # in `configs.changes`
+MICROBATCHES = "training.accumulate"  # what batch norms see, and nothing else but rounding
 
 
 def deviations(
@@ -31,6 +32,8 @@ def deviations(
       is_done: whether the run is finished; otherwise its planned duration counts.
     """
     changes = configs.changes(paper, config)
+    if "bn_group_size" not in config["model"]:
+        changes.pop(MICROBATCHES, None)
     changed_groups = {f.rpartition(".")[0] for f, pair in changes.items() if ABSENT not in pair}
     texts = [
         f"{field} {ours} (recipe: {theirs})"

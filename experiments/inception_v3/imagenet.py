@@ -19,8 +19,8 @@ Deviations 50 replicas with batches of 32 are one batch of 1,600 with batch norm
            averages, views, colors and the auxiliary weight of 0.4 open; they are those of the
            released code, but for boxes that are drawn as in fb.resnet.torch, filters that average
            where an image shrinks (TensorFlow's did not), and 1,000 classes without a background. As
-           in TensorFlow the decay is part of what is clipped. `v2` trains by momentum with the rates
-           of RMSProp, as the paper does not print its own
+           in TensorFlow the decay is part of what is clipped. `v2` trains by momentum with rates of
+           RMSProp, as the paper does not print its own
 """
 
 from collections.abc import Iterator
