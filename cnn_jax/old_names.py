@@ -62,6 +62,15 @@ def arrays(old: Mapping[str, Any]) -> dict[str, Any]:
     return {ARRAYS.get(name, name): array for name, array in old.items()}
 
 
-def recipe(old: Mapping[str, Any]) -> dict[str, Any]:
-    """The "recipe" of a record under its names of today."""
-    return {RECIPE.get(name, name): value for name, value in old.items()}
+def table(old: Mapping[str, Any]) -> dict[str, Any]:
+    """What a sweep or a record says of its table, with what tables did not say before.
+
+    They did not say whether their recipes are in full: none of them counts as such.
+    """
+    return {"runs": 1, "full": False, "protocols": {}, "note": "", "command": ""} | old
+
+
+def record(old: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a run under the names of today."""
+    recipe = {RECIPE.get(name, name): value for name, value in old["recipe"].items()}
+    return {"measurements": {}, **old, "recipe": table(recipe)}

@@ -1,15 +1,18 @@
 """Our results beside the paper's: a line for each row of a table and each metric."""
 
 import itertools
+import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cnn_jax.analysis.run_records import Record
+from cnn_jax.runs import results
 
 STATISTICS = {"mean": statistics.fmean, "median": statistics.median, "best": min}
-WITHIN, ABOVE, BELOW = "within tolerance", "above", "below"
-OTHER, MISSING, UNPUBLISHED = "different protocol", "no result", "not in the paper"
+REPRODUCED, ABOVE, BELOW, WITHIN = "reproduced", "above", "below", "within tolerance"
+CONFIRMED, REFUTED = "confirmed", "refuted"  # of a claim, ">20"
+OTHER, MISSING, UNPUBLISHED = "another recipe", "no result", "not in the paper"
 
 
 class Line(NamedTuple):
@@ -17,18 +20,29 @@ class Line(NamedTuple):
 
     row: str
     metric: str  # "test/top1_error"
-    paper: float | None
+    paper: float | str | None  # as printed; a text is a claim, ">20"
     values: tuple[float, ...]  # of the runs that are done, by seed
     ours: float | None  # their mean, median or best, as the table says
     lost: str  # "1 diverged, 2 unfinished"
     epochs: float  # that the longest run has trained
     deviations: tuple[str, ...]  # from the paper's recipe; empty where it was followed
+    is_full: bool  # whether the row's own recipe is the paper's, and not a shortened one
+    runs: int  # behind the paper's number
     verdict: str
 
     @property
     def difference(self) -> float | None:
-        """Our number minus the paper's."""
-        return None if None in (self.ours, self.paper) else self.ours - self.paper
+        """Our number minus the paper's; None where they are not by the same recipe."""
+        if self.deviations or not self.is_full or self.ours is None:
+            return None
+        return self.ours - self.paper if isinstance(self.paper, int | float) else None
+
+    @property
+    def standard_error(self) -> float | None:
+        """Of the mean of our runs; None of a single one."""
+        if len(self.values) < 2:
+            return None
+        return statistics.stdev(self.values) / math.sqrt(len(self.values))
 
 
 def tables(records: Sequence[Record]) -> Iterator[tuple[dict[str, Any], list[Record]]]:
@@ -78,23 +92,47 @@ def line(records: Sequence[Record], metric: str, paper: float | None) -> Line:
     ]
     row, deviations = row_and_deviations(records[0])
     epochs = max(record["summary"].get("train", {"epoch": 0})["epoch"] for record in records)
-    judged = verdict(ours, paper, recipe["tolerance"], deviations)
-    return Line(row, metric, paper, values, ours, ", ".join(lost), epochs, deviations, judged)
+    is_followed = recipe["full"] and not deviations
+    judged = verdict(
+        ours, paper, tolerance(recipe, metric), is_followed, len(values), recipe["runs"]
+    )
+    about = (row, metric, paper, values, ours, ", ".join(lost), epochs, deviations)
+    return Line(*about, recipe["full"], recipe["runs"], judged)
+
+
+def tolerance(recipe: Mapping[str, Any], metric: str) -> float:
+    """Of a metric: the table's, or where it has several, that of the longest end of the name."""
+    found = recipe["tolerance"]
+    if not isinstance(found, Mapping):
+        return found
+    return found[max((end for end in found if metric.endswith(end)), key=len)]
 
 
 def verdict(
-    ours: float | None, paper: float | None, tolerance: float, deviations: Sequence[str]
+    ours: float | None,
+    paper: float | str | None,
+    tolerance: float,
+    is_followed: bool,
+    n: int,
+    runs: int,
 ) -> str:
-    """Whether our number equals the paper's; that of another recipe is not compared."""
+    """Whether our number equals the paper's, or its claim holds.
+
+    A number of another recipe is not compared, and fewer runs than the paper's reproduce nothing.
+    """
     if ours is None:
         return MISSING
     if paper is None:
         return UNPUBLISHED
-    if deviations:
+    if not is_followed:
         return OTHER
-    if abs(ours - paper) <= tolerance + 1e-9:
-        return WITHIN
-    return ABOVE if ours > paper else BELOW
+    if isinstance(paper, str):
+        found = CONFIRMED if ours > float(paper.removeprefix(">")) else REFUTED
+    elif abs(ours - paper) <= tolerance + 1e-9:
+        found = REPRODUCED if n >= runs else WITHIN
+    else:
+        found = ABOVE if ours > paper else BELOW
+    return found if n >= runs else f"{found}, {n} of {runs} runs"
 
 
 def value(record: Record, metric: str) -> float | None:
@@ -102,10 +140,13 @@ def value(record: Record, metric: str) -> float | None:
 
     Args:
       metric: "test/top1_error" at the last step, "best/test/top1_error" at the step of the lowest
-        validation error, "ten_crop/top1_error" by a protocol of `launch.py eval`.
+        validation error, "ten_crop/top1_error" by a protocol that the row names, or what was
+        measured besides: "file/rate".
     """
     *where, name = metric.split("/")
-    if where[0] == "best":
+    if metric in record["measurements"]:
+        rows = [{name: record["measurements"][metric]}]
+    elif where[0] == "best":
         chosen = [row for row in record["evaluations"] if row["split"] == "validation"]
         step = min(chosen, key=lambda row: row["top1_error"])["step"] if chosen else None
         rows = [r for r in record["evaluations"] if (r["split"], r["step"]) == (where[1], step)]
@@ -118,20 +159,23 @@ def value(record: Record, metric: str) -> float | None:
     return rows[-1][name] * (100 if name.endswith("_error") else 1)
 
 
-def evaluated(record: Record, protocol: str) -> list[dict[str, Any]]:
-    """The results of `launch.py eval` by a protocol for the final network, the latest last.
+def evaluated(record: Record, name: str) -> list[dict[str, Any]]:
+    """The result of `launch.py eval` for the final network by the protocol that the row calls so.
 
-    They are those of the last step, with the weights that the run evaluates, on the test split, or
-    on the validation split where there is no test split.
+    It is of the last step, with the weights that the run evaluates, on the test split, or on the
+    validation split where there is no test split.
     """
-    split = "test" if "test" in record["summary"] else "validation"
-    return [
-        result
-        for result in record["protocols"]
-        if (result["protocol"], result["split"]) == (protocol, split)
-        and result.get("step") == record["summary"]["train"]["step"]
-        and result["weights"] == record["config"]["evaluation"]["weights"]
-    ]
+    protocol = record["recipe"]["protocols"].get(name)
+    if protocol is None:
+        return []
+    found = results.by_protocol(
+        record["protocols"],
+        protocol,
+        split="test" if "test" in record["summary"] else "validation",
+        step=record["summary"]["train"]["step"],
+        weights=record["config"]["evaluation"]["weights"],
+    )
+    return [found] if found else []
 
 
 def default_metric(records: Sequence[Record]) -> str:
@@ -143,7 +187,7 @@ def default_metric(records: Sequence[Record]) -> str:
 def recipe_text(line: Line, limit: int = 3) -> str:
     """The first `limit` deviations of a line, or "in full" where it has none."""
     if not line.deviations:
-        return "in full"
+        return "in full" if line.is_full else "shortened, or ours"
     more = len(line.deviations) - limit
     texts = itertools.islice(line.deviations, limit)
     return "; ".join(texts) + (f"; and {more} more" if more > 0 else "")

@@ -19,8 +19,9 @@ Record = dict[str, Any]
 SINGLE = "a run of no table"
 # What a record has, and its recipe.
 PARTS = ("recipe", "config", "environment", "status", "summary", "evaluations", "protocols")
+PARTS += ("measurements",)
 RECIPE = ("name", "title", "protocol", "statistic", "axis", "tolerance")
-RECIPE += ("command", "row", "published", "deviations")
+RECIPE += ("command", "row", "published", "deviations", "runs", "full", "protocols", "note")
 # The folders of an absolute path inside a text, such as a flag.
 FOLDERS = re.compile(r"""(?<![\w.~/)\]-])~?/(?=[^\s/])(?:[^\s/:=,;'"]+/)*""")
 
@@ -55,7 +56,7 @@ def read(file: Path) -> Record:
     """A record of the registry; raises `UserError` for any other file."""
     try:
         record = json.loads(file.read_text())
-        record["recipe"] = old_names.recipe(record["recipe"])
+        record = old_names.record(record)
         lacking = [part for part in PARTS if part not in record]
         lacking = lacking or [f"recipe.{name}" for name in RECIPE if name not in record["recipe"]]
         if lacking:
@@ -74,6 +75,7 @@ def of_sweep(path: Path) -> list[Record]:
     for row in facts["rows"]:
         of_row = {name: value for name, value in facts.items() if name not in ("rows", "seeds")}
         of_row |= {"row": row["name"], "published": row["published"], "paper": row["paper"]}
+        of_row |= {name: row[name] for name in ("runs", "protocols") if name in row}
         for place in sorted((path / row["folder"]).glob("seed-*/config.json")):
             records.append(of_run(place.parent, of_row))
     return records
@@ -89,6 +91,10 @@ def single(path: Path) -> dict[str, Any]:
         "axis": None,
         "tolerance": 0.5,
         "command": "",
+        "runs": 1,
+        "full": False,
+        "protocols": {},
+        "note": "",
         "row": path.resolve().name,
         "published": {},
         "paper": None,

@@ -63,9 +63,6 @@ class Opened(NamedTuple):
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Evaluates, writes the results, and prints a table or JSON."""
-    from cnn_jax.evaluation import files
-    from cnn_jax.evaluation.evaluate import evaluate
-    from cnn_jax.runs import results
     from cnn_jax.training import compiler
 
     compiler.enable_cache()
@@ -73,6 +70,27 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     if arguments.data:
         arguments.overrides.append(f"data.path={arguments.data}")
     opened = open_run(arguments) if arguments.run else open_file(arguments)
+    evaluate_opened(opened, arguments, console)
+
+
+def run_once(run: Path, arguments: argparse.Namespace, console: Console) -> None:
+    """Evaluates a trained run as the arguments say, unless it has been evaluated so already."""
+    from cnn_jax.runs import results
+
+    arguments = argparse.Namespace(**vars(arguments) | {"run": run})
+    check(arguments)
+    opened = open_run(arguments)
+    settings = choose_protocol(arguments, opened.target).settings
+    if not results.by_protocol(results.read(run / results.FOLDER), settings, **opened.about):
+        evaluate_opened(opened, arguments, console)
+
+
+def evaluate_opened(opened: Opened, arguments: argparse.Namespace, console: Console) -> None:
+    """Evaluates, writes the results, and prints a table or JSON."""
+    from cnn_jax.evaluation import files
+    from cnn_jax.evaluation.evaluate import evaluate
+    from cnn_jax.runs import results
+
     target = opened.target
     split, examples = target.examples(arguments.split)
     protocol = choose_protocol(arguments, target)
@@ -95,7 +113,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     for name, values in results_by_weights.items():
         stem = f"{split}-{protocol.short}-{name}-{opened.files}"
         entry = {"files": stem, "split": split, **opened.about, "weights": name}
-        entries.append(entry | {"protocol": protocol.name, "views": protocol.about} | values)
+        how = {"protocol": protocol.name, "settings": protocol.settings, "views": protocol.about}
+        entries.append(entry | how | values)
         if folder:
             tables = (predictions[name], target.class_names)
             files.write(folder, entries[-1], *tables, with_logits=not arguments.no_logits)

@@ -181,6 +181,7 @@ def dry_run(sweep: "Sweep", parallel: int, measure: bool, console: Console) -> N
     columns = ("row", "runs", "parameters", "multiply-adds", "steps", "a run takes", "paper")
     table = Table(*columns, title=sweep.facts["title"])
     published = {row["name"]: row["published"] for row in sweep.facts["rows"]}
+    # A row that shares the runs of an earlier one takes no time of its own.
     rows = list(dict.fromkeys(run.row for run in sweep.runs))
     with ProgressBar(console) as bar:
         for done, name in enumerate(rows):

@@ -5,10 +5,13 @@ Several processes train as one where SLURM or a TPU pod starts them, or with --c
 """
 
 import argparse
+import shlex
 from pathlib import Path
 
 from rich.console import Console
 
+from cnn_jax.commands import command_line
+from cnn_jax.commands import eval as eval_command
 from cnn_jax.commands.arguments import add_config, experiment_name, load_config, positive
 
 
@@ -18,6 +21,8 @@ def add_arguments(add) -> None:
     add("--workdir", type=Path, metavar="DIR", help="the run; default runs/EXPERIMENT-VARIANT")
     several = "trains N networks as one program, each in DIR/seed-I"
     add("--seeds", type=positive, metavar="N", help=several)
+    evaluate = "evaluates the trained run by flags of eval: '--protocol=ten_crop'; may be repeated"
+    add("--evaluate", action="append", default=[], metavar="FLAGS", help=evaluate)
     add("--coordinator", metavar="HOST:PORT", help="where process 0 is, for several processes")
     add("--process_id", type=int, metavar="I", help="which of them this is, from 0")
     add("--num_processes", type=int, metavar="N", help="how many there are")
@@ -33,6 +38,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     from cnn_jax.training.train import train
 
     config = load_config(arguments)
+    words = [["eval", *shlex.split(flags)] for flags in arguments.evaluate]
+    protocols = [command_line.parse(flags, arguments.program)[1] for flags in words]
     workdir = arguments.workdir or Path("runs") / experiment_name(arguments)
     given = (arguments.coordinator, arguments.process_id, arguments.num_processes)
     if address := find_address(*given):
@@ -47,6 +54,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         console.quiet = group.index > 0
         compiler.enable_cache()
         train(config, workdir, console, stop, arguments.seeds, group)
+    if group.index == 0:
+        evaluate(directories(workdir, config.seed, arguments.seeds), protocols, console)
     console.print(
         f"the run is in {workdir}, its curves in {workdir}/curves.png; go on with\n"
         f"  {arguments.program} eval {workdir}\n"
@@ -56,3 +65,17 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def evaluate(runs: list[Path], protocols: list[argparse.Namespace], console: Console) -> None:
+    """Evaluates trained runs by each protocol by which they are not evaluated yet."""
+    for run in runs:
+        for protocol in protocols:
+            eval_command.run_once(run, protocol, console)
+
+
+def directories(workdir: Path, first: int, seeds: int | None) -> list[Path]:
+    """Those of the runs."""
+    if seeds is None:
+        return [workdir]
+    return [workdir / f"seed-{seed}" for seed in range(first, first + seeds)]

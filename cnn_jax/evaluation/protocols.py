@@ -49,7 +49,8 @@ class Protocol:
     """The views of an image, and how their scores are averaged."""
 
     name: str
-    about: str  # for reports: sizes, views, averaging
+    settings: dict[str, Any]  # every one of them, by which a report knows the protocol
+    about: str  # for people: sizes, views, averaging
     short: str  # the same, for names of folders
     parts: tuple[Part, ...]
     square: bool  # both sides are resized, not the shorter one alone
@@ -127,7 +128,9 @@ def create(
     short += ["square"] * square + ["mirrored"] * mirrored + [filter]
     short += [average] * (average != "softmax")
     texts = (", ".join(about), "-".join(short))
-    return Protocol(name, *texts, tuple(parts), square, mirrored, average, filter)
+    options = {"square": square, "flip": mirrored, "average": average, "filter": filter}
+    settings = {"name": name, **sizes, **options}
+    return Protocol(name, settings, *texts, tuple(parts), square, mirrored, average, filter)
 
 
 def check_options(

@@ -1,5 +1,6 @@
 """`results.json`: the numbers of `launch.py eval`, a value for each evaluation, oldest first."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,3 +21,27 @@ def add(folder: Path, result: dict[str, Any]) -> None:
     """Adds an evaluation; it replaces an earlier one whose "files" are in the same folder."""
     kept = [old for old in read(folder) if old["files"] != result["files"]]
     write_json(folder / FILE, [*kept, result])
+
+
+def by_protocol(
+    found: Sequence[Mapping[str, Any]], protocol: Mapping[str, Any], **about: Any
+) -> dict[str, Any] | None:
+    """The latest evaluation by a protocol, None where there is none.
+
+    Args:
+      found: evaluations, oldest first.
+      protocol: its settings, all of which must be equal. An evaluation from before November 2026
+        does not tell its settings, and is by no protocol.
+      about: what else must be equal, such as `step`, `split` and `weights`.
+    """
+    for result in reversed(found):
+        settings = result.get("settings", {})
+        same = all(settings.get(name) == as_json(value) for name, value in protocol.items())
+        if settings and same and all(result.get(name) == value for name, value in about.items()):
+            return result
+    return None
+
+
+def as_json(value: Any) -> Any:
+    """The value as a JSON file gives it back: tuples are lists."""
+    return list(value) if isinstance(value, tuple) else value

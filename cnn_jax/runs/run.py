@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from cnn_jax import config as configs
 from cnn_jax.errors import UserError
 from cnn_jax.runs import metrics, results
-from cnn_jax.runs.directory import read_config, read_json, read_status
+from cnn_jax.runs.directory import MEASUREMENTS, read_config, read_json, read_status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +68,14 @@ class Run:
             "summary": self.summary,
             "evaluations": metrics.by_evaluations(self.path),
             "protocols": results.read(self.path / results.FOLDER),
+            "measurements": self.measurements,
         }
+
+    @property
+    def measurements(self) -> dict[str, float]:
+        """What was measured besides training, by metric; empty for most runs."""
+        file = self.path / MEASUREMENTS
+        return read_json(file) if file.exists() else {}
 
     @functools.cached_property
     def class_names(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ def read(directory: Path) -> dict[str, Any]:
     """What the file in the directory of a sweep says; raises `UserError` for a damaged one."""
     file = directory / NAME
     try:
-        facts = json.loads(file.read_text())
+        facts = old_names.table(json.loads(file.read_text()))
         for row in facts["rows"]:
             row["name"], row["folder"], row["published"]
             row["config"] = old_names.config(row["config"])

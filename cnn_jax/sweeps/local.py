@@ -12,12 +12,12 @@ from pathlib import Path
 
 from cnn_jax.cluster.preemption import SIGNALS
 from cnn_jax.errors import DIVERGED, STOPPED, UserError
-from cnn_jax.runs.directory import is_open, read_status
+from cnn_jax.runs.directory import is_open
 from cnn_jax.sweeps import die_with_parent
+from cnn_jax.sweeps.run_progress import FINISHED, state
 from cnn_jax.sweeps.sweep import SweepRun
 
 POLL_SECONDS = 0.2
-FINISHED = ("done", "diverged")  # states of runs that are not started again
 
 
 class Children:
@@ -26,7 +26,7 @@ class Children:
     def __init__(self, runs: Sequence[SweepRun], launch: Path):
         """`launch` is `cnn_jax/__main__.py`."""
         # Of each run: "waiting", "running", "stopped", "failed", "done" or "diverged".
-        self.states = {run: state(read_status(run.path)["status"]) for run in runs}
+        self.states = {run: state(run) for run in runs}
         self.messages: dict[SweepRun, str] = {}  # of those that ended badly
         self.processes: dict[SweepRun, subprocess.Popen] = {}
         self._launch = launch
@@ -63,11 +63,6 @@ class Children:
             process.send_signal(number)
 
 
-def state(status: str) -> str:
-    """The state of a run that nobody trains, from the status in its `status.json`."""
-    return status if status in FINISHED else "waiting"
-
-
 def train(
     children: Children,
     environments: Sequence[Mapping[str, str]],
@@ -94,7 +89,7 @@ def train(
             startable = [run for run in waiting if not is_open(run.path)] if free else []
             for run in startable[: len(free)]:
                 waiting.remove(run)
-                states[run] = state(read_status(run.path)["status"])
+                states[run] = state(run)
                 if states[run] == "waiting" and not signals:
                     taken[run] = free.pop(0)
                     children.start(run, taken[run])

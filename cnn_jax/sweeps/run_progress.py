@@ -3,8 +3,11 @@
 from typing import NamedTuple
 
 from cnn_jax.optim.schedules import parse_duration
-from cnn_jax.runs import metrics
+from cnn_jax.runs import metrics, results
+from cnn_jax.runs.directory import MEASUREMENTS, read_status
 from cnn_jax.sweeps.sweep import SweepRun
+
+FINISHED = ("done", "diverged")  # states of runs that are not started again
 
 
 class RunProgress(NamedTuple):
@@ -32,3 +35,23 @@ def read(run: SweepRun) -> RunProgress:
         seconds=last["seconds"],
         errors={line["split"]: line["top1_error"] for line in lines},
     )
+
+
+def state(run: SweepRun) -> str:
+    """The state of a run that nobody trains: "done", "diverged" or "waiting".
+
+    One that lacks an evaluation by its row's protocols, or a measurement, is not done.
+    """
+    status = read_status(run.path)["status"]
+    if status not in FINISHED:
+        return "waiting"
+    return "waiting" if status == "done" and lacks(run) else status
+
+
+def lacks(run: SweepRun) -> bool:
+    """Whether a trained run has still to be evaluated, or measured."""
+    if run.arguments[0] == "compress":
+        return not (run.path / MEASUREMENTS).exists()
+    found = results.read(run.path / results.FOLDER)
+    step = metrics.summary(run.path)["train"]["step"]
+    return any(results.by_protocol(found, p, step=step) is None for p in run.protocols)

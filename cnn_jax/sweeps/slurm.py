@@ -1,6 +1,7 @@
 """Trains the runs of a sweep on a cluster: as job arrays of SLURM, through submitit."""
 
 import getpass
+import os
 import shlex
 import shutil
 import subprocess
@@ -11,8 +12,8 @@ from pathlib import Path
 
 from cnn_jax.errors import STOPPED, UserError, first_line
 from cnn_jax.files import write_json
-from cnn_jax.runs.directory import is_open, read_json, read_status
-from cnn_jax.sweeps.local import state
+from cnn_jax.runs.directory import is_open, read_json
+from cnn_jax.sweeps.run_progress import state
 from cnn_jax.sweeps.slurm_job import Job
 from cnn_jax.sweeps.sweep import Sweep, SweepRun
 
@@ -42,7 +43,9 @@ class Jobs:
             raise UserError("--cluster=slurm: there is no sbatch here; start it on a login node")
         self._folder = sweep.workdir.absolute() / FOLDER
         self._launch = launch.absolute()
-        self._runs = {run.path.relative_to(sweep.workdir).as_posix(): run for run in sweep.runs}
+        self._runs = {
+            Path(os.path.relpath(run.path, sweep.workdir)).as_posix(): run for run in sweep.runs
+        }
         self._jobs = self._read()
         self.states: dict[SweepRun, str] = {}
         self.messages: dict[SweepRun, str] = {}
@@ -75,7 +78,7 @@ class Jobs:
         queue = queued()
         for name, run in self._runs.items():
             job = self._jobs.get(name)
-            finished = state(read_status(run.path)["status"])
+            finished = state(run)
             if job in queue:
                 self.states[run] = "running" if queue[job] in RUNNING else "queued"
             elif finished == "waiting" and self.states.get(run) in ("running", "queued", "failed"):

@@ -1,5 +1,10 @@
 """A sweep: the runs of a table with several seeds, and its directory with `sweep.json`."""
 
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +21,25 @@ from cnn_jax.runs import sweep_file
 from cnn_jax.runs.directory import file_name
 from cnn_jax.sweeps.tables import Row, Table
 
-SHORTENED = ("fast", "short", "smoke")  # variants that shorten the paper's recipe
+# What `sweep.json` says of the table.
+FACTS = ("title", "protocol", "statistic", "axis", "tolerance", "runs", "protocols", "full", "note")
 
 
 @dataclass(frozen=True, eq=False)
 class SweepRun:
-    """A run of a sweep: a row with a seed."""
+    """A run of a sweep: a row with a seed, or several rows whose networks are the same."""
 
-    row: str
+    rows: tuple[str, ...]
     seed: int
     path: Path
     config: ConfigDict
     arguments: tuple[str, ...]  # of `launch.py`
+    protocols: tuple[Mapping[str, Any], ...]  # by which it is evaluated when it is trained
+
+    @property
+    def row(self) -> str:
+        """The first of its rows."""
+        return self.rows[0]
 
     @property
     def name(self) -> str:
@@ -61,6 +73,9 @@ def expand(
 ) -> Sweep:
     """The runs of a table, row by row.
 
+    A row whose config another row has, of this table or of a sweep beside `workdir`, takes the runs
+    of that row.
+
     Args:
       experiment: the recipe's file.
       seeds: runs of each row, with the seeds from its `config.seed` on.
@@ -72,27 +87,82 @@ def expand(
     Raises:
       UserError: an unknown variant or field, a wrong value, or rows with the same folder.
     """
-    runs, rows = [], []
+    rows, runs = [], {}
+    shared = folders_beside(workdir)
     for row in table.rows():
         variant = join(row.variant, added)
         pairs = [*as_text(row.overrides), *overrides]
         config, paper = configs_of_row(experiment, row, variant, pairs)
-        folder = file_name(row.name)
-        command_line = [f"--config={experiment}:{variant}", *(f"--config.{p}" for p in pairs)]
-        runs += runs_of_row(row.name, config, workdir / folder, seeds, command_line)
-        rows.append(
-            {
-                "name": row.name,
-                "folder": folder,
-                "published": dict(row.published),
-                "config": config.to_dict(),
-                "paper": paper.to_dict(),
-            }
-        )
+        folder = shared.setdefault(digest(config.to_dict()), file_name(row.name))
+        rows.append(facts_of_row(row, folder, config, paper))
+        protocols = tuple((table.protocols if row.protocols is None else row.protocols).values())
+        command_line = [table.command, f"--config={experiment}:{variant}"]
+        command_line += [f"--config.{pair}" for pair in pairs]
+        place = Path(os.path.normpath(workdir / folder))
+        for run in runs_of_row(row.name, config, place, seeds, command_line, protocols):
+            runs[run.path] = merged(runs[run.path], run) if run.path in runs else run
     check_names(rows)
-    facts = {field: getattr(table, field) for field in Table._fields if field != "rows"}
+    facts = {field: getattr(table, field) for field in FACTS}
     facts = {"name": name, **facts, "command": command, "seeds": seeds, "rows": rows}
-    return Sweep(workdir, tuple(runs), facts)
+    return Sweep(workdir, tuple(runs.values()), as_json(facts))
+
+
+def facts_of_row(row: Row, folder: str, config: ConfigDict, paper: ConfigDict) -> dict[str, Any]:
+    """What `sweep.json` says of a row."""
+    facts = {
+        "name": row.name,
+        "folder": folder,
+        "published": row.published,
+        "config": config.to_dict(),
+        "paper": paper.to_dict(),
+    }
+    own = {"runs": row.runs, "protocols": row.protocols}
+    return facts | {name: value for name, value in own.items() if value is not None}
+
+
+def folders_beside(workdir: Path) -> dict[str, str]:
+    """The folders of the rows of this sweep and of those beside it, by the config's digest.
+
+    They are relative to `workdir`. A sweep that cannot be read has none.
+    """
+    found: dict[str, str] = {}
+    for file in [workdir / sweep_file.NAME, *sorted(workdir.parent.glob(f"*/{sweep_file.NAME}"))]:
+        with contextlib.suppress(UserError, OSError):
+            for row in sweep_file.read(file.parent)["rows"]:
+                folder = os.path.relpath(file.parent / row["folder"], workdir)
+                found.setdefault(digest(row["config"]), folder)
+    return found
+
+
+def digest(config: Mapping[str, Any]) -> str:
+    """The same for equal configs."""
+    text = json.dumps(config, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def merged(first: SweepRun, second: SweepRun) -> SweepRun:
+    """One run for two rows, evaluated by the protocols of both."""
+    protocols = [p for p in second.protocols if p not in first.protocols]
+    flags = (evaluation_flag(protocol) for protocol in protocols)
+    return dataclasses.replace(
+        first,
+        rows=(*first.rows, *second.rows),
+        arguments=(*first.arguments, *flags),
+        protocols=(*first.protocols, *protocols),
+    )
+
+
+def evaluation_flag(protocol: Mapping[str, Any]) -> str:
+    """The flag of `launch.py train` that evaluates the trained network by a protocol."""
+    words = [f"--protocol={protocol['name']}"]
+    for name in ("resize", "crop", "sides", "multiple", "average", "filter"):
+        value = protocol.get(name)
+        if value is not None:
+            text = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+            words.append(f"--{name}={text}")
+    words += ["--resize_to=square"] if protocol.get("square") else []
+    words += ["--flip"] if protocol.get("flip") else []
+    return f"--evaluate={' '.join(words)}"
 
 
 def configs_of_row(
@@ -106,7 +176,12 @@ def configs_of_row(
 
 
 def runs_of_row(
-    name: str, config: ConfigDict, folder: Path, seeds: int, command_line: Sequence[str]
+    name: str,
+    config: ConfigDict,
+    folder: Path,
+    seeds: int,
+    command_line: Sequence[str],
+    protocols: tuple[Mapping[str, Any], ...],
 ) -> list[SweepRun]:
     """The runs of a row with the seeds from `config.seed` on; `command_line` makes its config."""
     runs = []
@@ -114,19 +189,19 @@ def runs_of_row(
         own = config.copy_and_resolve_references()
         own.seed = seed
         path = folder / f"seed-{seed}"
-        arguments = ("train", *command_line, f"--config.seed={seed}", f"--workdir={path}")
-        runs.append(SweepRun(name, seed, path, own.lock(), arguments))
+        arguments = (*command_line, f"--config.seed={seed}", f"--workdir={path}")
+        arguments += tuple(map(evaluation_flag, protocols))
+        runs.append(SweepRun((name,), seed, path, own.lock(), arguments, protocols))
     return runs
 
 
 def papers_config(experiment: str, row: Row) -> ConfigDict:
-    """The paper's own config of a row: neither shortened by a variant nor changed by an override.
+    """The paper's own config of a row, without what is added to it for all rows.
 
     The duration is always the recipe's, so that a row cannot shorten it.
     """
-    variant = ",".join(word for word in row.variant.split(",") if word not in SHORTENED)
     own = {field: v for field, v in row.overrides.items() if field != "training.duration"}
-    return load_config(f"{experiment}:{variant}", as_text(own))
+    return load_config(f"{experiment}:{row.variant}", as_text(own))
 
 
 def join(*variants: str) -> str:
@@ -139,18 +214,23 @@ def as_text(overrides: Mapping[str, Any]) -> list[str]:
     return [f"{k}={v if isinstance(v, str) else repr(v)}" for k, v in overrides.items()]
 
 
+def as_json(value: Any) -> Any:
+    """The value as JSON has it: mappings of any kind are objects."""
+    return json.loads(json.dumps(value, default=dict))
+
+
 def check_names(rows: Iterable[Mapping[str, Any]]) -> None:
-    """Raises `UserError` where there are no rows, or two rows have the same folder."""
-    folders: dict[str, str] = {}
+    """Raises `UserError` where there are no rows, or two rows have the same name of a folder."""
+    names: dict[str, str] = {}
     for row in rows:
-        folder, name = row["folder"], row["name"]
-        if not folder or folder in folders:
-            other = f" as {folders[folder]!r} has" if folder in folders else ""
+        folder, name = file_name(row["name"]), row["name"]
+        if not folder or folder in names:
+            other = f" as {names[folder]!r} has" if folder in names else ""
             raise UserError(
                 f"the row {name!r} has the folder name {folder!r}{other}: rename the row"
             )
-        folders[folder] = name
-    if not folders:
+        names[folder] = name
+    if not names:
         raise UserError("the table has no rows")
 
 
@@ -160,7 +240,8 @@ def only(sweep: Sweep, names: Sequence[str]) -> Sweep:
     for name in names:
         if name not in known:
             raise errors.unknown("row", name, known)
-    return Sweep(sweep.workdir, tuple(r for r in sweep.runs if r.row in names), sweep.facts)
+    runs = tuple(run for run in sweep.runs if set(run.rows) & set(names))
+    return Sweep(sweep.workdir, runs, sweep.facts)
 
 
 def write(sweep: Sweep) -> None:
