@@ -41,6 +41,19 @@ def test_microbatches_depart_only_where_batch_norms_see_them():
     ]
 
 
+def test_leaving_out_images_departs_and_not_the_place_of_their_list():
+    file = f"{ROOT}/experiments/inception_v3/imagenet.py"
+    everything, paper, elsewhere = (
+        cnn_jax.load_config(f"{file}:{words}", overrides).to_dict()
+        for words, overrides in [
+            ("v3", []), ("paper_images", []), ("v3", ["data.exclude=elsewhere.txt"])
+        ]
+    )  # fmt: skip
+    last = {"step": 80_000, "epoch": 100.0}
+    assert deviations(paper, elsewhere, last, True) == []
+    assert len(deviations(paper, everything, last, True)) == 1
+
+
 def test_a_field_that_came_later_is_no_deviation_of_an_old_run():
     paper = cnn_jax.load_config(f"{ROOT}/experiments/resnet/imagenet.py:18,steps").to_dict()
     old = {name: dict(v) if isinstance(v, dict) else v for name, v in paper.items()}
