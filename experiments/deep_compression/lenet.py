@@ -80,3 +80,10 @@ def table_2() -> Iterator[Row]:
 def table_3() -> Iterator[Row]:
     """The layers of LeNet-5."""
     return stages.by_layer("LeNet-5", "5,share", published.TABLE_3)
+
+
+TABLES = {
+    "table_1": stages.table(1, "LeNets on MNIST", table_1),
+    "table_2": stages.table(2, "LeNet-300-100, by layer", table_2),
+    "table_3": stages.table(3, "LeNet-5, by layer", table_3),
+}
