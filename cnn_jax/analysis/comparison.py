@@ -160,21 +160,12 @@ def value(record: Record, metric: str) -> float | None:
 
 
 def evaluated(record: Record, name: str) -> list[dict[str, Any]]:
-    """The result of `launch.py eval` for the final network by the protocol that the row calls so.
-
-    It is of the last step, with the weights that the run evaluates, on the test split, or on the
-    validation split where there is no test split.
-    """
+    """The result of `launch.py eval` for the final network by the protocol that the row calls so."""
     protocol = record["recipe"]["protocols"].get(name)
     if protocol is None:
         return []
-    found = results.by_protocol(
-        record["protocols"],
-        protocol,
-        split="test" if "test" in record["summary"] else "validation",
-        step=record["summary"]["train"]["step"],
-        weights=record["config"]["evaluation"]["weights"],
-    )
+    weights = record["config"]["evaluation"]["weights"]
+    found = results.of_last_step(record["protocols"], protocol, record["summary"], weights)
     return [found] if found else []
 
 

@@ -81,7 +81,8 @@ def run_once(run: Path, arguments: argparse.Namespace, console: Console) -> None
     check(arguments)
     opened = open_run(arguments)
     settings = choose_protocol(arguments, opened.target).settings
-    if not results.by_protocol(results.read(run / results.FOLDER), settings, **opened.about):
+    found = results.read(run / results.FOLDER)
+    if not results.of_last_step(found, settings, cnn_jax.load_run(run).summary, opened.default):
         evaluate_opened(opened, arguments, console)
 
 

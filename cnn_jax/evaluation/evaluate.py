@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from cnn_jax.evaluation.predict import Examples, Predictions, predict
@@ -43,7 +44,7 @@ def evaluate(
         protocol,
         pixels=batch_size * target.size**2,
         with_precision=target.with_precision(),
-        mesh=sharding.data_mesh(),
+        mesh=sharding.data_mesh(jax.local_devices()),
         threads=target.config.data.threads,
         on_progress=on_progress,
     )

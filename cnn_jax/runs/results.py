@@ -42,6 +42,28 @@ def by_protocol(
     return None
 
 
+def of_last_step(
+    found: Sequence[Mapping[str, Any]],
+    protocol: Mapping[str, Any],
+    summary: Mapping[str, Mapping[str, Any]],
+    weights: str,
+) -> dict[str, Any] | None:
+    """The latest evaluation by a protocol that is a run's result; None where there is none.
+
+    It is of the last step, on the test split, or on the validation split where there is no test
+    split.
+
+    Args:
+      found: the run's evaluations, oldest first.
+      protocol: see `by_protocol`.
+      summary: the last metrics of each split.
+      weights: those that the run evaluates, "raw" or "ema".
+    """
+    split = "test" if "test" in summary else "validation"
+    about = {"split": split, "step": summary["train"]["step"], "weights": weights}
+    return by_protocol(found, protocol, **about)
+
+
 def as_json(value: Any) -> Any:
     """The value as a JSON file gives it back: tuples are lists."""
     return list(value) if isinstance(value, tuple) else value

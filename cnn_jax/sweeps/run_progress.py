@@ -53,5 +53,5 @@ def lacks(run: SweepRun) -> bool:
     if run.arguments[0] == "compress":
         return not (run.path / MEASUREMENTS).exists()
     found = results.read(run.path / results.FOLDER)
-    step = metrics.summary(run.path)["train"]["step"]
-    return any(results.by_protocol(found, p, step=step) is None for p in run.protocols)
+    about = metrics.summary(run.path), run.config.evaluation.weights
+    return not all(results.of_last_step(found, p, *about) for p in run.protocols)
