@@ -75,10 +75,11 @@ def block(home: Path) -> str:
 
 
 def overview(home: Path) -> str:
-    """The part of the README with a line for each row, between its marks; reproduced ones first."""
+    """The part of the README with a line for each row of a paper's table; reproduced ones first."""
     rows = []
     for facts, own in comparison.tables(run_records.find(home / FOLDER)):
-        grouped = itertools.groupby(comparison.lines(own), lambda line: (line.row, line.deviations))
+        lines = [line for line in comparison.lines(own) if line.paper is not None]
+        grouped = itertools.groupby(lines, lambda line: (line.row, line.deviations))
         rows += [summary(facts, list(lines)) for _, lines in grouped]
     rows.sort(key=lambda row: not row[4].startswith(comparison.REPRODUCED))
     return "\n\n".join([BEGIN, markdown.grid([SHORT, *rows]), END])
