@@ -39,7 +39,7 @@ def config(old: Mapping[str, Any]) -> dict[str, Any]:
     for name, added in ADDED.items():
         if name in new:
             new[name] = added | new[name]
-    if "model" in new:
+    if "name" in new.get("model", {}):
         new["model"] = MODEL_ADDED.get(new["model"]["name"], {}) | new["model"]
     return new
 

@@ -30,18 +30,30 @@ def deviations(
       last: its last line of metrics, with "step" and "epoch"; None before the first.
       is_done: whether the run is finished; otherwise its planned duration counts.
     """
-    changes = configs.changes(paper, config)
+    changes = {
+        field: pair
+        for field, pair in configs.changes(paper, config).items()
+        if not is_neutral(field, pair, config["model"])
+    }
     changed_groups = {f.rpartition(".")[0] for f, pair in changes.items() if ABSENT not in pair}
     texts = [
         f"{field} {ours} (recipe: {theirs})"
         for field, (theirs, ours) in changes.items()
-        if not NEUTRAL.fullmatch(field)
         # Another schedule, for example, has other fields: its name says so already.
-        and not (ABSENT in (theirs, ours) and field.rpartition(".")[0] in changed_groups)
+        if not (ABSENT in (theirs, ours) and field.rpartition(".")[0] in changed_groups)
     ]
     durations = (tree["training"]["duration"] for tree in (paper, config))
     length = length_of(*durations, last, is_done)
     return [length, *texts] if length else texts
+
+
+def is_neutral(field: str, pair: tuple[Any, Any], model: Mapping[str, Any]) -> bool:
+    """Whether a change of `field` from one of `pair` to the other is none of the recipe."""
+    if field == "training.accumulate":  # batch norms see its parts
+        return "bn_group_size" not in model
+    if field == "data.exclude":  # the place of a list
+        return None not in pair
+    return bool(NEUTRAL.fullmatch(field))
 
 
 def length_of(paper: str, planned: str, last: Mapping[str, float] | None, is_done: bool) -> str:

@@ -54,7 +54,8 @@ def plot(
 ) -> None:
     """Plots the points of a metric, joined along a scale; those of a changed recipe are hollow."""
     styles = ("s--", "o-") if is_scale else ("s", "o")
-    printed = sorted((x_of[line.row], line.paper) for line in lines if line.paper is not None)
+    numbers = [line for line in lines if isinstance(line.paper, int | float)]
+    printed = sorted((x_of[line.row], line.paper) for line in numbers)
     if printed:
         axes.plot(*zip(*printed, strict=True), styles[0], color=PAPER, mfc="none", label="paper")
     shown = [line for line in lines if line.values]

@@ -3,7 +3,7 @@
 import csv
 import io
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnn_jax.analysis.comparison import Line, recipe_text
@@ -23,28 +23,36 @@ def cells(line: Line) -> list[str]:
         numbers = [f"{statistics.fmean(values):.2f}{spread}"]
         numbers += [f"{number:.2f}" for number in (min(values), statistics.median(values))]
     verdict = f"{line.verdict} ({line.lost})" if line.lost else line.verdict
-    # A number of another recipe is not compared with the paper's.
-    is_compared = line.difference is not None and not line.deviations
     return [
         line.row,
         line.metric,
-        "" if line.paper is None else f"{line.paper:g}",
+        printed(line.paper),
         "" if line.ours is None else f"{line.ours:.2f}",
-        f"{line.difference:+.2f}" if is_compared else "",
+        "" if line.difference is None else f"{line.difference:+.2f}",
         verdict,
-        str(len(values)),
+        f"{len(values)} of {line.runs}" if line.runs > 1 else str(len(values)),
         *numbers,
         f"{line.epochs:.4g}",
         recipe_text(line),
     ]
 
 
+def printed(paper: float | str | None) -> str:
+    """A number of the paper, or its claim, as printed."""
+    return "" if paper is None else paper if isinstance(paper, str) else f"{paper:,.10g}"
+
+
 def protocol(facts: dict[str, Any]) -> str:
-    """A sentence on how the paper measured, and on how our number is compared."""
-    return (
-        f"Protocol: {facts['protocol']}. Ours: the {facts['statistic']} of n runs; errors in %, "
-        f"within {facts['tolerance']:g} counts as reproduced."
+    """Sentences on how the paper measured, on how our number is compared, and the table's note."""
+    several = f", the paper's of {facts['runs']}" if facts["runs"] > 1 else ""
+    within = facts["tolerance"]
+    if isinstance(within, Mapping):
+        within = ", ".join(f"{limit:g} ({end})" for end, limit in within.items())
+    text = (
+        f"Protocol: {facts['protocol']}. Ours: the {facts['statistic']} of n runs{several}; errors "
+        f"in %, within {within} counts as reproduced."
     )
+    return f"{text} {facts['note']}".strip()
 
 
 def markdown(facts: dict[str, Any], lines: Sequence[Line]) -> str:

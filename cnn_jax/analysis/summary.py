@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -61,6 +62,12 @@ def layers_of(model: nn.Module, image_shape: tuple[int, int, int]) -> list[Layer
     with nn.intercept_methods(note):
         jax.eval_shape(model.init, jax.random.key(0), image)
     return found
+
+
+def total(rows: Iterable[Layer], quantity: str, auxiliary: bool = True) -> int:
+    """The sum of a field of all layers, with or without those of auxiliary heads."""
+    counted = (row for row in rows if auxiliary or not row.name.lower().startswith("aux"))
+    return sum(getattr(row, quantity) for row in counted)
 
 
 def input_of(

@@ -45,6 +45,8 @@ class Size(NamedTuple):
     multiply_adds: int  # of a forward pass of one image
     steps: int
     evaluated: int  # images of all its evaluations
+    classes: int
+    image: int  # height of the images
 
 
 class Estimates:
@@ -60,7 +62,8 @@ class Estimates:
         model = configs.call(
             models.create, "model", config.model, num_classes=len(dataset.class_names)
         )
-        layers = summary.layers_of(model, data.image_shape(dataset, config.view.train.to_dict()))
+        shape = data.image_shape(dataset, config.view.train.to_dict())
+        layers = summary.layers_of(model, shape)
         schedule = configs.call(
             create_plan,
             "training",
@@ -71,10 +74,12 @@ class Estimates:
         evaluations = math.ceil(schedule.total_steps / schedule.evaluate_every)
         images = evaluations * sum(counts.get(split, 0) for split in schedule.splits)
         return Size(
-            parameters=sum(layer.parameters for layer in layers),
-            multiply_adds=sum(layer.multiply_adds for layer in layers),
+            parameters=summary.total(layers, "parameters"),
+            multiply_adds=summary.total(layers, "multiply_adds"),
             steps=schedule.total_steps,
             evaluated=images if "test" in schedule.splits else images + counts.get("test", 0),
+            classes=len(dataset.class_names),
+            image=shape[0],
         )
 
     def seconds(self, config: ConfigDict) -> float:

@@ -63,9 +63,10 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
 
 def check(lines) -> None:
     """Raises `UserError` where a result by a paper's recipe is out of its tolerance."""
-    from cnn_jax.analysis.comparison import ABOVE, BELOW
+    from cnn_jax.analysis.comparison import ABOVE, BELOW, REFUTED
+    from cnn_jax.analysis.markdown import printed
 
-    bad = [line for line in lines if line.verdict in (ABOVE, BELOW)]
+    bad = [line for line in lines if line.verdict.startswith((ABOVE, BELOW, REFUTED))]
     if bad:
-        texts = (f"{line.row}: {line.ours:.2f}, paper {line.paper:g}" for line in bad)
+        texts = (f"{line.row}: {line.ours:.2f}, paper {printed(line.paper)}" for line in bad)
         raise UserError(f"out of tolerance: {'; '.join(texts)}")

@@ -22,22 +22,20 @@ def add_arguments(add) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Prints the layers, the totals, and the differences from the published totals."""
     from cnn_jax import models
-    from cnn_jax.analysis.summary import input_of, layers_of
+    from cnn_jax.analysis.summary import input_of, layers_of, total
 
     config = load_config(arguments)
     shape, classes = input_of(config, arguments.image, arguments.classes)
     model = configs.call(models.create, "model", config.model, num_classes=classes)
     rows = layers_of(model, shape)
-    total = {
-        name: sum(getattr(row, name) for row in rows)
-        for name in ("parameters", "multiply_adds", "activation_bytes")
-    }
+    quantities = ("parameters", "multiply_adds", "activation_bytes")
+    totals = {name: total(rows, name) for name in quantities}
     published = configs.load_module(arguments.home / "experiments" / "published.py")
     known = published.find(config.model.to_dict(), classes, shape[0])
     if arguments.json:
         layers = [row._asdict() for row in rows]
         sizes = [size._asdict() for size in known]
-        print(json.dumps({"layers": layers, "total": total, "published": sizes}, indent=1))
+        print(json.dumps({"layers": layers, "total": totals, "published": sizes}, indent=1))
         return
     table = Table("layer", "kind", "output", "kernel", "parameters", "multiply-adds", "KiB")
     for row in rows:
@@ -45,13 +43,13 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         counts = (f"{n:,}" for n in (row.parameters, row.multiply_adds, row.activation_bytes >> 10))
         table.add_row(row.name, row.kind, *sizes, *counts)
     table.add_section()
-    counts = list(total.values())
+    counts = list(totals.values())
     table.add_row("total", "", "", "", *(f"{n:,}" for n in (*counts[:2], counts[2] >> 10)))
     console.print(table)
     for size in known:
-        difference = total[size.quantity] - size.value
+        difference = total(rows, size.quantity, size.auxiliary) - size.value
         print_line(
             console,
-            f"{size.source}: {size.value:,.0f} {size.quantity.replace('_', '-')}, "
+            f"{size.source}: {size} {size.quantity.replace('_', '-')}, "
             f"difference {difference:+,.0f}, {difference / size.value:+.2%}",
         )

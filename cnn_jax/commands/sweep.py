@@ -7,8 +7,9 @@ save and end. With --cluster=slurm each run is a job, which outlives this proces
 
 import argparse
 import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -69,7 +70,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     sweep = find(arguments)
     if arguments.dry_run:
         parallel = arguments.parallel or len(devices.places(None))
-        dry_run(sweep, parallel, not arguments.no_estimate, console)
+        papers = configs.load_module(arguments.home / "experiments" / "published.py")
+        dry_run(sweep, parallel, not arguments.no_estimate, papers.find, console)
         return
     with local.alone_in(sweep.workdir):
         write(sweep)
@@ -168,8 +170,13 @@ def find_table(file: Path, name: str) -> "Table":
     return tables[name]
 
 
-def dry_run(sweep: "Sweep", parallel: int, measure: bool, console: Console) -> None:
-    """Prints a line for each row: its runs, its size, and how long one of them takes."""
+def dry_run(
+    sweep: "Sweep", parallel: int, measure: bool, find_published: Callable, console: Console
+) -> None:
+    """Prints a line for each row: its runs, its size, and how long one of them takes.
+
+    `find_published` is that of experiments/published.py, for the sizes that papers print.
+    """
     from rich.table import Table
 
     from cnn_jax.bench.estimate import Estimates
@@ -178,7 +185,8 @@ def dry_run(sweep: "Sweep", parallel: int, measure: bool, console: Console) -> N
 
     compiler.enable_cache()
     estimates, total = Estimates(), 0.0
-    columns = ("row", "runs", "parameters", "multiply-adds", "steps", "a run takes", "paper")
+    columns = ("row", "runs", "parameters (published)", "multiply-adds (published)")
+    columns += ("steps", "a run takes", "paper")
     table = Table(*columns, title=sweep.facts["title"])
     published = {row["name"]: row["published"] for row in sweep.facts["rows"]}
     # A row that shares the runs of an earlier one takes no time of its own.
@@ -194,7 +202,10 @@ def dry_run(sweep: "Sweep", parallel: int, measure: bool, console: Console) -> N
             except UserError as error:
                 table.add_row(name, str(len(runs)), str(error), "", "", "", printed)
                 continue
-            counts = (f"{count:,}" for count in (size.parameters, size.multiply_adds, size.steps))
+            papers = find_published(runs[0].config.model.to_dict(), size.classes, size.image)
+            quantities = ("parameters", "multiply_adds")
+            counts = [beside(getattr(size, name), name, papers) for name in quantities]
+            counts.append(f"{size.steps:,}")
             takes = "" if seconds is None else duration(seconds)
             total += (seconds or 0) * len(runs)
             table.add_row(name, str(len(runs)), *counts, takes, printed)
@@ -202,6 +213,12 @@ def dry_run(sweep: "Sweep", parallel: int, measure: bool, console: Console) -> N
     if total:
         text = f"{len(sweep.runs)} runs, {parallel} at a time: about {duration(total / parallel)}"
         print_line(console, f"{text}, from a few steps of each network on this machine")
+
+
+def beside(count: int, quantity: str, papers: Sequence[Any]) -> str:
+    """A count, and in brackets the first that a paper has of this quantity."""
+    printed = next((f" ({size})" for size in papers if size.quantity == quantity), "")
+    return f"{count:,}{printed}"
 
 
 def report(sweep: "Sweep", runs: "Children | Jobs", program: str, console: Console) -> None:

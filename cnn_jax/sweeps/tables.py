@@ -36,8 +36,8 @@ class Table(NamedTuple):
     statistic: str  # over several seeds, as the paper prints it: "median", "mean" or "best"
     rows: Callable[[], Iterator[Row]]
     axis: str | None = None  # the config field on the figure's x axis; None: the rows side by side
-    # A smaller difference counts as reproduced, in the unit of the printed numbers; by metric, or
-    # the end of its name, where they differ.
+    # A smaller difference counts as reproduced, in the unit of the printed numbers; by the end of
+    # the metric's name, where metrics differ.
     tolerance: float | Mapping[str, float] = 0.5
     runs: int = 1  # behind each of the paper's numbers
     protocols: Protocols = NOTHING
@@ -46,7 +46,7 @@ class Table(NamedTuple):
     note: str = ""  # what is to be known beside the numbers
 
 
-def errors(row: Mapping[str, Any], protocol: str = "test") -> dict[str, float]:
+def errors(row: Mapping[str, Any], protocol: str = "test") -> dict[str, Any]:
     """The errors of a printed row, by metric: its `top1` and `top5`, or 100 less its accuracies."""
     numbers = {}
     for k in ("top1", "top5"):
@@ -57,6 +57,6 @@ def errors(row: Mapping[str, Any], protocol: str = "test") -> dict[str, float]:
     return numbers
 
 
-def top1(error: float) -> dict[str, float]:
-    """A top-1 test error in %, by metric."""
+def top1(error: float | str) -> dict[str, float | str]:
+    """A top-1 test error in %, or a claim, by metric."""
     return errors({"top1": error})

@@ -62,3 +62,10 @@ def table_6() -> Iterator[Row]:
                 {f"compression.bits.{name}": number for name, number in bits.items()},
                 {"after/top1_error": top1, "after/top5_error": top5},
             )
+
+
+TABLES = {
+    "table_1": stages.table(1, "AlexNet on ImageNet", table_1),
+    "table_4": stages.table(4, "AlexNet, by layer", table_4),
+    "table_6": stages.table(6, "AlexNet, by bits of the codes", table_6),
+}

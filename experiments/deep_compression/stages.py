@@ -1,11 +1,11 @@
 """The stages of Deep Compression, with the densities and bits that the paper's tables print."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from cnn_jax.sweeps.tables import Row
+from cnn_jax.sweeps.tables import Row, Table
 
 from .. import groups
 from . import published
@@ -56,3 +56,15 @@ def by_layer(name: str, words: str, table: Printed) -> Iterator[Row]:
     """The row of Tables 2 to 5: what is kept of each layer, its bits and its size in %."""
     cells = {f"{layer}/{c}": row[c] for layer, row in table.items() for c in COLUMNS}
     yield Row(name, words, published=cells)
+
+
+def table(number: int, what: str, rows: Callable[[], Iterator[Row]]) -> Table:
+    """A table of the paper; its runs are the stages of `launch.py compress`."""
+    return Table(
+        f"Han et al. (2016), arXiv:1510.00149, Table {number}: {what}",
+        "error before and after all stages, one run; sizes of layers in % of float32",
+        "mean",
+        rows,
+        tolerance={"error": 0.1, "rate": 2.0, "kilobytes": 2.0, "": 1.0},
+        command="compress",
+    )

@@ -48,3 +48,9 @@ def table_1() -> Iterator[Row]:
 def table_5() -> Iterator[Row]:
     """The layers."""
     return stages.by_layer("VGG-16", "share", published.TABLE_5)
+
+
+TABLES = {
+    "table_1": stages.table(1, "VGG-16 on ImageNet", table_1),
+    "table_5": stages.table(5, "VGG-16, by layer", table_5),
+}

@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, errors
 
-from .. import groups
+from .. import groups, protocols
 from . import published
 
 VARIANTS = {"recipe": ("paper", "caffe", "bn", "smoke")}
@@ -85,9 +85,9 @@ def follow_caffe(config: ConfigDict) -> None:
 
 def table_3() -> Iterator[Row]:
     """One model: the same run, evaluated with 1, 10 and 144 crops."""
-    protocols = {1: "test", 10: "ten_crop", 144: "crops_144"}
+    names = {1: "test", 10: "ten_crop", 144: "crops_144"}
     single = {row["crops"]: row["top5_error"] for row in published.TABLE_3 if row["models"] == 1}
-    numbers = {f"{protocols[crops]}/top5_error": error for crops, error in single.items()}
+    numbers = {f"{names[crops]}/top5_error": error for crops, error in single.items()}
     yield Row("1 model", published=numbers)
 
 
@@ -103,6 +103,10 @@ TABLES = {
         "validation error of one crop (test), ten crops and 144 crops, one run",
         "mean",
         table_3,
+        protocols={
+            **protocols.ten_crop(224, resize=256),
+            **protocols.crops_144(224, sides=(256, 288, 320, 352)),
+        },
     ),
     "caffe": Table(
         "BVLC's bvlc_googlenet, quick solver",

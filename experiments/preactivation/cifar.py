@@ -91,14 +91,14 @@ def follow_released_code(config: ConfigDict) -> None:
 
 
 def table_1() -> Iterator[Row]:
-    """Shortcuts of ResNet-110; the paper prints "fail" in the rows without a number."""
+    """Shortcuts of ResNet-110; the paper prints "fail" where the error is above 20 %."""
     for (case, shortcut, residual, bias), error in published.TABLE_1.items():
         biases = range(0, -6, -1) if bias == "0 to -5" else [bias]
         for gate_bias in biases:
             name = f"{case}, shortcut {shortcut}, F {residual}"
             name += "" if bias is None else f", bias {gate_bias}"
             overrides = shortcut_options(case, shortcut, residual, gate_bias)
-            numbers = {} if error == published.FAIL else top1(error)
+            numbers = top1(">20" if error == published.FAIL else error)
             yield Row(name, "110,original", overrides, numbers)
 
 
@@ -158,13 +158,14 @@ MEDIAN = "test error after 64,000 steps, median of five runs"
 TABLES = {
     "table_1": Table(
         f"{PAPER}, Table 1: shortcuts, ResNet-110, CIFAR-10",
-        f'{MEDIAN}; no number: "fail", above 20 %',
+        f'{MEDIAN}; ">20": "fail"',
         "median",
         table_1,
         tolerance=0.3,
+        runs=5,
     ),
     "table_2": Table(
-        f"{PAPER}, Table 2: activations, CIFAR-10", MEDIAN, "median", table_2, tolerance=0.3
+        f"{PAPER}, Table 2: activations, CIFAR-10", MEDIAN, "median", table_2, tolerance=0.3, runs=5
     ),
     "table_3": Table(
         f"{PAPER}, Table 3: original and pre-activation units",
@@ -172,6 +173,7 @@ TABLES = {
         "median",
         table_3,
         tolerance=0.3,
+        runs=5,
     ),
     "table_4": Table(
         f"{PAPER}, Table 4: the paper's own networks",
@@ -179,5 +181,6 @@ TABLES = {
         "median",
         table_4,
         tolerance=0.3,
+        runs=5,
     ),
 }

@@ -30,7 +30,7 @@ from ml_collections import ConfigDict
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, errors
 
-from .. import groups
+from .. import groups, protocols
 from . import published
 
 VARIANTS = {
@@ -158,6 +158,7 @@ TABLES = {
         "mean",
         table_2,
         tolerance=0.3,
+        protocols=protocols.ten_crop(224, resize=256),
     ),
     "table_3": Table(
         f"{PAPER}, Table 3: shortcuts and depth, ImageNet",
@@ -165,6 +166,7 @@ TABLES = {
         "mean",
         table_3,
         tolerance=0.3,
+        protocols=protocols.ten_crop(224, resize=256),
     ),
     "table_4": Table(
         f"{PAPER}, Table 4: single models, ImageNet",
@@ -172,6 +174,7 @@ TABLES = {
         "mean",
         table_4,
         tolerance=0.3,
+        protocols=protocols.multi_scale(224, 256, 384, 480, 640, flip=False),
     ),
     "fb.resnet.torch": Table(
         "README of facebookarchive/fb.resnet.torch: ResNets on ImageNet",
@@ -179,5 +182,6 @@ TABLES = {
         "mean",
         fb_resnet_torch,
         tolerance=0.3,
+        protocols=protocols.ten_crop(224, resize=256, average="logits"),
     ),
 }

@@ -26,7 +26,7 @@ from ml_collections.config_dict import placeholder
 from cnn_jax.config import choose
 from cnn_jax.sweeps.tables import Row, Table, errors
 
-from .. import groups
+from .. import groups, protocols
 from ..resnet import imagenet as resnet
 from . import published
 
@@ -104,7 +104,9 @@ def table_3() -> Iterator[Row]:
         words = f"{configuration},{'jitter' if side.startswith('[') else side}"
         numbers = {"multi_scale/top1_error": top1, "multi_scale/top5_error": top5}
         numbers = {key: error for key, error in numbers.items() if error is not None}
-        yield Row(f"{configuration}, S {side}, Q {test}", words, published=numbers)
+        whole = protocols.multi_scale(test, flip=True)
+        name = f"{configuration}, S {side}, Q {test}"
+        yield Row(name, words, published=numbers, protocols=whole)
 
 
 def torchvision() -> Iterator[Row]:

@@ -168,6 +168,7 @@ TABLES = {
         table_2,
         "model.block",
         tolerance=0.3,
+        runs=5,
     ),
     "table_3": Table(
         f"{PAPER}, Table 3: convolutions in a block, WRN-40-2, CIFAR-10",
@@ -176,6 +177,7 @@ TABLES = {
         table_3,
         "model.deepening",
         tolerance=0.3,
+        runs=5,
     ),
     "table_4": Table(
         f"{PAPER}, Table 4: depth and width",
@@ -183,6 +185,7 @@ TABLES = {
         "median",
         table_4,
         tolerance=0.3,
+        runs=5,
     ),
     "table_5": Table(
         f"{PAPER}, Table 5: the paper's own networks",
@@ -190,17 +193,33 @@ TABLES = {
         "median",
         table_5,
         tolerance=0.3,
+        runs=5,
     ),
     "table_6": Table(
-        f"{PAPER}, Table 6: dropout inside the blocks", MEDIAN, "median", table_6, tolerance=0.3
+        f"{PAPER}, Table 6: dropout inside the blocks",
+        MEDIAN,
+        "median",
+        table_6,
+        tolerance=0.3,
+        runs=5,
     ),
-    "table_9": Table(f"{PAPER}, Table 9: best results", MEDIAN, "median", table_9, tolerance=0.3),
+    "table_9": Table(
+        f"{PAPER}, Table 9: best results",
+        "test error after 200 epochs, the best single run",
+        "best",
+        table_9,
+        tolerance=0.3,
+    ),
     "width": Table(
         "WRN-10-k on CIFAR-10, a shortened recipe: no table of the paper",
         "test error after 300 steps of 128 images, 0.77 epochs; mean of the runs",
         "mean",
         width,
         "model.width",
-        tolerance=0.3,
+        full=False,
+        note=(
+            "After 300 steps this compares widths by step, not by second, and early in training: "
+            "it says nothing about the final errors that the paper's tables compare."
+        ),
     ),
 }

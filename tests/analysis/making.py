@@ -1,5 +1,10 @@
 """Records of runs that were never made, for the tests of reports."""
 
+TEN_CROP = {
+    **{"name": "ten_crop", "crop": 224, "resize": 256},
+    **{"square": False, "flip": True, "average": "softmax"},
+}
+
 
 def record(row, seed, error, published=None, deviations=(), status="done", **recipe):
     """One with curves of three epochs; `error` and `published`, of this or by metric, in %."""
@@ -30,6 +35,10 @@ def record(row, seed, error, published=None, deviations=(), status="done", **rec
             "published": published or {},
             "deviations": list(deviations),
             "paper_duration": "3 epochs",
+            "runs": 1,
+            "full": True,
+            "protocols": {"ten_crop": TEN_CROP},
+            "note": "",
             **recipe,
         },
         "config": {
@@ -44,7 +53,9 @@ def record(row, seed, error, published=None, deviations=(), status="done", **rec
         "protocols": [
             {
                 **{"protocol": "ten_crop", "split": "test", "step": 30, "weights": "raw"},
+                "settings": TEN_CROP | {"filter": "bilinear"},
                 "top1_error": error / 200,
             }
         ],
+        "measurements": {},
     }

@@ -3,6 +3,7 @@
 import pytest
 
 import cnn_jax
+from cnn_jax import old_names
 from cnn_jax.analysis.deviations import deviations
 from tests.conftest import ROOT
 
@@ -22,6 +23,44 @@ def test_the_recipe_in_full_departs_in_nothing_whatever_the_machine_looks_like()
     ]
     machine += ["seed=3", "training.checkpoint_every=5 epochs", "parallel.seeds=vmap"]
     assert deviations(config("20"), config("20", *machine), FULL, True) == []
+
+
+SQUEEZE = f"{ROOT}/experiments/squeezenet/imagenet.py"
+
+
+def test_microbatches_depart_only_where_batch_norms_see_them():
+    paper, ours = (
+        cnn_jax.load_config(SQUEEZE, overrides).to_dict()
+        for overrides in ([], ["training.accumulate=1"])
+    )
+    last = {"step": 170_000, "epoch": 68.0}
+    assert deviations(paper, ours, last, True) == []
+    accumulated = config("20", "training.accumulate=2")
+    assert deviations(config("20"), accumulated, FULL, True) == [
+        "training.accumulate 2 (recipe: 1)"
+    ]
+
+
+def test_leaving_out_images_departs_and_not_the_place_of_their_list():
+    file = f"{ROOT}/experiments/inception_v3/imagenet.py"
+    everything, paper, elsewhere = (
+        cnn_jax.load_config(f"{file}:{words}", overrides).to_dict()
+        for words, overrides in [
+            ("v3", []), ("paper_images", []), ("v3", ["data.exclude=elsewhere.txt"])
+        ]
+    )  # fmt: skip
+    last = {"step": 80_000, "epoch": 100.0}
+    assert deviations(paper, elsewhere, last, True) == []
+    assert len(deviations(paper, everything, last, True)) == 1
+
+
+def test_a_field_that_came_later_is_no_deviation_of_an_old_run():
+    paper = cnn_jax.load_config(f"{ROOT}/experiments/resnet/imagenet.py:18,steps").to_dict()
+    old = {name: dict(v) if isinstance(v, dict) else v for name, v in paper.items()}
+    for group, field in [("model", "order"), ("model", "death_rate"), ("color", "formulas")]:
+        del old[group][field]
+    last = {"step": 450_360, "epoch": 90.0}
+    assert deviations(paper, old_names.config(old), last, True) == []
 
 
 def test_a_duration_in_the_other_unit_is_the_same_length():

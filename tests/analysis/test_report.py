@@ -230,11 +230,14 @@ def test_results_are_made_anew_between_their_marks_and_nowhere_else(tmp_path):
     for file in files:
         file.write_text(f"before\n{registry.BEGIN}\nold\n{registry.END}\nafter\n")
     runs = [record(f"k={k}", 0, 9.0 - k, 8.0 - k) for k in range(1, 9)]
-    registry.record([*runs, record("b", 0, 5.0, title="Table 2")], tmp_path)
+    runs += [record("b", 0, 5.0, title="Table 2"), record("r", 0, 5.0, 5.2, title="Table 3")]
+    registry.record(runs, tmp_path)
     registry.renew(tmp_path)
     readme, page = (file.read_text() for file in files)
-    assert "| Table 1 | test/top1_error | k=1 8.00, k=2 7.00" in readme and "and 2 more" in readme
-    assert "| Table 2 | test/top1_error | b 5.00 |  | not in the paper |" in readme
+    assert "| Table 1: k=2 | test/top1_error 7.00 (6) | 1 | in full | above |" in readme
+    assert "Table 2" not in readme  # the paper prints no number
+    first = next(line for line in readme.splitlines() if line.startswith("| Table"))
+    assert first.startswith("| Table 3: r ") and "| reproduced |" in first
     assert "| k=8 | test/top1_error | 1.00 | 0 |" in page
     for text in (readme, page):
         assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text

@@ -1,6 +1,7 @@
 """A run that is killed at any moment, also in mid checkpoint, ends as if nobody had touched it.
 
-In the quick suite a sweep is killed in the middle of a run, see sweeps/test_killed_sweep.py.
+The quick suite kills once: in mid checkpoint in training/test_failures.py, and a sweep in the
+middle of a run in sweeps/test_killed_sweep.py.
 """
 
 import pytest

@@ -243,3 +243,11 @@ def test_squeezenets_published_numbers_stand_at_the_solver_that_gave_them(table)
         config = recipes.of_row(SQUEEZE, row).config
         assert (config.learning_rate.rate, config.training.batch_size) == (0.08, 1024)
         assert config.augmentation.flip == (row.name == "simple bypass")
+
+
+@pytest.mark.parametrize("table", ["table_2", "table_3"])
+def test_inceptions_published_errors_are_of_the_images_that_are_not_blacklisted(table):
+    for row in rows(INCEPTION, table):
+        file = recipes.of_row(INCEPTION, row).config.data.exclude
+        assert file.endswith("ILSVRC2015_clsloc_validation_blacklist.txt")
+    assert fields(INCEPTION, "", "data.exclude") == (None,)

@@ -40,6 +40,7 @@ def create(**changes):
         weight_decay=0.0,
         decay="all",
         clip_norm=None,
+        clips_decay=False,
         bias_rate=1.0,
         learning_rate=rate,
     )

@@ -2,20 +2,23 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
 
 import cnn_jax
+import launch
 from cnn_jax.bench.estimate import Estimates, stand_in
 from cnn_jax.config import flatten
 from cnn_jax.errors import UserError
-from cnn_jax.sweeps import devices, die_with_parent, grid
-from cnn_jax.sweeps.sweep import expand, only, write
+from cnn_jax.sweeps import devices, die_with_parent, grid, run_progress
+from cnn_jax.sweeps.sweep import SweepRun, evaluation_flag, expand, only, write
 from cnn_jax.sweeps.tables import Row, Table
 from tests.conftest import ROOT, TINY, launch_here, wait_until
 
@@ -51,8 +54,9 @@ def test_a_grid_that_cannot_be_read_is_refused(bad):
 
 
 def test_the_paper_trains_in_full_whatever_is_run():
-    (row,) = rows_of(Row("20", "20,fast"), overrides=["training.duration=1 epoch"])
+    (row,) = rows_of(Row("20", "20"), added="fast", overrides=["training.duration=1 epoch"])
     assert row["config"]["training"]["duration"] == "1 epoch"
+    assert row["config"]["learning_rate"]["schedule"] == "cosine"
     assert row["paper"]["training"]["duration"] == "64000 steps"
     assert row["paper"]["learning_rate"]["schedule"] == "step"
 
@@ -119,6 +123,55 @@ def test_a_damaged_sweep_is_told_by_its_name(tmp_path):
         write(expand(CIFAR, table(Row("a", "20")), tmp_path, 1))
 
 
+def test_rows_with_equal_configs_are_trained_once_and_evaluated_by_the_protocols_of_both(tmp_path):
+    crops = {"ten_crop": {"name": "ten_crop", "crop": 28, "resize": 32, "flip": True}}
+    first, second = Row("a", "20"), Row("b", "20", protocols=crops)
+    sweep = expand(CIFAR, table(first, second, Row("c", "32")), tmp_path, seeds=2)
+    assert [(run.rows, run.seed) for run in sweep.runs] == [
+        (("a", "b"), 0), (("a", "b"), 1), (("c",), 0), (("c",), 1),
+    ]  # fmt: skip
+    assert sweep.runs[0].arguments[-1] == (
+        "--evaluate=--protocol=ten_crop --resize=32 --crop=28 --flip"
+    )
+    assert [row["folder"] for row in sweep.facts["rows"]] == ["a", "a", "c"]
+    assert only(sweep, ["b"]).runs == sweep.runs[:2]
+
+
+def test_a_sweep_takes_the_runs_of_equal_configs_of_a_sweep_beside_it(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    write(expand(CIFAR, table(Row("a", "20"), Row("b", "32")), tmp_path / "one", 1))
+    other = expand(CIFAR, table(Row("x", "32"), Row("y", "44")), tmp_path / "two", 1)
+    write(other)
+    places = [run.path.relative_to(tmp_path) for run in other.runs]
+    assert list(map(str, places)) == ["one/b/seed-0", "two/y/seed-0"]
+    again = expand(CIFAR, table(Row("x", "32"), Row("y", "44")), tmp_path / "two", 1)
+    assert [run.path for run in again.runs] == [run.path for run in other.runs]
+    different = expand(CIFAR, table(Row("x", "32")), tmp_path / "three", 1, "", ["seed=5"])
+    assert different.runs[0].path == tmp_path / "three" / "x" / "seed-5"
+
+
+def test_a_run_is_waiting_until_it_is_evaluated_by_its_rows_protocols(tiny_run, tmp_path):
+    shutil.copytree(tiny_run, tmp_path / "seed-0")
+    crops = {"name": "ten_crop", "crop": 8, "resize": 9, "average": "softmax"}
+    run = SweepRun(("a",), 0, tmp_path / "seed-0", None, ("train",), (crops,))
+    assert run_progress.state(run) == "waiting"
+    flags = evaluation_flag(crops).removeprefix("--evaluate=").split()
+    assert launch.main(["eval", str(run.path), *flags]) == 0
+    assert run_progress.state(run) == "done"
+    assert (
+        run_progress.state(replace(run, protocols=({**crops, "average": "logits"},))) == "waiting"
+    )
+
+
+def test_a_compression_is_waiting_until_it_is_measured(tiny_run, tmp_path):
+    shutil.copytree(tiny_run, tmp_path / "seed-0")
+    run = SweepRun(("a",), 0, tmp_path / "seed-0", None, ("compress",), ())
+    assert run_progress.state(run) == "waiting"
+    (run.path / "measurements.json").write_text("{}")
+    assert run_progress.state(run) == "done"
+
+
 def test_some_rows_alone_are_the_same_sweep(tmp_path):
     whole = expand(CIFAR, table(Row("a", "20"), Row("b", "32")), tmp_path, 1)
     part = only(whole, ["b"])
@@ -154,14 +207,15 @@ def test_a_command_gets_sigterm_when_its_parent_is_killed(tmp_path):
     wait_until(done.exists)
 
 
-def launch(*arguments):
+def sweep_here(*arguments):
     return launch_here("sweep", *arguments)
 
 
 def test_a_diverging_run_does_not_stop_the_others(tmp_path):
     tiny = [f"--config.{override}" for override in TINY]
     rates = "--grid=learning_rate.rate=1e30,0.05"
-    done = launch(rates, *tiny, "--config.training.duration=10 steps", f"--workdir={tmp_path}/s")
+    ten = "--config.training.duration=10 steps"
+    done = sweep_here(rates, *tiny, ten, f"--workdir={tmp_path}/s")
     assert done.returncode == 3, done.stdout + done.stderr
     assert "1 of 2 runs diverged; rate=1e30 seed 0: " in done.stderr
     assert done.stderr.count("\n") == 1
@@ -169,7 +223,7 @@ def test_a_diverging_run_does_not_stop_the_others(tmp_path):
 
 
 def test_the_commands_for_other_launchers_are_one_a_line(tmp_path):
-    done = launch("--grid=model.width=1,2", "--commands", f"--workdir={tmp_path}/s")
+    done = sweep_here("--grid=model.width=1,2", "--commands", f"--workdir={tmp_path}/s")
     lines = done.stdout.splitlines()
     assert len(lines) == 2 and all(line.startswith("python launch.py train ") for line in lines)
     assert f"--workdir={tmp_path}/s/width-2/seed-0" in lines[1]
@@ -181,7 +235,7 @@ def test_a_sweep_tells_no_folder_of_the_machine_wherever_it_was_started(tmp_path
     given = ("--grid=model.width=1", f"--config.data.path={tmp_path}", "--commands")
     names = ("experiments/quickstart.py", QUICKSTART, os.path.relpath(QUICKSTART))
     for i, name in enumerate(names):
-        assert launch(*given, f"--config={name}", f"--workdir={i}").returncode == 0
+        assert sweep_here(*given, f"--config={name}", f"--workdir={i}").returncode == 0
     facts = [json.loads((tmp_path / str(i) / "sweep.json").read_text()) for i in range(3)]
     for one in facts:
         assert one["name"] == "quickstart-grid"
@@ -195,7 +249,7 @@ def test_a_sweep_tells_no_folder_of_the_machine_wherever_it_was_started(tmp_path
 def test_a_dry_run_tells_sizes_and_times_and_writes_nothing(tmp_path):
     tiny = [f"--config.{override}" for override in TINY]
     sizes = [*tiny, "--grid=model.depth=10,16", f"--workdir={tmp_path}/s", "--dry_run"]
-    done = launch(*sizes, "--no_estimate", "--seeds=2")
+    done = sweep_here(*sizes, "--no_estimate", "--seeds=2")
     assert done.returncode == 0, done.stderr
     rows = [line.split("│")[1:-1] for line in done.stdout.splitlines() if "depth=" in line]
     cells = [[cell.strip() for cell in row] for row in rows]
@@ -239,10 +293,10 @@ def test_data_that_is_not_here_is_stood_in_for_by_what_is_known_of_it(name, path
 
 def test_mistakes_are_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    done = launch("--grid=model.width=1", f"--workdir={tmp_path}/file")
+    done = sweep_here("--grid=model.width=1", f"--workdir={tmp_path}/file")
     assert done.returncode == 1 and "choose another with --workdir=DIR" in done.stderr
     assert done.stderr.count("\n") == 1
     for arguments in (["--seeds=2"], ["--table=x"], ["--grid=model.width=1", "--only=2"]):
-        done = launch(*arguments)
+        done = sweep_here(*arguments)
         assert done.returncode == 2 and done.stderr.startswith("error: ")
         assert done.stderr.count("\n") == 1

@@ -19,13 +19,14 @@ from rich.console import Console
 
 import cnn_jax
 from cnn_jax.bench.kill_test import compare
+from cnn_jax.bench.kill_test import unfinished as half_written
 from cnn_jax.cluster import preemption
 from cnn_jax.errors import UserError
 from cnn_jax.runs.directory import RunDirectory
 from cnn_jax.training import compiler
 from cnn_jax.training.compiler import Guards
 from cnn_jax.training.train import train
-from tests.conftest import ROOT, each_program_once, wait_until
+from tests.conftest import ROOT, TINY, each_program_once, wait_until
 
 QUIET = Console(quiet=True)
 
@@ -55,6 +56,32 @@ def test_a_checkpoint_that_cannot_be_written_ends_in_one_line_and_the_run_goes_o
     assert "(File too large); the one of step 38 is whole" in str(caught.value)
     assert cnn_jax.load_run(unfinished).status == "failed"
     assert capfd.readouterr().err == ""
+    with each_program_once():
+        train(tiny_config, unfinished, QUIET)
+    compare(tiny_run, unfinished)
+
+
+def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_and_ends_bit_for_bit_the_same(
+    tiny_config, tiny_run, unfinished
+):
+    # It dies where Orbax has written the arrays of step 57, and has not yet given them their name.
+    code = f"""
+import os, signal, sys
+import launch
+
+def kill(event, arguments):
+    if event == "os.rename" and "state.orbax-checkpoint-tmp" in str(arguments[0]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(kill)
+launch.main(["train", *{[f"--config.{override}" for override in TINY]}, "--workdir={unfinished}"])
+"""
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    assert half_written(unfinished) == ["00000057.orbax-checkpoint-tmp"]
+    assert cnn_jax.load_run(unfinished).steps[-1] == 38
+    with (unfinished / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 57, "spl')  # and in mid line
     with each_program_once():
         train(tiny_config, unfinished, QUIET)
     compare(tiny_run, unfinished)
