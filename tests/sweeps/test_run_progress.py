@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 
+import cnn_jax
 import launch
 from cnn_jax.sweeps import run_progress
 from cnn_jax.sweeps.sweep import SweepRun, evaluation_flag
@@ -10,8 +11,9 @@ from cnn_jax.sweeps.sweep import SweepRun, evaluation_flag
 
 def test_a_run_is_waiting_until_it_is_evaluated_by_its_rows_protocols(tiny_run, tmp_path):
     shutil.copytree(tiny_run, tmp_path / "seed-0")
+    config = cnn_jax.load_run(tiny_run).config
     crops = {"name": "ten_crop", "crop": 8, "resize": 9, "average": "softmax"}
-    run = SweepRun(("a",), 0, tmp_path / "seed-0", None, ("train",), (crops,))
+    run = SweepRun(("a",), 0, tmp_path / "seed-0", config, ("train",), (crops,))
     assert run_progress.state(run) == "waiting"
     flags = evaluation_flag(crops).removeprefix("--evaluate=").split()
     assert launch.main(["eval", str(run.path), *flags]) == 0
