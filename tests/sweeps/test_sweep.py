@@ -126,13 +126,10 @@ def test_a_damaged_sweep_is_told_by_its_name(tmp_path):
 def test_rows_with_equal_configs_are_trained_once_and_evaluated_by_the_protocols_of_both(tmp_path):
     crops = {"ten_crop": {"name": "ten_crop", "crop": 28, "resize": 32, "flip": True}}
     first, second = Row("a", "20"), Row("b", "20", protocols=crops)
-    sweep = expand(CIFAR, table(first, second, Row("c", "32")), tmp_path, seeds=2)
-    assert [(run.rows, run.seed) for run in sweep.runs] == [
-        (("a", "b"), 0), (("a", "b"), 1), (("c",), 0), (("c",), 1),
-    ]  # fmt: skip
-    assert sweep.runs[0].arguments[-1] == (
-        "--evaluate=--protocol=ten_crop --resize=32 --crop=28 --flip"
-    )
+    sweep = expand(CIFAR, table(first, second, Row("c", "32")), tmp_path / "sweep", seeds=2)
+    assert [run.rows for run in sweep.runs] == [("a", "b")] * 2 + [("c",)] * 2
+    flags = "--protocol=ten_crop --resize=32 --crop=28 --flip"
+    assert sweep.runs[0].arguments[-1] == f"--evaluate={flags}"
     assert [row["folder"] for row in sweep.facts["rows"]] == ["a", "a", "c"]
     assert only(sweep, ["b"]).runs == sweep.runs[:2]
 
@@ -154,14 +151,14 @@ def test_a_sweep_takes_the_runs_of_equal_configs_of_a_sweep_beside_it(tmp_path):
 def test_a_run_is_waiting_until_it_is_evaluated_by_its_rows_protocols(tiny_run, tmp_path):
     shutil.copytree(tiny_run, tmp_path / "seed-0")
     crops = {"name": "ten_crop", "crop": 8, "resize": 9, "average": "softmax"}
-    run = SweepRun(("a",), 0, tmp_path / "seed-0", None, ("train",), (crops,))
+    config = cnn_jax.load_run(tiny_run).config
+    run = SweepRun(("a",), 0, tmp_path / "seed-0", config, ("train",), (crops,))
     assert run_progress.state(run) == "waiting"
     flags = evaluation_flag(crops).removeprefix("--evaluate=").split()
     assert launch.main(["eval", str(run.path), *flags]) == 0
     assert run_progress.state(run) == "done"
-    assert (
-        run_progress.state(replace(run, protocols=({**crops, "average": "logits"},))) == "waiting"
-    )
+    other = replace(run, protocols=({**crops, "average": "logits"},))
+    assert run_progress.state(other) == "waiting"
 
 
 def test_a_compression_is_waiting_until_it_is_measured(tiny_run, tmp_path):
