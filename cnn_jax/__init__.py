@@ -109,7 +109,7 @@ def evaluate(
       run: one that was loaded, or its directory, or a file of `launch.py compress`; or a list of
         these, which is evaluated as one: an ensemble.
       split: by default "test", where there is none "validation", or else "train".
-      protocol: "center", "ten_crop", "crops_144" or "multi_scale".
+      protocol: "center", "ten_crop", "crops_12", "crops_144" or "multi_scale".
       step: of the checkpoint: "last", "best" (lowest validation error) or a number.
       weights: "raw" or "ema"; by default those that the run evaluates.
       data: where the data is now; by default where it was.

@@ -16,6 +16,12 @@ def ten_crop(crop: int, resize: int, average: str = "softmax") -> Protocols:
     return {"ten_crop": {"name": "ten_crop", **sizes, "flip": True, "average": average}}
 
 
+def crops_12(crop: int, resize: int) -> Protocols:
+    """The six views of the central square, and their mirror images (Szegedy et al. 2016)."""
+    sizes = {"crop": crop, "resize": resize, "square": False}
+    return {"crops_12": {"name": "crops_12", **sizes, "flip": True, "average": "softmax"}}
+
+
 def crops_144(crop: int, sides: Sequence[int]) -> Protocols:
     """36 views at each of four sides, and their mirror images (Szegedy et al. 2015, section 7)."""
     sizes = {"crop": crop, "sides": list(sides), "square": False}

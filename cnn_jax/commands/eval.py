@@ -32,8 +32,10 @@ def add_arguments(add) -> None:
     add("--bn_batches", type=positive, default=50, metavar="N", help="training batches for bn")
     add("--split", help="train, validation or test; default test, else validation or train")
     add("--data", metavar="PATH", help="where the data is now; default where the run found it")
-    add("--protocol", default="center", help="center, ten_crop, crops_144 or multi_scale")
-    add("--resize", type=positive, metavar="PIXELS", help="shorter side before center and ten_crop")
+    add("--protocol", default="center", help="center, ten_crop, crops_12, crops_144, multi_scale")
+    add(
+        "--resize", type=positive, metavar="PIXELS", help="shorter side, where there are no --sides"
+    )
     add("--resize_to", metavar="shorter|square", help="square: both sides, as Caffe's tools")
     add("--crop", type=positive, metavar="PIXELS", help="side of the crops")
     add("--sides", type=numbers, metavar="LIST", help="shorter sides of crops_144, multi_scale")

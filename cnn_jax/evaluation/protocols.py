@@ -3,6 +3,9 @@
   center       the central crop, after the shorter side (Caffe: both sides) is resized.
   ten_crop     Krizhevsky et al. (2012), 4.1: the four corners and the center, and their mirror
                images; the mean of the softmax.
+  crops_12     Szegedy et al. (2016), Table 4, which does not say what they are: taken as one of the
+               twelve squares of crops_144, the central one of one side, with its six views and
+               their mirror images.
   crops_144    Szegedy et al. (2015), 7: the shorter side to four values; the left, central and
                right (top, central and bottom) square of each; of each square the four corners, the
                center, and all of it resized to the crop; and their mirror images.
@@ -170,6 +173,17 @@ def ten_crop(crop: int, resize: int | None) -> tuple[str, list[Part]]:
     return what, [Part(resize, lambda w, h: five(w, h, crop), 5, crop)]
 
 
+def crops_12(crop: int, resize: int | None) -> tuple[str, list[Part]]:
+    """The views of the central square of the image, resized to `resize` (None: not resized)."""
+    check_fits(crop, resize)
+
+    def boxes(width, height):
+        return six(middle(width, height, min(width, height)), crop)
+
+    what = f"central square, of it four corners, center and all of it, {crop}x{crop}"
+    return what, [Part(resize, boxes, 6, crop)]
+
+
 def crops_144(crop: int, sides: tuple[int, ...]) -> tuple[str, list[Part]]:
     """Views of `crop` pixels at each of the four `sides`."""
     if len(sides) != 4:
@@ -180,8 +194,7 @@ def crops_144(crop: int, sides: tuple[int, ...]) -> tuple[str, list[Part]]:
         side, views = min(width, height), []
         for offset in (0, (max(width, height) - side) // 2, max(width, height) - side):
             x, y = (offset, 0) if width >= height else (0, offset)
-            inside = [*five(side, side, crop), (0, 0, side, side)]
-            views += [(x + a, y + b, x + c, y + d) for a, b, c, d in inside]
+            views += six((x, y, x + side, y + side), crop)
         return views
 
     what = f"3 squares, of each four corners, center and all of it, {crop}x{crop}"
@@ -213,6 +226,7 @@ def multi_scale(sides: tuple[int, ...], multiple: int) -> tuple[str, list[Part]]
 PROTOCOLS = {
     "center": (center, False),
     "ten_crop": (ten_crop, True),
+    "crops_12": (crops_12, True),
     "crops_144": (crops_144, True),
     "multi_scale": (multi_scale, False),
 }
@@ -230,7 +244,7 @@ def default_sizes(name: str, size: int, resize: int | None) -> dict:
         raise errors.unknown("protocol", name, PROTOCOLS)
     if name == "center":
         return {"crop": size if resize else None, "resize": resize}
-    if name == "ten_crop":
+    if name in ("ten_crop", "crops_12"):
         larger = resize if resize and resize > size else round(size * 256 / 224)
         return {"crop": size, "resize": larger}
     if name == "crops_144":
@@ -250,6 +264,13 @@ def five(width: int, height: int, size: int) -> list[Box]:
     """The squares with sides of `size` in the corners and in the center."""
     corners = [(x, y) for y in (0, height - size) for x in (0, width - size)]
     return [(x, y, x + size, y + size) for x, y in corners] + [middle(width, height, size)]
+
+
+def six(square: Box, size: int) -> list[Box]:
+    """Of a square: the five squares with sides of `size`, and all of it."""
+    left, top, right, _ = square
+    inside = five(right - left, right - left, size)
+    return [*((left + a, top + b, left + c, top + d) for a, b, c, d in inside), square]
 
 
 def check_fits(crop: int, side: int | None, option: str = "resize") -> None:

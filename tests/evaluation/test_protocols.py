@@ -94,6 +94,15 @@ def test_crops_144_are_three_squares_of_four_sizes_with_six_views_each(size):
         assert np.abs(view - other).max() <= limit
 
 
+@pytest.mark.parametrize("size", [(150, 100), (100, 150)])
+def test_crops_12_are_the_views_of_the_central_square_of_crops_144(size):
+    protocol = protocols.create("crops_12", crop=64, resize=80)
+    (found,) = views_of(protocol, photo(*size))
+    all_sides = protocols.create("crops_144", crop=64, sides=(72, 80, 88, 96))
+    np.testing.assert_array_equal(found, views_of(all_sides, photo(*size))[1][6:12])
+    assert protocol.views_of_each == 12 and protocol.settings["flip"]
+
+
 def test_multi_scale_sees_all_of_the_image_at_each_side():
     protocol = protocols.create("multi_scale", sides=(40, 64), multiple=1)
     small, large = (views[0] for views in views_of(protocol, photo(150, 100)))
@@ -117,6 +126,7 @@ def test_the_sizes_of_the_papers_are_the_defaults_at_224_pixels():
 
     assert sizes("center") == {"crop": 224, "resize": 256}
     assert sizes("ten_crop") == {"crop": 224, "resize": 256}
+    assert sizes("crops_12") == {"crop": 224, "resize": 256}
     assert sizes("crops_144") == {"crop": 224, "sides": (256, 288, 320, 352)}
     assert sizes("multi_scale") == {"sides": (224, 256, 384, 480, 640), "multiple": 32}
 

@@ -123,6 +123,7 @@ SAMPLES = [
     ("wide_resnet/imagenet", "table_8", "WRN-50-2-bottleneck", {"model.inner_width": 2.0}, 21.9),
     ("inception_v3/imagenet", "table_2", "79x79", {"view.train.size": 79}, 24.8),
     ("inception_v3/imagenet", "table_3", "+ BN-auxiliary", {"model.auxiliary": "bn"}, 21.2),
+    ("inception_v3/imagenet", "table_4", "Inception-v3", {"ema.decay": 0.9999}, 19.47),
     ("squeezenet/imagenet", "table_3", "simple bypass",
      {"model.bypass": "simple", "augmentation.flip": True}, 39.6),
     ("squeezenet/imagenet", "figure_3a", "SR 0.75", {"model.squeeze_ratio": 0.75}, 14.0),

@@ -1,0 +1,101 @@
+"""Standard deviations of layer responses (He et al. 2016, arXiv:1512.03385, Figure 7).
+
+The response of a 3x3 convolution is the output of its batch norm, before the nonlinearity or the
+addition.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+from cnn_jax.errors import UserError
+from cnn_jax.models import layers
+
+
+def std_by_layer(
+    model: nn.Module, variables: Mapping[str, Any], batches: Iterable[Any]
+) -> dict[str, float]:
+    """The standard deviation of each response over all positions, channels and images, in order.
+
+    Args:
+      batches: preprocessed images, float32 [B, H, W, C].
+
+    Raises:
+      UserError: no batch norm follows a 3x3 convolution, as in networks with pre-activation.
+    """
+    if hasattr(model, "unroll"):
+        model, variables = model.clone(unroll=True), unrolled(variables)
+    names: dict[str, None] = {}
+
+    @jax.jit
+    def moments(images):
+        found = responses_of(model, variables, images)
+        names.update(dict.fromkeys(found))
+        return [(y.mean(), (y**2).mean()) for y in found.values()]
+
+    count, total = 0, 0.0
+    for images in batches:
+        total += len(images) * np.asarray(moments(images), np.float64)
+        count += len(images)
+    if not names:
+        raise UserError(
+            f"{type(model).__name__} has no batch norm after a 3x3 convolution, whose output would "
+            "be the response"
+        )
+    mean, square = (total / count).T
+    return dict(zip(names, np.sqrt(square - mean**2).tolist(), strict=True))
+
+
+def responses_of(
+    model: nn.Module, variables: Mapping[str, Any], images: jax.Array
+) -> dict[str, jax.Array]:
+    """The responses [B, H, W, C], float32, by the path of the convolution, in order."""
+    outputs: list[tuple[str, Any]] = []  # of the 3x3 convolutions
+    found = {}
+
+    def note(call, arguments, keywords, context):
+        result, module = call(*arguments, **keywords), context.module
+        if context.method_name == "__call__" and isinstance(module, nn.Conv):
+            if module.kernel_size == (3, 3):
+                outputs.append(("/".join(module.path), result))
+        elif context.method_name == "__call__" and isinstance(module, layers.BatchNorm):
+            for name, output in outputs:
+                if arguments[0] is output:
+                    found[name] = result.astype(jnp.float32)
+        return result
+
+    with nn.intercept_methods(note):
+        model.apply(variables, images, train=False)
+    return found
+
+
+def unrolled(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables of a network whose stages are scans, for the same network with `unroll`."""
+    tree = {k: unrolled(v) if isinstance(v, Mapping) else v for k, v in variables.items()}
+    if "blocks" in tree:  # see `models.layers.Stage`
+        stacked = tree.pop("blocks")
+        for i in range(len(jax.tree.leaves(stacked)[0])):
+            tree[f"block{i + 2}"] = jax.tree.map(lambda array, i=i: array[i], stacked)
+    return tree
+
+
+def draw(found: Mapping[str, Mapping[str, float]], path: Path) -> None:
+    """Draws the standard deviations of each network, by layer and by magnitude, into a PNG file."""
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    panels = figure.subplots(2)
+    for network, layer_stds in found.items():
+        stds = list(layer_stds.values())
+        panels[0].plot(range(1, len(stds) + 1), stds, marker=".", label=network)
+        panels[1].plot(range(1, len(stds) + 1), sorted(stds, reverse=True), marker=".")
+    panels[0].set(xlabel="layer index (original)", ylabel="std")
+    panels[1].set(xlabel="layer index (sorted by magnitude)", ylabel="std")
+    for axes in panels:
+        axes.grid(alpha=0.3)
+    panels[0].legend(fontsize="small")
+    figure.savefig(path, dpi=120)
