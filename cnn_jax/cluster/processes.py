@@ -61,6 +61,9 @@ class Group:
         self._heartbeat = heartbeat.Heartbeat(
             self._client, self.index, self.count, hang_minutes * 60, end
         )
+        # On CPUs the processes have 30 s to come to their first collective. Now all are here; to
+        # their first step, which they compile before, they may come later than that.
+        multihost_utils.sync_global_devices("the start")
 
     def finish(self) -> None:
         """Waits for the others, and parts from them."""

@@ -35,12 +35,15 @@ def start(workdir, *arguments, devices=1):
     )
 
 
-def start_two(workdir, *arguments):
-    """Two processes of one run, with a device each."""
+def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    where = [f"--coordinator=127.0.0.1:{port}", "--num_processes=2"]
+        return listener.getsockname()[1]
+
+
+def start_two(workdir, *arguments):
+    """Two processes of one run, with a device each."""
+    where = [f"--coordinator=127.0.0.1:{free_port()}", "--num_processes=2"]
     return [start(workdir, *arguments, *where, f"--process_id={i}") for i in range(2)]
 
 
@@ -157,6 +160,32 @@ def test_processes_that_do_not_meet_end_in_one_line():
     assert done.returncode == 1
     assert done.stderr.startswith("error: the processes did not all meet in time")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_process_that_comes_to_the_first_step_later_than_gloo_waits_is_waited_for():
+    code = """
+import sys, time
+import jax
+from jax.experimental import multihost_utils
+from cnn_jax.cluster import join, processes
+
+port, index = map(int, sys.argv[1:])
+group = processes.Group(join.Address(f"127.0.0.1:{port}", index, 2), 30, join.Exit())
+jax.devices()
+time.sleep(35 * index)  # Gloo waits 30 s for the others; compiling may take as long
+print(multihost_utils.process_allgather(index).tolist(), file=sys.stderr)
+group.finish()
+"""
+    port = free_port()
+    command = [sys.executable, "-c", code, str(port)]
+    both = [
+        subprocess.Popen([*command, str(index)], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        for index in range(2)
+    ]
+    errors = [process.communicate(timeout=TIMEOUT)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
+    assert all("[0, 1]" in text for text in errors), errors
 
 
 class Service:
