@@ -8,7 +8,7 @@ cnn_jax.evaluate(run, split="test")["top1_error"]
 Networks and libraries are imported where they are used.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -93,35 +93,39 @@ def train(config, workdir, *, seeds=None, console=None):
 
 
 def evaluate(
-    run: "Run | str | Path",
+    run: "Run | str | Path | Sequence[Run | str | Path]",
     *,
     split: str | None = None,
     protocol: str = "center",
     step: int | str = "last",
     weights: str | None = None,
     data: str | None = None,
+    average: str = "softmax",
     **sizes: Any,
 ) -> dict[str, Any]:
     """Errors of a run over a whole split, each example counted once.
 
     Args:
-      run: one that was loaded, or its directory, or a file of `launch.py compress`.
+      run: one that was loaded, or its directory, or a file of `launch.py compress`; or a list of
+        these, which is evaluated as one: an ensemble.
       split: by default "test", where there is none "validation", or else "train".
       protocol: "center", "ten_crop", "crops_144" or "multi_scale".
       step: of the checkpoint: "last", "best" (lowest validation error) or a number.
       weights: "raw" or "ema"; by default those that the run evaluates.
       data: where the data is now; by default where it was.
+      average: of the views and of the runs: "softmax" or "logits".
       sizes: of the protocol, in pixels: `resize`, `crop`, `sides`, `multiple`.
 
     Returns:
       `split`, `protocol`, `examples`, `loss`, `top1_error` and `top5_error` (0-1), `top1_right`,
       `top5_right`, and `skipped`: a line for each image that could not be read.
     """
-    from cnn_jax.evaluation.evaluate import evaluate_run
+    from cnn_jax.evaluation.ensemble import evaluate_runs
 
-    run = load_run(run) if isinstance(run, str | Path) else run
+    given = run if isinstance(run, Sequence) and not isinstance(run, str) else [run]
+    runs = [load_run(one) if isinstance(one, str | Path) else one for one in given]
     choices = {"split": split, "protocol": protocol, "step": step, "weights": weights}
-    return evaluate_run(run, **choices, data=data, **sizes)
+    return evaluate_runs(runs, **choices, data=data, average=average, **sizes)
 
 
 def load_run(path: str | Path) -> "Run":

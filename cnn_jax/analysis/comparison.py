@@ -160,7 +160,7 @@ def value(record: Record, metric: str) -> float | None:
 
 
 def evaluated(record: Record, name: str) -> list[dict[str, Any]]:
-    """What `launch.py eval` found for the final network by the protocol that the row calls so."""
+    """The result of `launch.py eval` for the final network by the row's protocol of this name."""
     protocol = record["recipe"]["protocols"].get(name)
     if protocol is None:
         return []

@@ -35,6 +35,7 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
             RUN [--step=last|best|N] [--data=PATH] [--weights_of=raw,ema,bn]
             --weights=FILE --config=FILE[:variant] [--config.any.field=VALUE ...]
             [--protocol=center|ten_crop|crops_144|multi_scale] [--split=test] [--json]
+            RUN RUN ... --ensemble
   predict   classifies images with a run
             RUN IMAGE ... [--step=last|best|N] [--top=3]
   summary   layers, shapes, parameters and multiply-adds of a network

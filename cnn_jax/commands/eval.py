@@ -1,6 +1,7 @@
-"""Errors of a run's checkpoint, or of weights from elsewhere, over a whole split by a protocol."""
+"""Errors of a run, of several as an ensemble, or of weights from elsewhere, over a whole split."""
 
 import argparse
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,8 @@ SIZES = ("resize", "crop", "sides", "multiple")
 
 def add_arguments(add) -> None:
     """Which weights, which data, which views of it, and where the results go."""
-    add("run", type=Path, nargs="?", metavar="RUN", help="the directory of a run")
+    add("runs", type=Path, nargs="*", metavar="RUN", help="the directory of a run")
+    add("--ensemble", action="store_true", help="several RUNs: the mean of their scores")
     add("--step", default="last", help="last, best (lowest validation error), or a number")
     add("--weights", type=Path, metavar="FILE", help="weights from elsewhere, with --config")
     add("--config", metavar="FILE[:variant]", help="the network and data of --weights")
@@ -38,9 +40,9 @@ def add_arguments(add) -> None:
     add("--multiple", type=positive, metavar="N", help="multi_scale cuts to multiples of it")
     add("--filter", metavar="NAME", help="for resizing; default that of the evaluation view")
     add("--flip", action="store_true", help="mirror images too")
-    add("--average", metavar="softmax|logits", default="softmax", help="over the views")
+    add("--average", metavar="softmax|logits", default="softmax", help="over views and RUNs")
     add("--batch", type=positive, metavar="N", help="crops at a time; default evaluation's")
-    add("--out", type=Path, metavar="DIR", help="writes there; default RUN/evaluations")
+    add("--out", type=Path, metavar="DIR", help="default evaluations/ of the (first) RUN")
     add("--no_logits", action="store_true", help="writes no predictions.npz")
     add("--json", action="store_true", help="prints JSON, for programs")
 
@@ -69,47 +71,66 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     check(arguments)
     if arguments.data:
         arguments.overrides.append(f"data.path={arguments.data}")
-    opened = open_run(arguments) if arguments.run else open_file(arguments)
-    evaluate_opened(opened, arguments, console)
+    members = [open_run(run, arguments) for run in arguments.runs] or [open_file(arguments)]
+    evaluate_opened(members, arguments, console)
 
 
 def run_once(run: Path, arguments: argparse.Namespace, console: Console) -> None:
     """Evaluates a trained run as the arguments say, unless it has been evaluated so already."""
     from cnn_jax.runs import results
 
-    arguments = argparse.Namespace(**vars(arguments) | {"run": run})
+    arguments = argparse.Namespace(**vars(arguments) | {"runs": [run]})
     check(arguments)
-    opened = open_run(arguments)
+    opened = open_run(run, arguments)
     settings = choose_protocol(arguments, opened.target).settings
     found = results.read(run / results.FOLDER)
     if not results.of_last_step(found, settings, cnn_jax.load_run(run).summary, opened.default):
-        evaluate_opened(opened, arguments, console)
+        evaluate_opened([opened], arguments, console)
 
 
-def evaluate_opened(opened: Opened, arguments: argparse.Namespace, console: Console) -> None:
-    """Evaluates, writes the results, and prints a table or JSON."""
-    from cnn_jax.evaluation import files
+def evaluate_opened(opened: list[Opened], arguments: argparse.Namespace, console: Console) -> None:
+    """Evaluates one network, or several as an ensemble; writes the results, and prints them."""
+    from cnn_jax.evaluation import ensemble
     from cnn_jax.evaluation.evaluate import evaluate
-    from cnn_jax.runs import results
 
-    target = opened.target
-    split, examples = target.examples(arguments.split)
-    protocol = choose_protocol(arguments, target)
-    weights = choose_weights(arguments, opened)
-    has_folder = arguments.run and arguments.run.is_dir()  # a compressed network is a file
-    folder = arguments.out or (arguments.run / results.FOLDER if has_folder else None)
+    members = [
+        ensemble.Member(
+            one.title, one.target, arguments.split, choose_protocol(arguments, one.target)
+        )
+        for one in opened
+    ]
+    ensemble.check_alike(members)
+    weights = [choose_weights(arguments, one) for one in opened]
+    folder, found = folder_of(arguments), []
     if folder:  # first, as it may not be writable
         folder.mkdir(parents=True, exist_ok=True)
     # Standard output is the JSON's alone.
     with ProgressBar(Console(stderr=True) if arguments.json else console) as bar:
-        results_by_weights, predictions, bad = evaluate(
-            target,
-            weights,
-            examples,
-            protocol,
-            batch_size=arguments.batch or target.config.evaluation.batch_size,
-            on_progress=lambda *counts: bar.show("view", *counts),
-        )
+        for (_, target, split, protocol), own in zip(members, weights, strict=True):
+            batch_size = arguments.batch or target.config.evaluation.batch_size
+            about = (target, own, target.examples(split)[1], protocol, batch_size)
+            found.append(evaluate(*about, lambda *counts: bar.show("view", *counts)))
+    whole, of_whole = as_one(opened), ensemble.combine(found, arguments.average)
+    entries = write(whole, members[0], of_whole, folder, not arguments.no_logits)
+    if arguments.json:
+        print(json.dumps(entries, indent=1))
+    else:
+        show(whole.title, entries, of_whole[2], folder, console)
+
+
+def write(
+    opened: Opened, member: Any, found: tuple, folder: Path | None, with_logits: bool
+) -> list[dict[str, Any]]:
+    """Writes the results, if there is a folder for them; returns one for each kind of weights.
+
+    Args:
+      member: an `ensemble.Member`, whose split and protocol they are of.
+      found: what `ensemble.combine` returned.
+    """
+    from cnn_jax.evaluation import files
+
+    (split, _), protocol = member.target.examples(member.split), member.protocol
+    results_by_weights, predictions, _ = found
     entries = []
     for name, values in results_by_weights.items():
         stem = f"{split}-{protocol.short}-{name}-{opened.files}"
@@ -117,36 +138,56 @@ def evaluate_opened(opened: Opened, arguments: argparse.Namespace, console: Cons
         how = {"protocol": protocol.name, "settings": protocol.settings, "views": protocol.about}
         entries.append(entry | how | values)
         if folder:
-            tables = (predictions[name], target.class_names)
-            files.write(folder, entries[-1], *tables, with_logits=not arguments.no_logits)
-    if arguments.json:
-        print(json.dumps(entries, indent=1))
-    else:
-        show(opened.title, entries, bad, folder, console)
+            tables = (predictions[name], member.target.class_names)
+            files.write(folder, entries[-1], *tables, with_logits=with_logits)
+    return entries
+
+
+def as_one(members: list[Opened]) -> Opened:
+    """What results tell of a network, or of an ensemble: the data and classes of all are alike."""
+    if len(members) == 1:
+        return members[0]
+    digest = hashlib.blake2b("".join(m.title for m in members).encode(), digest_size=4)
+    return members[0]._replace(
+        title=" + ".join(member.title for member in members),
+        about={"ensemble": [member.about | {"run": member.title} for member in members]},
+        files=f"ensemble-{len(members)}-{digest.hexdigest()}",
+    )
+
+
+def folder_of(arguments: argparse.Namespace) -> Path | None:
+    """Where the results go, by default into the first run; a compressed network is a file."""
+    from cnn_jax.runs import results
+
+    if arguments.out or not (arguments.runs and arguments.runs[0].is_dir()):
+        return arguments.out
+    return arguments.runs[0] / results.FOLDER
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Raises `UserError` unless the arguments name either a run or a file of weights."""
-    if (arguments.run is None) == (arguments.weights is None):
+    """Raises `UserError` unless the arguments name runs or a file of weights."""
+    if bool(arguments.runs) == bool(arguments.weights):
         raise errors.UserError("eval takes a RUN, or --weights=FILE with --config=FILE", 2)
-    if arguments.run and arguments.config:
+    if arguments.ensemble != (len(arguments.runs) > 1):
+        raise errors.UserError("several RUNs are evaluated as one, and only with --ensemble", 2)
+    if arguments.runs and arguments.config:
         raise errors.UserError("a RUN has a config of its own: leave --config out", 2)
     if arguments.weights and not arguments.config:
         raise errors.UserError("--weights=FILE needs --config=FILE, which has its network", 2)
 
 
-def open_run(arguments: argparse.Namespace) -> Opened:
+def open_run(run: Path, arguments: argparse.Namespace) -> Opened:
     """Opens a checkpoint of a run."""
     from cnn_jax.evaluation.target import of_run
 
-    opened = cnn_jax.load_run(arguments.run)
+    opened = cnn_jax.load_run(run)
     target = of_run(opened, arguments.overrides)
     step = opened.find_step(arguments.step)
     return Opened(
         target,
         lambda kind: opened.variables(step, kind),
         opened.config.evaluation.weights,
-        f"{arguments.run}, step {step:,}",
+        f"{run}, step {step:,}",
         {"step": step},
         f"step-{step}",
     )

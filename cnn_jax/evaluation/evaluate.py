@@ -8,8 +8,7 @@ import numpy as np
 
 from cnn_jax.evaluation.predict import Examples, Predictions, predict
 from cnn_jax.evaluation.protocols import Protocol
-from cnn_jax.evaluation.target import EvalTarget, of_run
-from cnn_jax.runs import Run
+from cnn_jax.evaluation.target import EvalTarget
 from cnn_jax.training import losses, sharding
 
 
@@ -73,26 +72,3 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     peak = logits.max(1, keepdims=True)
     normalizer = np.log(np.exp(logits - peak).sum(1)) + peak[:, 0]
     return normalizer - np.take_along_axis(logits, labels[:, None], 1)[:, 0]
-
-
-def evaluate_run(
-    run: Run,
-    *,
-    split: str | None,
-    protocol: str,
-    step: int | str,
-    weights: str | None,
-    data: str | None,
-    **sizes: Any,
-) -> dict[str, Any]:
-    """Evaluates a checkpoint of a run on a whole split: what `cnn_jax.evaluate` takes and gives."""
-    target = of_run(run, [] if data is None else [f"data.path={data}"])
-    name, examples = target.examples(split)
-    found, _, bad = evaluate(
-        target,
-        {"these": run.variables(run.find_step(step), weights)},
-        examples,
-        target.protocol(protocol, sizes),
-        target.config.evaluation.batch_size,
-    )
-    return {"split": name, "protocol": protocol, **found["these"], "skipped": list(bad.values())}

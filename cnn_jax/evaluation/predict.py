@@ -157,16 +157,19 @@ def averages(
     assert (count[good] == each).all(), f"not every example was seen {each} times"
     labels = examples.labels[good]
     return {
-        name: Predictions(good, labels, to_logits(total[good] / each, protocol, each))
+        name: Predictions(good, labels, to_logits(total[good] / each, averaged(protocol)))
         for name, total in sums.items()
     }
 
 
-def to_logits(mean: np.ndarray, protocol: Protocol, views: int) -> np.ndarray:
+def averaged(protocol: Protocol) -> str:
+    """What is averaged: the logits where there is one view in all."""
+    return "logits" if protocol.views_of_each == 1 else protocol.average
+
+
+def to_logits(mean: np.ndarray, average: str) -> np.ndarray:
     """The logits [N, classes] of mean scores, which are logits already or softmax."""
-    if views == 1 or protocol.average == "logits":
-        return mean
-    return np.log(np.maximum(mean, np.finfo(np.float32).tiny))
+    return mean if average == "logits" else np.log(np.maximum(mean, np.finfo(np.float32).tiny))
 
 
 def make_score(model: nn.Module, protocol: Protocol) -> Callable[..., jax.Array]:
@@ -174,7 +177,7 @@ def make_score(model: nn.Module, protocol: Protocol) -> Callable[..., jax.Array]
 
     They are sums of what the protocol averages; of the logits where there is one view in all.
     """
-    of_logits = protocol.average == "logits" or protocol.views_of_each == 1
+    of_logits = averaged(protocol) == "logits"
 
     def score(variables, preprocessing, views):
         batch, count, *shape = views.shape

@@ -2,23 +2,20 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
 
 import cnn_jax
-import launch
 from cnn_jax.bench.estimate import Estimates, stand_in
 from cnn_jax.config import flatten
 from cnn_jax.errors import UserError
-from cnn_jax.sweeps import devices, die_with_parent, grid, run_progress
-from cnn_jax.sweeps.sweep import SweepRun, evaluation_flag, expand, only, write
+from cnn_jax.sweeps import devices, die_with_parent, grid
+from cnn_jax.sweeps.sweep import expand, only, write
 from cnn_jax.sweeps.tables import Row, Table
 from tests.conftest import ROOT, TINY, launch_here, wait_until
 
@@ -126,10 +123,14 @@ def test_a_damaged_sweep_is_told_by_its_name(tmp_path):
 def test_rows_with_equal_configs_are_trained_once_and_evaluated_by_the_protocols_of_both(tmp_path):
     crops = {"ten_crop": {"name": "ten_crop", "crop": 28, "resize": 32, "flip": True}}
     first, second = Row("a", "20"), Row("b", "20", protocols=crops)
+    # Beside `tmp_path` lie the sweeps of other tests, whose runs would be taken.
     sweep = expand(CIFAR, table(first, second, Row("c", "32")), tmp_path / "sweep", seeds=2)
-    assert [run.rows for run in sweep.runs] == [("a", "b")] * 2 + [("c",)] * 2
-    flags = "--protocol=ten_crop --resize=32 --crop=28 --flip"
-    assert sweep.runs[0].arguments[-1] == f"--evaluate={flags}"
+    assert [(run.rows, run.seed) for run in sweep.runs] == [
+        (("a", "b"), 0), (("a", "b"), 1), (("c",), 0), (("c",), 1),
+    ]  # fmt: skip
+    assert sweep.runs[0].arguments[-1] == (
+        "--evaluate=--protocol=ten_crop --resize=32 --crop=28 --flip"
+    )
     assert [row["folder"] for row in sweep.facts["rows"]] == ["a", "a", "c"]
     assert only(sweep, ["b"]).runs == sweep.runs[:2]
 
@@ -146,27 +147,6 @@ def test_a_sweep_takes_the_runs_of_equal_configs_of_a_sweep_beside_it(tmp_path):
     assert [run.path for run in again.runs] == [run.path for run in other.runs]
     different = expand(CIFAR, table(Row("x", "32")), tmp_path / "three", 1, "", ["seed=5"])
     assert different.runs[0].path == tmp_path / "three" / "x" / "seed-5"
-
-
-def test_a_run_is_waiting_until_it_is_evaluated_by_its_rows_protocols(tiny_run, tmp_path):
-    shutil.copytree(tiny_run, tmp_path / "seed-0")
-    crops = {"name": "ten_crop", "crop": 8, "resize": 9, "average": "softmax"}
-    config = cnn_jax.load_run(tiny_run).config
-    run = SweepRun(("a",), 0, tmp_path / "seed-0", config, ("train",), (crops,))
-    assert run_progress.state(run) == "waiting"
-    flags = evaluation_flag(crops).removeprefix("--evaluate=").split()
-    assert launch.main(["eval", str(run.path), *flags]) == 0
-    assert run_progress.state(run) == "done"
-    other = replace(run, protocols=({**crops, "average": "logits"},))
-    assert run_progress.state(other) == "waiting"
-
-
-def test_a_compression_is_waiting_until_it_is_measured(tiny_run, tmp_path):
-    shutil.copytree(tiny_run, tmp_path / "seed-0")
-    run = SweepRun(("a",), 0, tmp_path / "seed-0", None, ("compress",), ())
-    assert run_progress.state(run) == "waiting"
-    (run.path / "measurements.json").write_text("{}")
-    assert run_progress.state(run) == "done"
 
 
 def test_some_rows_alone_are_the_same_sweep(tmp_path):

@@ -134,12 +134,14 @@ def test_a_run_that_is_killed_goes_on_from_its_checkpoint(folder, streamed, tmp_
 
 
 def test_each_of_several_seeds_trains_on_its_own_order_as_it_does_alone(folder, tmp_path):
-    config = load(folder, "data.storage=stream", "training.duration=1 epoch")
-    train(config, tmp_path / "both", QUIET, seeds=2)
+    config = load(folder, "data.storage=stream")
+    with pytest.raises(UserError, match="saved at step 8"):
+        train(config, tmp_path / "both", QUIET, Stop(4), seeds=2)
     first, second = (cnn_jax.load_run(tmp_path / "both" / f"seed-{i}").history for i in (0, 1))
     with config.unlocked():
         config.seed = 1
-    train(config, tmp_path / "alone", QUIET)
+    with pytest.raises(UserError, match="saved at step 8"):
+        train(config, tmp_path / "alone", QUIET, Stop(4))
     alone = cnn_jax.load_run(tmp_path / "alone").history
     np.testing.assert_allclose(second.loss, alone.loss, rtol=1e-4)
     assert (first.loss != second.loss).all()
@@ -202,10 +204,7 @@ def test_fake_images_train_without_a_file(tmp_path):
 
 
 def test_a_flat_folder_trains_and_is_evaluated_on_itself(folder, tmp_path):
-    config = load(
-        folder / "train", "data.storage=stream", "evaluation.splits=['train']",
-        "training.duration=1 epoch",
-    )  # fmt: skip
+    config = load(folder / "train", "data.storage=stream", "evaluation.splits=['train']")
     train(config, tmp_path / "run", QUIET)
     summary = cnn_jax.load_run(tmp_path / "run").summary
     assert set(summary) == {"train", "train_evaluated"}
@@ -245,13 +244,11 @@ def test_too_much_to_hold_in_memory_names_the_setting_that_streams(folder, tmp_p
         train(load(folder), tmp_path / "run", QUIET)
 
 
-def run_prepared(name, source, tmp_path, monkeypatch):
+def run_prepared(name, source, tmp_path, monkeypatch, *fields):
     """Prepares a data set and streams it, without an import of TensorFlow."""
     monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
-    config = [
-        *("model.width=1", f"data.name=tfds:{name}", f"data.path={tmp_path}/tfds"),
-        *("data.storage=stream", "evaluation.splits=['test']", "training.duration=20 steps"),
-    ]
+    stream = (f"data.name=tfds:{name}", f"data.path={tmp_path}/tfds", "data.storage=stream")
+    config = [*fields, *stream]
     command = ["train", f"--workdir={tmp_path}/run", *(f"--config.{field}" for field in config)]
     prepare = ["data", "prepare", name, f"--from={source}", f"--data_dir={tmp_path}/tfds"]
     for arguments in (prepare, command):
@@ -262,12 +259,13 @@ def run_prepared(name, source, tmp_path, monkeypatch):
 
 
 def test_a_data_set_prepared_for_tfds_is_streamed_without_tensorflow(folder, tmp_path, monkeypatch):
-    run = run_prepared("pictures", folder, tmp_path, monkeypatch)
+    run = run_prepared("pictures", folder, tmp_path, monkeypatch, *TINY)
     assert run.image_shape == (8, 8, 3) and run.summary["test"]["loss"] > 0
 
 
 @pytest.mark.slow
 def test_fashion_mnist_is_streamed_without_tensorflow(shared_data, tmp_path, monkeypatch):
     source = shared_data / "fashion_mnist"
-    run = run_prepared("fashion_mnist", source, tmp_path, monkeypatch)
+    few = ("model.width=1", "evaluation.splits=['test']", "training.duration=20 steps")
+    run = run_prepared("fashion_mnist", source, tmp_path, monkeypatch, *few)
     assert run.image_shape == (28, 28, 1) and run.summary["test"]["top1_error"] < 0.9
