@@ -11,8 +11,8 @@ from cnn_jax.sweeps.sweep import SweepRun, evaluation_flag
 
 def test_a_run_is_waiting_until_it_is_evaluated_by_its_rows_protocols(tiny_run, tmp_path):
     shutil.copytree(tiny_run, tmp_path / "seed-0")
-    config = cnn_jax.load_run(tiny_run).config
     crops = {"name": "ten_crop", "crop": 8, "resize": 9, "average": "softmax"}
+    config = cnn_jax.load_run(tiny_run).config
     run = SweepRun(("a",), 0, tmp_path / "seed-0", config, ("train",), (crops,))
     assert run_progress.state(run) == "waiting"
     flags = evaluation_flag(crops).removeprefix("--evaluate=").split()

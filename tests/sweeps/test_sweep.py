@@ -123,6 +123,7 @@ def test_a_damaged_sweep_is_told_by_its_name(tmp_path):
 def test_rows_with_equal_configs_are_trained_once_and_evaluated_by_the_protocols_of_both(tmp_path):
     crops = {"ten_crop": {"name": "ten_crop", "crop": 28, "resize": 32, "flip": True}}
     first, second = Row("a", "20"), Row("b", "20", protocols=crops)
+    # Beside `tmp_path` lie the sweeps of other tests, whose runs would be taken.
     sweep = expand(CIFAR, table(first, second, Row("c", "32")), tmp_path / "sweep", seeds=2)
     assert [(run.rows, run.seed) for run in sweep.runs] == [
         (("a", "b"), 0), (("a", "b"), 1), (("c",), 0), (("c",), 1),
