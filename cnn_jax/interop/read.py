@@ -31,7 +31,7 @@ def variables(path: Path, model: nn.Module, image_shape: tuple[int, ...]) -> dic
         raise UserError(f"weights are in files {', '.join(SUFFIXES)}, not {path.name}", 2)
     if path.suffix == ".net":
         return checked(path, model, image_shape, deep_compression.read(path))
-    arrays = read_npz(path) if path.suffix == ".npz" else torchvision.read(path)
+    arrays = by_name(path)
     if any(key.startswith("params/") for key in arrays):
         return checked(path, model, image_shape, nested(path, arrays))
     name = torchvision.name_of(model)
@@ -42,6 +42,11 @@ def variables(path: Path, model: nn.Module, image_shape: tuple[int, ...]) -> dic
         return torchvision.for_module(name, model, state)
     except UserError as error:
         raise UserError(f"{path} is not for the network of the config: {error}") from None
+
+
+def by_name(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file of any format but `.net`, by the names that they have there."""
+    return read_npz(path) if path.suffix == ".npz" else torchvision.read(path)
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:

@@ -129,12 +129,7 @@ def create_parts(
     plan = make(create_plan, "training", evaluation=config.evaluation, train_size=size)
     learning_rate = make_learning_rate(config, plan)
     optimizer = make(optimizers.create, "optimizer", learning_rate=learning_rate)
-    load_start, measure = None, lambda params: {}
-    if "compression" in config:
-        from cnn_jax.training import compress
-
-        others = {"optimizer": optimizer, "steps_per_epoch": plan.steps_per_epoch, "group": group}
-        optimizer, load_start, measure = make(compress.create, "compression", **others)
+    optimizer, load_start, measure = make_start(config, optimizer, plan, group)
     return Parts(
         config=config,
         dataset=dataset,
@@ -158,6 +153,26 @@ def create_parts(
 def make_part(config: ConfigDict, function: Callable, name: str, **others: Any) -> Any:
     """Calls `function` with the fields of the config group `name`, and `others`."""
     return configs.call(function, name, config[name], **others)
+
+
+def make_start(
+    config: ConfigDict, optimizer: optax.GradientTransformation, plan: Plan, group: ProcessGroup
+) -> tuple[optax.GradientTransformation, Callable | None, Callable]:
+    """The groups `init` and `compression`, of which a config has one or none.
+
+    Returns the optimizer, and `Parts.load_start` and `Parts.measure`.
+    """
+    load_start, measure = None, lambda params: {}
+    if "init" in config:
+        from cnn_jax.training import init
+
+        load_start = make_part(config, init.create, "init", group=group)
+    if "compression" in config:
+        from cnn_jax.training import compress
+
+        others = {"optimizer": optimizer, "steps_per_epoch": plan.steps_per_epoch, "group": group}
+        return make_part(config, compress.create, "compression", **others)
+    return optimizer, load_start, measure
 
 
 def create_setup(

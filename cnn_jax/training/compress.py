@@ -22,6 +22,7 @@ from cnn_jax.compression import share as sharing
 from cnn_jax.errors import UserError, unknown
 from cnn_jax.optim.schedules import to_steps
 from cnn_jax.runs import load_run
+from cnn_jax.training.init import like, with_weights
 from cnn_jax.training.steps import TrainState
 
 
@@ -139,17 +140,6 @@ def trained(start: str, state: TrainState) -> dict[str, Any]:
     if jax.tree.map(np.shape, weights) != jax.tree.map(np.shape, state.variables):
         raise UserError(f"{start} has the weights of another network than config.model describes")
     return weights
-
-
-def with_weights(state: TrainState, weights: dict[str, Any], group: ProcessGroup) -> TrainState:
-    """The state with these weights, on the devices that those before were on."""
-    weights = like(state.variables, weights, group)
-    return state.replace(**weights, ema=like(state.ema, weights if state.ema else {}, group))
-
-
-def like(old: Any, new: Any, group: ProcessGroup) -> Any:
-    """Host arrays on the devices that those of `old` are on."""
-    return group.put_global(new, jax.tree.map(lambda array: array.sharding, old))
 
 
 def measure(params: Any) -> dict[str, jax.Array]:

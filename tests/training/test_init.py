@@ -1,0 +1,84 @@
+"""Training may start from layers of a trained network, as VGG's deeper networks from an A."""
+
+import jax
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+import cnn_jax
+from cnn_jax import models
+from cnn_jax.errors import UserError
+from cnn_jax.training import build
+from cnn_jax.training.steps import TrainState
+from tests.conftest import ROOT
+
+VGG = str(ROOT / "experiments/vgg/imagenet.py")
+OF_A = {"conv1_1", "conv2_1", "conv3_1", "conv3_2", "fc6", "fc7", "fc8"}
+
+
+def filled(value, **options):
+    """The parameters of a narrow VGG, all of one value."""
+    model = models.create("vgg", num_classes=10, fc_width=64, **options)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 32, 32, 3)))["params"]
+    return jax.tree.map(lambda leaf: np.full(leaf.shape, value, leaf.dtype), shapes)
+
+
+def first_state(with_average=False):
+    """A state of configuration D, all zeros."""
+    params = jax.device_put(filled(0.0, depth=16))
+    ema = {"params": params, "batch_stats": {}} if with_average else {}
+    return TrainState(np.uint32(0), np.int32(0), params, {}, (), ema)
+
+
+@pytest.fixture(scope="module")
+def trained_a(tmp_path_factory):
+    """A file with the weights of a network A, all ones."""
+    file = tmp_path_factory.mktemp("weights") / "A.npz"
+    np.savez(file, **flatten_dict({"params": filled(1.0, depth=11)}, sep="/"))
+    return file
+
+
+def loader(weights, *overrides):
+    """What a recipe puts into its first state."""
+    config = cnn_jax.load_config(f"{VGG}:D,from_A,smoke", [f"init.weights={weights}", *overrides])
+    return build.create_parts(config).load_start
+
+
+def layers_of(params, value):
+    leaves = flatten_dict(params, sep="/").items()
+    return {path.rpartition("/")[0] for path, leaf in leaves if (np.asarray(leaf) == value).all()}
+
+
+@pytest.mark.parametrize("with_average", [False, True])
+def test_exactly_the_papers_layers_of_vgg_are_those_of_a_at_step_0(trained_a, with_average):
+    before = first_state(with_average)
+    state = loader(trained_a)(before)
+    assert jax.tree.structure(state) == jax.tree.structure(before)
+    for params in [state.params, *([state.ema["params"]] if with_average else [])]:
+        assert layers_of(params, 1.0) == OF_A
+        assert layers_of(params, 0.0) == {*before.params} - OF_A
+
+
+@pytest.mark.parametrize(
+    "layers,message",
+    [
+        ("('conv9',)", "no layer of the network is named 'conv9'"),
+        ("('conv1_2',)", "conv1_2/bias is not in it"),
+        ("('conv*',)", "is not in it"),
+    ],
+)
+def test_layers_that_are_in_one_of_the_networks_alone_are_told(trained_a, layers, message):
+    with pytest.raises(UserError, match=message):
+        loader(trained_a, f"init.layers={layers}")(first_state())
+
+
+def test_a_recipe_that_starts_from_a_asks_which():
+    with pytest.raises(UserError, match="--config.init.weights=RUN_OR_FILE"):
+        build.create_parts(cnn_jax.load_config(f"{VGG}:D,from_A,smoke"))
+
+
+def test_weights_with_torchvisions_names_are_to_be_converted(tmp_path):
+    file = tmp_path / "A.npz"
+    np.savez(file, **{"features.0.weight": np.zeros((64, 3, 3, 3), np.float32)})
+    with pytest.raises(UserError, match="launch.py convert"):
+        loader(file)(first_state())
