@@ -91,6 +91,7 @@ SIZES = [
     (IMAGENET, "", 256, 32, 600_000),
     (IMAGENET, "steps", 256, 32, 450_360),
     (IMAGENET, "fb.resnet.torch", 256, 64, 450_360),
+    (IMAGENET, "torchvision", 256, 32, 450_360),
     (PRE_IMAGENET, "", 256, 32, 450_360),
     (WIDE_IMAGENET, "", 256, 64, 450_360),
     (INCEPTION, "", 1600, 32, 80_000),

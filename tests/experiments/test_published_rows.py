@@ -86,6 +86,8 @@ SAMPLES = [
     ("resnet/imagenet", "table_4", "ResNet-152", {"model.stride_in": "1x1"}, 19.38),
     ("resnet/imagenet", "fb.resnet.torch", "ResNet-50",
      {"model.order": "BN after addition", "view.train.kind": "area_square"}, 24.01),
+    ("resnet/imagenet", "torchvision", "resnet50",
+     {"optimizer.nesterov": False, "model.stride_in": "3x3", "color.lighting": 0.0}, 23.87),
     ("preactivation/cifar", "table_1", "shortcut-only gating, shortcut 1-g(x), F 1, bias -6",
      {"model.gating": "shortcut-only", "model.gate_bias": -6.0, "model.order": "original"}, 6.91),
     ("preactivation/cifar", "table_1", "exclusive gating, shortcut 1-g(x), F g(x), bias -5",
