@@ -35,5 +35,7 @@ FIGURE_3 = {
     "BN-x30": {"rate": 0.045, "steps": 2.7e6, "top1_accuracy": 74.8},
     "BN-x5-Sigmoid": {"rate": 0.0075, "steps": None, "top1_accuracy": 69.8},
 }
+# Single crop, according to Szegedy et al. (2016), arXiv:1512.00567, Table 3.
+SINGLE_CROP = {"top1_error": 25.2, "top5_error": 7.8}
 BATCH_SIZE = 32  # section 4.2
 ENSEMBLE_TOP5_ERROR = {"validation": 4.9, "test": 4.82}  # Figure 4: six networks, 144 crops

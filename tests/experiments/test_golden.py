@@ -16,6 +16,7 @@ DEPTH, DEPTH_SVHN, DEPTH_IMAGENET = (
 )
 INCEPTION, SQUEEZE = (f"experiments/{name}/imagenet.py" for name in ("inception_v3", "squeezenet"))
 ALEX, VGG, GOOG = (f"experiments/{name}/imagenet.py" for name in ("alexnet", "vgg", "googlenet"))
+BN = "experiments/bn_inception/imagenet.py"
 
 
 def around(*drops):
@@ -53,6 +54,7 @@ RATES = [
     (ALEX, "caffe", around((0, 0.01), (100_000, 0.001), (200_000, 1e-4), (300_000, 1e-5))),
     (ALEX, "one_tower", around((0, 0.01), (150_120, 0.001), (300_240, 1e-4))),
     (VGG, "torchvision", around((0, 0.01), (150_120, 0.001), (300_240, 1e-4))),
+    (BN, "", around((0, 0.045), (53_381, 0.0432), (106_762, 0.041472))),
     (GOOG, "", around((0, 0.0015), (320_288, 0.00144), (640_576, 0.0013824))),
     (GOOG, "caffe", [(0, 0.01), (1_200_000, 0.00707107), (2_400_000, 0.0)]),
 ]
@@ -106,6 +108,8 @@ SIZES = [
     (VGG, "torchvision,bn", 256, 32, 450_360),
     (GOOG, "", 32, None, 10_009_000),
     (GOOG, "caffe", 32, None, 2_400_000),
+    (BN, "", 32, None, 6_000_000),
+    (BN, "baseline", 32, None, 31_000_000),
 ]
 
 
@@ -137,6 +141,7 @@ DECAYS = [
     (ALEX, "one_tower", 1e-4, ALL, 1.0),
     (VGG, "", 5e-4, ALL, 1.0),
     (GOOG, "", 2e-4, KERNELS, 1.0),
+    (BN, "", 4e-5, KERNELS, 1.0),
     (GOOG, "caffe", 2e-4, KERNELS, 2.0),
 ]
 

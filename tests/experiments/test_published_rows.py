@@ -137,6 +137,8 @@ SAMPLES = [
     ("vgg/imagenet", "torchvision", "vgg16_bn", {"model.batch_norm": True}, 26.64),
     ("googlenet/imagenet", "table_3", "1 model", {"loss.auxiliary_weight": 0.3}, 10.07),
     ("googlenet/imagenet", "caffe", "bvlc_googlenet", {"training.batch_size": 32}, 31.3),
+    ("bn_inception/imagenet", "figure_3", "BN-x5", {"learning_rate.rate": 0.0075}, 27.0),
+    ("bn_inception/imagenet", "inception_v3", "BN-Inception", {"model.dropout": 0.0}, 25.2),
     ("deep_compression/lenet", "table_1", "LeNet-5", {"compression.bits.ip1": 5}, 44),
     ("deep_compression/lenet", "table_2", "LeNet-300-100", {"compression.bits.ip1": 6}, 8),
     ("deep_compression/lenet", "table_3", "LeNet-5", {"compression.bits.conv1": 8}, 66),
