@@ -47,6 +47,11 @@ def start_two(workdir, *arguments):
     return [start(workdir, *arguments, *where, f"--process_id={i}") for i in range(2)]
 
 
+def ended_by(reason, errors):
+    """Whether a process ended in this line; before it XLA may complain of a slow compilation."""
+    return errors.splitlines()[-1].startswith(f"error: {reason}") and "Traceback" not in errors
+
+
 def wait_for_lines(process, workdir, count):
     """Until the metrics have so many lines."""
     wait_until(lambda: count_lines(workdir / "metrics.jsonl") >= count, process)
@@ -119,7 +124,7 @@ def test_a_signal_to_one_stops_all_a_lost_one_ends_all_and_one_process_goes_on(t
     both[1].send_signal(signal.SIGTERM)
     errors = [process.communicate(timeout=TIMEOUT)[1] for process in both]
     assert [process.returncode for process in both] == [75, 75], errors
-    assert errors[0].startswith("error: SIGTERM: saved at step") and errors[0].count("\n") == 1
+    assert ended_by("SIGTERM: saved at step", errors[0]), errors[0]
     saved = cnn_jax.load_run(workdir).steps[-1]
     assert saved < 57
 
@@ -128,7 +133,7 @@ def test_a_signal_to_one_stops_all_a_lost_one_ends_all_and_one_process_goes_on(t
     both[1].kill()
     error = both[0].communicate(timeout=TIMEOUT)[1]
     assert both[0].returncode == 1
-    assert error.startswith("error: process 1 of 2 is lost") and error.count("\n") == 1
+    assert ended_by("process 1 of 2 is lost", error), error
     both[1].communicate()
 
     process = start(workdir, devices=2)
@@ -147,7 +152,7 @@ def test_the_loss_of_the_coordinating_process_ends_the_others_in_one_line(tmp_pa
     both[0].kill()
     output, error = both[1].communicate(timeout=TIMEOUT)
     assert both[1].returncode == 1 and output == ""
-    assert error.startswith("error: the process that coordinates") and error.count("\n") == 1
+    assert ended_by("the process that coordinates", error), error
     both[0].communicate()
 
 
