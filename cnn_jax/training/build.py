@@ -165,7 +165,7 @@ def make_start(
     load_start, measure = None, lambda params: {}
     if "init" in config and "compression" in config:
         raise errors.UserError(
-            "init and compression both say where training starts: leave one out", 2
+            "init and compression both say where to start: leave one out", 2
         )
     if "init" in config:
         from cnn_jax.training import init
