@@ -50,6 +50,12 @@ def test_every_metric_of_a_row_has_a_whole_protocol_and_a_tolerance(file, name):
                 assert settings == {k: v for k, v in made.items() if k != "filter"}
 
 
+def published(file):
+    module = ".".join((*Path(file).parent.parts, "published"))
+    found = importlib.import_module(module)
+    return {name: value for name, value in vars(found).items() if name.isupper()}
+
+
 def texts(tree):
     if isinstance(tree, dict):
         return set().union(*map(texts, tree.values()))
