@@ -47,7 +47,11 @@ def test_every_member_of_a_table_takes_a_step(file, name):
         takes_a_step(recipe)
 
 
-SMALL = {"experiments/preactivation/cifar.py": "110", "experiments/wide_resnet/cifar.py": "10-1"}
+SMALL = {
+    "experiments/preactivation/cifar.py": "110",
+    "experiments/wide_resnet/cifar.py": "10-1",
+    "experiments/wide_resnet/imagenet.py": "18-1.5",
+}
 SMOKE = [file for file, module in recipes.MODULES.items() if "smoke" in str(module.VARIANTS)]
 
 
