@@ -47,7 +47,7 @@ def protocol(facts: dict[str, Any]) -> str:
     several = f", the paper's of {facts['runs']}" if facts["runs"] > 1 else ""
     within = facts["tolerance"]
     if isinstance(within, Mapping):
-        within = ", ".join(f"{limit:g} ({end})" for end, limit in within.items())
+        within = ", ".join(f"{limit:g} ({end or 'others'})" for end, limit in within.items())
     text = (
         f"Protocol: {facts['protocol']}. Ours: the {facts['statistic']} of n runs{several}; errors "
         f"in %, within {within} counts as reproduced."

@@ -118,7 +118,7 @@ def cells(line: Line, runs: Sequence[Record]) -> list[str]:
     if len(line.values) > 1:
         deviation = f"{statistics.stdev(line.values):.2f}"
         spread = f" ± {deviation} (n = {len(line.values)}, SE {line.standard_error:.2f})"
-    seconds = statistics.median(run["summary"]["train"]["seconds"] for run in runs)
+    seconds = statistics.median(map(seconds_of, runs))
     devices = runs[0]["environment"]["devices"]
     cores = f" ({runs[0]['environment']['cpus']} cores)" if devices == ["cpu"] else ""
     commits = dict.fromkeys(str(run["environment"]["commit"])[:7] for run in runs)
@@ -133,3 +133,8 @@ def cells(line: Line, runs: Sequence[Record]) -> list[str]:
         f"{seconds / 60:.3g} min, {len(devices)} x {devices[0]}{cores}",
         ", ".join(commits),
     ]
+
+
+def seconds_of(run: Record) -> float:
+    """That a run took to train, with all stages of a compression."""
+    return run["measurements"].get("stages/seconds", run["summary"]["train"]["seconds"])

@@ -149,7 +149,7 @@ def measure(made: list[Stage], file: Path, gap_bits: int) -> dict[str, float]:
     trained = [stage for stage in made if "compression" in stage.config]
     measured = {"before": trained[0].config.compression.start}
     measured |= {f"after {stage.name}": stage.folder for stage in trained} | {"after": file}
-    numbers: dict[str, float] = {}
+    numbers: dict[str, float] = {"stages/seconds": seconds(made)}
     for name, path in measured.items():
         found = cnn_jax.evaluate(path, split="test", data=made[-1].config.data.path)
         numbers |= {f"{name}/{k}": found[k] for k in ("top1_error", "top5_error") if k in found}
@@ -175,3 +175,8 @@ def measure(made: list[Stage], file: Path, gap_bits: int) -> dict[str, float]:
             1 / report.total(report.rows(arrays, bits)).size_huffman
         )
     return numbers
+
+
+def seconds(made: list[Stage]) -> float:
+    """That all stages took to train."""
+    return sum(cnn_jax.load_run(stage.folder).summary["train"]["seconds"] for stage in made)

@@ -25,6 +25,17 @@ def test_the_recipe_in_full_departs_in_nothing_whatever_the_machine_looks_like()
     assert deviations(config("20"), config("20", *machine), FULL, True) == []
 
 
+def test_the_run_that_a_stage_of_compression_starts_from_is_a_place():
+    file = f"{ROOT}/experiments/deep_compression/lenet.py:5,share"
+    paper, ours, other = (
+        cnn_jax.load_config(file, overrides).to_dict()
+        for overrides in ([], ["compression.start=DIR/prune"], ["compression.bits.ip1=4"])
+    )
+    last = {"step": 937, "epoch": 1.0}
+    assert deviations(paper, ours, last, True) == []
+    assert deviations(paper, other, last, True) == ["compression.bits.ip1 4 (recipe: 5)"]
+
+
 SQUEEZE = f"{ROOT}/experiments/squeezenet/imagenet.py"
 
 
