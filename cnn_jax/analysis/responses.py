@@ -78,7 +78,7 @@ def responses_of(
 def unrolled(variables: Mapping[str, Any]) -> dict[str, Any]:
     """The variables of a network whose stages are scans, for the same network with `unroll`."""
     tree = {k: unrolled(v) if isinstance(v, Mapping) else v for k, v in variables.items()}
-    if "blocks" in tree:  # see `models.layers.Stage`
+    if "blocks" in tree:  # see `models.residual_units.Stage`
         stacked = tree.pop("blocks")
         for i in range(len(jax.tree.leaves(stacked)[0])):
             tree[f"block{i + 2}"] = jax.tree.map(lambda array, i=i: array[i], stacked)

@@ -16,6 +16,7 @@ import jax
 
 from cnn_jax import errors
 from cnn_jax.models import layers, residual_units
+from cnn_jax.models.residual_units import Stage
 
 Array = jax.Array
 
@@ -116,7 +117,7 @@ class CifarResNet(nn.Module):
         for i, (stage, channels, stride) in enumerate(STAGES):
             unit = self._unit(channels)
             first_unit = functools.partial(unit, activated=True) if i == 0 else unit
-            x = layers.Stage(unit, count, stride, self.unroll, first_unit, self.remat, name=stage)(
+            x = Stage(unit, count, stride, self.unroll, first_unit, self.remat, name=stage)(
                 x, train, survival[i]
             )
         # In a pre-activated network the last activation follows the last addition.

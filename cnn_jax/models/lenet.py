@@ -62,4 +62,4 @@ class LeNet(nn.Module):
         return last(x.astype(jnp.float32))
 
     def _linear(self, units: int, name: str, dtype: str) -> nn.Dense:
-        return nn.Dense(units, kernel_init=layers.caffe_xavier, dtype=dtype, name=name)
+        return layers.Dense(units, kernel_init=layers.caffe_xavier, dtype=dtype, name=name)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from cnn_jax import errors
-from cnn_jax.models.layers import conv_general_dilated
+from cnn_jax.models.layers import Dense, convolve
 
 Array = jax.Array
 
@@ -37,16 +37,13 @@ class MapLinear(nn.Module):
         shape = (self.side**2 * channels, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
-        kernel = kernel.reshape(*window, self.features).astype(self.dtype)
-        numbers = ("NHWC", "HWIO", "NHWC")
-        y = conv_general_dilated(
-            x.astype(self.dtype), kernel, (1, 1), ((0, 0), (0, 0)), dimension_numbers=numbers
-        )
-        return y + bias.astype(self.dtype)
+        kernel = kernel.reshape(*window, self.features)
+        y = convolve(x.astype(self.dtype), kernel, (1, 1), ((0, 0), (0, 0)))
+        return (y + bias).astype(self.dtype)
 
 
 def linear(fully_convolutional: bool, side: int, features: int, **options) -> nn.Module:
     """A `MapLinear` on windows of `side` x `side`, or the `nn.Dense` with the same parameters."""
     if fully_convolutional:
         return MapLinear(features, side, **options)
-    return nn.Dense(features, **options)
+    return Dense(features, **options)

@@ -1,9 +1,12 @@
 """Pooling and response normalization, as Caffe, Torch and TensorFlow do them."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 Array = jax.Array
 
@@ -24,12 +27,71 @@ def max_pool(x: Array, window: int, stride: int, padding: int, ceil: bool = Fals
             last -= stride
         return padding, max(padding, last + window - size)
 
-    return nn.max_pool(
-        x,
-        window_shape=(window, window),
-        strides=(stride, stride),
-        padding=(pads(x.shape[1]), pads(x.shape[2])),
+    return _maxima(x, window, stride, (pads(x.shape[1]), pads(x.shape[2])))
+
+
+def _plain_maxima(x, window, stride, padding):
+    return nn.max_pool(x, (window, window), (stride, stride), padding)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _maxima(x, window, stride, padding):
+    return _plain_maxima(x, window, stride, padding)
+
+
+def _maxima_forward(x, *how):
+    y = _maxima(x, *how)
+    places = lax.platform_dependent(
+        *(x, y),
+        cuda=lambda x, y: places_of_maxima(x, y, *how),
+        default=lambda x, y: jnp.zeros(y.shape, jnp.uint8),
     )
+    return y, (x, places)
+
+
+def _maxima_backward(*how_residuals_dy):
+    *how, (x, places), dy = how_residuals_dy
+    dx = lax.platform_dependent(
+        *(x, places, dy),
+        cuda=lambda x, places, dy: gathered_gradient(x.shape, places, dy, *how),
+        default=lambda x, places, dy: jax.vjp(lambda x: _plain_maxima(x, *how), x)[1](dy)[0],
+    )
+    return (dx,)
+
+
+_maxima.defvjp(_maxima_forward, _maxima_backward)
+
+
+def places_of_maxima(x: Array, y: Array, window: int, stride: int, padding) -> Array:
+    """Where each window has its maximum, the first row by row, as uint8 [B, H', W', C]."""
+    margins = zip(padding, x.shape[1:3], y.shape[1:3], strict=True)
+    ends = [(low, stride * (m - 1) + window - n - low, 0) for (low, _), n, m in margins]
+    padded = lax.pad(x, jnp.asarray(-jnp.inf, x.dtype), [(0, 0, 0), *ends, (0, 0, 0)])
+    places = jnp.zeros(y.shape, jnp.uint8)
+    for place in reversed(range(window**2)):
+        row, column = divmod(place, window)
+        pixels = padded[:, row::stride, column::stride][:, : y.shape[1], : y.shape[2]]
+        places = jnp.where(pixels == y, jnp.uint8(place), places)
+    return places
+
+
+def gathered_gradient(shape, places: Array, dy: Array, window: int, stride: int, padding) -> Array:
+    """The gradient of x of this shape from `dy`, that of the maxima, and their places.
+
+    On a GPU, XLA's own adds up by atomic operations, in no fixed order, where windows overlap. Here
+    every pixel adds up what the windows around it give, in the order of its places in them.
+    """
+    wide = jnp.promote_types(dy.dtype, jnp.float32)
+    dx = jnp.zeros(shape, wide)
+    for place in range(window**2):
+        given = jnp.where(places == place, dy, 0).astype(wide)
+        starts = zip(padding, divmod(place, window), shape[1:3], dy.shape[1:3], strict=True)
+        spread = [
+            (i - low, n - (i - low) - stride * (m - 1) - 1, stride - 1)
+            for (low, _), i, n, m in starts
+        ]
+        dx = dx + lax.pad(given, jnp.zeros((), wide), [(0, 0, 0), *spread, (0, 0, 0)])
+    return dx.astype(dy.dtype)
 
 
 def avg_pool(x: Array, window: int, stride: int, padding: int, count_include_pad: bool) -> Array:

@@ -235,3 +235,49 @@ class ResidualUnit(nn.Module):
             return x
         reduce = shortcut_average if self.shortcut == "average" else shortcut_a
         return reduce(x, self.channels, self.stride)
+
+
+class Stage(nn.Module):
+    """`count` blocks one after the other; `block(stride=..., name=...)` makes one.
+
+    The first has the stride, the others are equal to each other. In a stage of nine or more the
+    others become one `lax.scan`, so that a stage of 200 compiles like a stage of one: variables are
+    in `block1` and, stacked along a leading axis, in `blocks`. Fewer, or with `unroll`, stand in
+    `block1`, `block2`, ... `first_block` makes the first one where it differs by more than its
+    stride. Each block gets its own entry of `per_block` [count, ...], as a third argument. `remat`
+    keeps the inputs of the blocks only, and computes the rest again for the gradient: less memory,
+    a third more work.
+    """
+
+    block: Callable[..., nn.Module]
+    count: int
+    stride: int
+    unroll: bool
+    first_block: Callable[..., nn.Module] | None = None
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool, per_block: Array | None = None) -> Array:
+        entries = () if per_block is None else (per_block,)
+
+        def apply(block, x, own):
+            return block(x, train, *own)
+
+        if self.remat:
+            apply = nn.remat(apply)
+        first_block = self.first_block or self.block
+        first = first_block(stride=self.stride, name="block1")
+        x = apply(first, x, tuple(entry[0] for entry in entries))
+        if self.unroll or self.count < 9:
+            for i in range(2, self.count + 1):
+                block = self.block(stride=1, name=f"block{i}")
+                x = apply(block, x, tuple(entry[i - 1] for entry in entries))
+            return x
+        scan = nn.scan(
+            lambda block, carry, own: (apply(block, carry, own), None),
+            variable_axes={"params": 0, "batch_stats": 0},
+            split_rngs={"params": True, "dropout": True},
+            length=self.count - 1,
+        )
+        blocks = self.block(stride=1, name="blocks")
+        return scan(blocks, x, tuple(entry[1:] for entry in entries))[0]

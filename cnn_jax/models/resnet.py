@@ -20,6 +20,7 @@ import jax
 
 from cnn_jax import errors
 from cnn_jax.models import layers, pooling, residual_units
+from cnn_jax.models.residual_units import Stage
 
 Array = jax.Array
 
@@ -171,7 +172,7 @@ class ResNet(nn.Module):
         for i, (stage, channels, stride) in enumerate(STAGES):
             unit, count = self._unit(channels), UNITS[self.depth][1][i]
             first_unit = functools.partial(unit, activated=True) if i == 0 else unit
-            x = layers.Stage(unit, count, stride, self.unroll, first_unit, self.remat, name=stage)(
+            x = Stage(unit, count, stride, self.unroll, first_unit, self.remat, name=stage)(
                 x, train, survival[i]
             )
         # In a pre-activated network the last activation follows the last addition.

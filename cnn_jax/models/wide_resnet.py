@@ -19,6 +19,7 @@ import jax
 
 from cnn_jax import errors
 from cnn_jax.models import layers, residual_units
+from cnn_jax.models.residual_units import Stage
 
 Array = jax.Array
 
@@ -166,9 +167,7 @@ class WideResNet(nn.Module):
                 init_fan=self.init_fan,
             )
             count = (self.depth - 4) // (3 * self.deepening)
-            x = layers.Stage(block, count, stride, self.unroll, remat=self.remat, name=group)(
-                x, train
-            )
+            x = Stage(block, count, stride, self.unroll, remat=self.remat, name=group)(x, train)
         norm = layers.BatchNorm(
             self.bn_group_size, scale_init=GAMMA[self.gamma], dtype=self.dtype, name="bn"
         )

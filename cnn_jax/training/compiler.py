@@ -55,10 +55,18 @@ def platform_of(mesh: Mesh) -> str:
 def jit(function: Callable, mesh: Mesh | None = None, *, once: bool = False, **arguments):
     """`jax.jit` with the options for the devices of the mesh, by default those that JAX uses.
 
+    The mesh is also the context in which the function is traced, see `models.layers`.
     `once`: for a program that runs one time.
     """
     platform = platform_of(mesh) if mesh else jax.default_backend()
-    return jax.jit(function, compiler_options=supported(platform, once), **arguments)
+    context = mesh.abstract_mesh if mesh else jax.sharding.get_abstract_mesh()
+
+    @functools.wraps(function)
+    def traced(*args):
+        with jax.sharding.use_abstract_mesh(context):
+            return function(*args)
+
+    return jax.jit(traced, compiler_options=supported(platform, once), **arguments)
 
 
 def precision(*, matmul: str) -> Callable[[Callable], Callable]:

@@ -52,13 +52,21 @@ class Inputs(Protocol):
 class InMemoryData(flax.struct.PyTreeNode):
     """A split on the device; a step is given the numbers of its examples."""
 
-    images: Array  # uint8 [N, H, W, C]
+    pixels: Array  # uint8 [N, H * W * C]: a TPU would copy all of [N, H, W, C] in every program
     labels: Array  # int32 [N]
     preprocessing: Preprocessing
+    shape: tuple[int, int, int] = flax.struct.field(pytree_node=False)  # height, width, channels
+
+    @classmethod
+    def of(cls, split: data.Split, preprocessing: Preprocessing) -> "InMemoryData":
+        """The split, still on the host."""
+        images, labels = split
+        return cls(images.reshape(len(images), -1), labels, preprocessing, images.shape[1:])
 
     def batch(self, index: Array, color_jitter: Callable = lambda images, _: images) -> Batch:
         """The examples `index` [B]."""
-        images = color_jitter(self.images[index], index)
+        images = self.pixels[index].reshape(-1, *self.shape)
+        images = color_jitter(images, index)
         return Batch(self.preprocessing(images), self.labels[index], index)
 
     def counts(self, index: Array) -> steps.Metrics:
@@ -83,7 +91,7 @@ class InMemoryInputs:
         del view  # images in memory are seen in full
         self._dataset, self._plan, self._seeds = dataset, plan, seeds
         self._mesh, self._group = mesh, group
-        train = InMemoryData(*dataset.splits["train"], preprocessing)
+        train = InMemoryData.of(dataset.splits["train"], preprocessing)
         self.data = group.put_global(train, sharding.replicated(mesh))
 
     def take(self, first: int, count: int, state: TrainState) -> tuple[InMemoryData, Array]:
@@ -122,7 +130,7 @@ def make_evaluate(
     All of the split is one program.
     """
     whole = sharding.replicated(mesh)
-    in_memory = group.put_global(InMemoryData(*split, preprocessing), whole)
+    in_memory = group.put_global(InMemoryData.of(split, preprocessing), whole)
     batches = evaluation_batches(len(split.labels), sharding.rounded_up(batch_size, mesh))
     indices, weights = group.put_global(batches, sharding.by_batch(mesh))
     eval_step = steps.make_eval_step(model)

@@ -158,11 +158,16 @@ class StreamedInputs:
         by_seed = []
         for batches in self._batches:
             taken = [next(batches) for _ in range(count)]
-            by_seed.append(jax.tree.map(lambda *own: np.stack(own), *taken))
+            by_seed.append(jax.tree.map(stack, *taken))
             self._bad.add("train", batches.skipped)
         self._position = first + count
         examples = self._seeds.stack_examples(by_seed)
         return self._group.put_local(examples, self._seeds.by_example)
+
+
+def stack(*arrays: np.ndarray) -> np.ndarray:
+    """Arrays of one shape along a new first axis; a single one is not copied."""
+    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
 def make_evaluate(

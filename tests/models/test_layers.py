@@ -13,8 +13,7 @@ from jax import lax
 from cnn_jax import models
 from cnn_jax.errors import UserError
 from cnn_jax.models import layers
-from cnn_jax.models.layers import Stage
-from cnn_jax.models.residual_units import ResidualUnit
+from cnn_jax.models.residual_units import ResidualUnit, Stage
 from cnn_jax.training import compiler
 
 CONVOLUTIONS = [  # size, kernel, stride, padding
@@ -39,7 +38,7 @@ def test_gradients_of_the_convolution_are_those_of_lax(size, kernel, stride, pad
     numbers = ("NHWC", "HWIO", "NHWC")
 
     def ours(x, w):
-        y = layers.conv_general_dilated(x, w, (stride, stride), padding, dimension_numbers=numbers)
+        y = layers.convolve(x, w, (stride, stride), padding)
         return (jnp.sin(y)).sum()
 
     def theirs(x, w):
@@ -87,6 +86,58 @@ def test_batch_norm_is_flax_batch_norm_with_unbiased_running_variance(train):
     unbiased = biased * 200 / 199 if train else biased
     expected = 0.9 * variables["batch_stats"]["var"] + 0.1 * unbiased
     np.testing.assert_allclose(stats["var"], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("mean", [0.0, 10.0, 1000.0])
+def test_moments_are_those_of_float64_where_the_running_mean_is_near(mean):
+    x = np.random.default_rng(0).normal(mean, 1.0, (4, 4096, 8)).astype(np.float32)
+    near = np.full(8, 0.999 * mean, np.float32)
+    found, variance = jax.jit(layers.moments)(x, near)
+    np.testing.assert_allclose(found, x.astype(np.float64).mean(1), rtol=1e-7, atol=1e-8)
+    np.testing.assert_allclose(variance, x.astype(np.float64).var(1), rtol=1e-6)
+
+
+def test_moments_far_from_the_running_mean_lose_digits_by_the_square_of_the_distance():
+    x = np.random.default_rng(0).normal(10.0, 1.0, (4, 4096, 8)).astype(np.float32)
+    _, variance = jax.jit(layers.moments)(x, np.zeros(8, np.float32))
+    np.testing.assert_allclose(variance, x.astype(np.float64).var(1), rtol=3e-7 * (1 + 10**2))
+    constant = np.full((1, 100, 8), 1.1, np.float32)
+    assert (layers.moments(constant, np.zeros(8, np.float32))[1] >= 0).all()
+
+
+def test_a_step_on_an_accelerator_has_the_batch_norm_of_a_step_on_a_cpu(monkeypatch):
+    x = 3 + 2 * jax.random.normal(jax.random.key(0), (8, 5, 5, 6))
+    norm = layers.BatchNorm(group_size=4)
+    variables = norm.init(jax.random.key(0), x, True)
+
+    def step():
+        def loss(params, x):
+            y, updates = norm.apply(
+                variables | {"params": params}, x, True, mutable=["batch_stats"]
+            )
+            return jnp.sin(y).sum(), (y, updates)
+
+        return jax.grad(loss, (0, 1), has_aux=True)(variables["params"], x)
+
+    on_cpu = step()
+    default = lambda *arrays, cpu, default: default(*arrays)  # noqa: E731
+    monkeypatch.setattr(layers.lax, "platform_dependent", default)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), step(), on_cpu)
+
+
+@pytest.mark.parametrize("layer", [layers.Conv(4, (3, 3), dtype="bfloat16"), layers.Dense(4)])
+def test_gradients_of_bfloat16_layers_are_summed_over_devices_in_float32(layer):
+    x = jnp.ones((8, 6, 6, 3) if isinstance(layer, nn.Conv) else (8, 3), jnp.bfloat16)
+    variables = layer.init(jax.random.key(0), x)
+
+    def loss(variables):
+        return layer.apply(variables, x).astype(jnp.float32).sum()
+
+    mesh = jax.sharding.AbstractMesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    with jax.sharding.use_abstract_mesh(mesh):
+        text = str(jax.make_jaxpr(jax.grad(loss))(variables))
+    sums = [line for line in text.splitlines() if "= psum" in line]
+    assert sums and all(":f32[" in line.partition("=")[0] for line in sums)
 
 
 def test_batch_norm_groups_are_normalized_as_batches_of_their_own():

@@ -108,6 +108,12 @@ def sum_rows(x: Array) -> Array:
     return (jnp.ones((groups, 1, stages), x.dtype) @ x)[:, 0]
 
 
+def moments(x: Array) -> tuple[Array, Array]:
+    """Mean and variance [groups, channels] of x [groups, rows, channels], in two passes."""
+    mean = sum_rows(x) / x.shape[1]
+    return mean, sum_rows((x - mean[:, None]) ** 2) / x.shape[1]
+
+
 def barrier(x: Array) -> Array:
     """`x`, which XLA:CPU does not fuse with what it is computed from."""
     return lax.optimization_barrier(x)
