@@ -123,15 +123,23 @@ class Estimates:
         return self._speeds[key]
 
 
-def stand_in(config: ConfigDict, error: UserError) -> tuple[Dataset, dict[str, int]]:
-    """Random images, and the published sizes of the data set; raises `error` for an unknown one."""
+class Known(NamedTuple):
+    """What is known of a data set that may not be here."""
+
+    image_shape: tuple[int, int, int]
+    classes: int
+    counts: dict[str, int]  # examples, by split
+
+
+def known(config: ConfigDict) -> Known | None:
+    """The published sizes of the config's data set, seen by its training view."""
     words = re.findall(r"[a-z0-9_]+", f"{config.data.name} {config.data.path}")
     name = next(
         (name for word in words for name in COUNTS if word in (name, name.removesuffix("2012"))),
         None,
     )
     if name is None:
-        raise error
+        return None
     counts = dict(COUNTS[name])
     extra = counts.pop("extra", 0)
     if "extra" in words:
@@ -143,7 +151,15 @@ def stand_in(config: ConfigDict, error: UserError) -> tuple[Dataset, dict[str, i
     shape, classes = SHAPES[name]
     if size := config.view.train.to_dict().get("size"):
         shape = (size, size, 3)
-    return fake.dataset(shape, classes, config.training.batch_size), counts
+    return Known(shape, classes, counts)
+
+
+def stand_in(config: ConfigDict, error: UserError) -> tuple[Dataset, dict[str, int]]:
+    """Random images, and the published sizes of the data set; raises `error` for an unknown one."""
+    if (found := known(config)) is None:
+        raise error
+    images = fake.dataset(found.image_shape, found.classes, config.training.batch_size)
+    return images, found.counts
 
 
 def timed(setup: build.Setup, state: TrainState, count: int) -> tuple[TrainState, float]:
