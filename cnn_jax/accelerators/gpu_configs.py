@@ -4,9 +4,11 @@ The numbers are those that a device's driver tells XLA; openxla/xla has such tex
 xla/backends/gpu/target_config/specs.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 from cnn_jax.accelerators.targets import GPUS
+from cnn_jax.errors import UserError
 
 
 class Generation(NamedTuple):
@@ -56,8 +58,14 @@ device_description_str: "{description}"
 """
 
 
-def target_config(name: str) -> str:
-    """The text for a GPU of `targets.GPUS`."""
+def text(name: str, file: Path | None) -> str:
+    """What a file has, or the text for a GPU of `targets.GPUS`.
+
+    Raises:
+      UserError: a file that is none.
+    """
+    if file is not None:
+        return read(file)
     description, generation, cores, clock = MODELS[name]
     return TEXT.format(
         description=description,
@@ -67,3 +75,16 @@ def target_config(name: str) -> str:
         chip=GPUS[name],
         block_memory=generation.core_memory - 1024,  # CUDA keeps 1 KiB of each block's
     )
+
+
+def read(file: Path) -> str:
+    """The text of a file; raises `UserError` for one that is no target config."""
+    if not file.is_file():
+        raise UserError(f"--target_config={file}: there is no such file")
+    found = file.read_text(errors="replace")
+    if "gpu_device_info" not in found:
+        raise UserError(
+            f"--target_config={file} is no target config: it is the text of a "
+            "GpuTargetConfigProto, which begins with 'gpu_device_info {'"
+        )
+    return found

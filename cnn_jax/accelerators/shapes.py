@@ -66,7 +66,12 @@ def set_up(
     """What trains, see `build.build`, and the (data, examples) of its first program, as shapes."""
     dataset = dataset or stand_in(config)
     mesh, group = sharding.data_mesh(devices), Shapes()
-    setup = build.create_setup(create_parts(config, dataset, group), mesh, None, group)
+    parts = create_parts(config, dataset)
+    # The shapes of a preprocessing are the same for one image.
+    image = Split(np.zeros((1, *parts.image_shape), np.uint8), np.zeros(1, np.int32))
+    fitted = build.make_part(config, preprocess.fit, "preprocessing", train=image)
+    parts = dataclasses.replace(parts, preprocessing=fitted)
+    setup = build.create_setup(parts, mesh, None, group)
     first, count = next(setup.plan.dispatches(0))
     if isinstance(dataset, Dataset):
         return setup, setup.inputs.take(first, count, setup.seeds.template)
@@ -85,16 +90,13 @@ def set_up(
     )
 
 
-def create_parts(
-    config: ConfigDict, dataset: Dataset | StreamedDataset, group: Shapes
-) -> build.Parts:
-    """`build.create_parts`, with the preprocessing of one image: its shapes are those of all."""
-    without = config.copy_and_resolve_references()
+def create_parts(config: ConfigDict, dataset: Dataset | StreamedDataset) -> build.Parts:
+    """`build.create_parts`, which computes nothing of the data and reads no trained weights."""
+    without = config.copy_and_resolve_references().unlock()
     without.preprocessing.update(mean="none", std="none", whitening="none")
-    parts = build.create_parts(without, dataset, group)
-    image = Split(np.zeros((1, *parts.image_shape), np.uint8), np.zeros(1, np.int32))
-    fitted = build.make_part(config, preprocess.fit, "preprocessing", train=image)
-    return dataclasses.replace(parts, config=config, preprocessing=fitted)
+    if "init" in without:
+        del without.init
+    return dataclasses.replace(build.create_parts(without, dataset, Shapes()), config=config)
 
 
 def stand_in(config: ConfigDict) -> Dataset | StreamedDataset:

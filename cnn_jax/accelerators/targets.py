@@ -25,6 +25,7 @@ class Chip(NamedTuple):
     memory: int  # bytes
     link: float  # bytes/s to the GPUs of its host; of a TPU, of one of its ports
     network: float = 0.0  # bytes/s that a GPU of several hosts has for itself
+    clock: float = 0.0  # Hz of a TPU's core, where its peak tells it; 0 elsewhere
 
     def flops(self, dtype: str) -> float:
         """FLOP/s in "bfloat16" or "float32"."""
@@ -44,7 +45,7 @@ GPUS = {
 }
 TPUS = {
     "v4": Chip("TPU v4", 275e12, 275e12, 1.228e12, 32 * GIB, 50e9),
-    "v5e": Chip("TPU v5 lite", 197e12, 197e12, 819e9, 16 * GIB, 50e9),
+    "v5e": Chip("TPU v5 lite", 197e12, 197e12, 819e9, 16 * GIB, 50e9, clock=1.5e9),
     "v5p": Chip("TPU v5", 459e12, 459e12, 2.765e12, 95 * GIB, 100e9),
     "v6e": Chip("TPU v6 lite", 918e12, 918e12, 1.638e12, 32 * GIB, 100e9),
 }

@@ -4,6 +4,8 @@ A process that compiles so needs `environment(target)` from its start; nothing h
 environment of the process it is in.
 """
 
+from pathlib import Path
+
 import jax
 from jax.experimental import topologies
 from ml_collections import ConfigDict
@@ -17,10 +19,14 @@ from cnn_jax.errors import UserError, first_line
 # What has the compiler for each platform.
 PACKAGES = {
     "tpu": f"jax[tpu]=={jax.__version__}",
-    "gpu": f"jax-cuda12-plugin[with-cuda]=={jax.__version__}",
+    "gpu": f"jax[cuda12]=={jax.__version__}",
 }
 # Google's names of slices; those of v4 and v5p count cores, two a chip.
 SLICES = {"v4": ("v4", 2), "v5e": ("v5litepod", 1), "v5p": ("v5p", 2), "v6e": ("v6e", 1)}
+
+
+class MissingCompiler(UserError):
+    """The package is not installed that compiles for a platform."""
 
 
 def environment(target: Target) -> dict[str, str]:
@@ -37,19 +43,20 @@ def environment(target: Target) -> dict[str, str]:
     }
 
 
-def devices(target: Target, target_config: str | None = None) -> list[jax.Device]:
+def devices(target: Target, target_config: Path | None = None) -> list[jax.Device]:
     """The devices of a target, to compile for.
 
     Args:
-      target_config: the text of a `GpuTargetConfigProto`, in place of the known one of the GPU.
+      target_config: a file with the text of a `GpuTargetConfigProto`, in place of the known one.
 
     Raises:
-      UserError: the compiler is not installed, or knows no such devices.
+      MissingCompiler: it is not installed.
+      UserError: it knows no such devices.
     """
     if target.platform == "gpu":
         options = {
             "platform": "cuda",
-            "target_config": target_config or gpu_configs.target_config(target.name),
+            "target_config": gpu_configs.text(target.name, target_config),
             "topology": f"1x{target.shape[0]}x{target.shape[1]}",
         }
     else:
@@ -60,10 +67,11 @@ def devices(target: Target, target_config: str | None = None) -> list[jax.Device
     try:
         return topologies.get_topology_desc(**options).devices
     except jax.errors.JaxRuntimeError as error:
-        raise UserError(f"{target} cannot be compiled for: {first_line(error)}") from None
+        where = f" with {target_config}" if target_config else ""
+        raise UserError(f"{target} cannot be compiled for{where}: {first_line(error)}") from None
     except (NotImplementedError, RuntimeError):
         package = PACKAGES[target.platform]
-        raise UserError(
+        raise MissingCompiler(
             f"the compiler for {target.platform.upper()}s is missing: pip install '{package}'"
         ) from None
 
@@ -72,7 +80,7 @@ def compile_steps(
     config: ConfigDict,
     target: Target,
     dataset: data.Dataset | StreamedDataset | None = None,
-    target_config: str | None = None,
+    target_config: Path | None = None,
 ) -> jax.stages.Compiled:
     """The program of the loop of training, compiled for a target.
 
