@@ -28,8 +28,7 @@ MULTIPLY_ADD = 2  # FLOP
 CONVOLUTION_PASSES, BATCH_NORM_PASSES = 3, 10  # over input and output; over the output
 # What programs get of a device's memory: JAX takes three quarters of a GPU's, a TPU keeps some.
 USABLE = {"gpu": 0.75, "tpu": 0.98}
-# Of a kernel on a GPU, one after the other: small networks are bound by them.
-LAUNCH_SECONDS = 2.5e-6
+LAUNCH_SECONDS = 2.5e-6  # of a kernel, as they are usually measured: they bound small networks
 
 
 class StepCosts(NamedTuple):
@@ -40,7 +39,7 @@ class StepCosts(NamedTuple):
     all_reduced: float  # bytes that are added up over all devices
     fixed_memory: float  # bytes, whatever the batch
     image_memory: float  # bytes of each image in the device's part of a microbatch
-    kernels: int = 0  # 0: not known
+    kernels: float = 0  # that a GPU starts, one after the other; 0: not known
 
     def memory(self, images: float) -> float:
         """Bytes, with so many images of a microbatch."""
@@ -159,7 +158,7 @@ def told(job: Job, programs: list[dict]) -> StepCosts:
         all_reduced=first["all_reduced"],
         fixed_memory=peak - images * slope,
         image_memory=slope,
-        kernels=first["kernels"],
+        kernels=first["kernels"] if job.target.platform == "gpu" else 0,
     )
 
 
@@ -171,7 +170,7 @@ def bounds(job: Job, costs: StepCosts) -> dict[str, float]:
         "compute": costs.flops / chip.flops(job.parts.model.dtype),
         "memory": costs.bytes / chip.bandwidth,
         "communication": target.all_reduce_seconds(costs.all_reduced),
-        "launches": costs.kernels * LAUNCH_SECONDS if target.platform == "gpu" else 0.0,
+        "launches": costs.kernels * LAUNCH_SECONDS,
     }
 
 

@@ -46,12 +46,6 @@ class Instruction(NamedTuple):
         found = re.search(r"(?:body|calls|to_apply)=%([\w.-]+)", self.attributes)
         return (found[1],) if found else ()
 
-    @property
-    def trips(self) -> int:
-        """How often a loop runs its body; 1 where the compiler does not know."""
-        found = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', self.attributes)
-        return int(found[1]) if found else 1
-
 
 Computation = Mapping[str, Instruction]
 
@@ -69,9 +63,25 @@ class Module(NamedTuple):
         for instruction in computation.values():
             if instruction.opcode in CALLS:
                 for called in instruction.called:
-                    yield from self._executed(called, times * instruction.trips)
+                    yield from self._executed(called, times * self.trips(instruction))
             elif instruction.opcode not in NO_WORK and not instruction.opcode.endswith("-done"):
                 yield instruction, computation, times
+
+    def trips(self, instruction: Instruction) -> int:
+        """How often a loop runs its body; 1 where the text does not tell.
+
+        GPU programs say it; those of TPUs count from 0 until a comparison with a constant.
+        """
+        if found := re.search(r'"known_trip_count":\{"n":"(\d+)"\}', instruction.attributes):
+            return int(found[1])
+        if found := re.search(r"condition=%([\w.-]+)", instruction.attributes):
+            condition = self.computations[found[1]]
+            root = next(i for i in condition.values() if i.is_root)
+            limits = [condition[name] for name in root.operands]
+            limits = [i.arguments for i in limits if i.opcode == "constant"]
+            if root.opcode == "compare" and "direction=LT" in root.attributes and limits:
+                return int(limits[0])
+        return 1
 
 
 class Costs(NamedTuple):
@@ -82,23 +92,24 @@ class Costs(NamedTuple):
     all_reduced: float  # bytes; a reduce-scatter or an all-gather counts half
     collectives: int
     cycles: int  # that the compiler expects; 0 where it does not say
+    most_runs: int  # of an instruction: the trips of its loops
 
 
 def costs(text: str) -> Costs:
     """The sums over the instructions of a compiled program, in its HLO text."""
     module = parse(text)
-    kernels = size = collectives = cycles = 0
+    kernels = size = collectives = cycles = most = 0
     all_reduced = 0.0
     for instruction, computation, times in module.executed():
         kind = instruction.opcode.removesuffix("-start")
         if kind in COLLECTIVES:
             collectives += times
             all_reduced += times * moved(instruction, computation)
-        kernels += times
+        kernels, most = kernels + times, max(most, times)
         size += times * touched(instruction, computation, module)
         found = re.search(r'"estimated_cycles":"(\d+)"', instruction.attributes)
         cycles += times * int(found[1]) if found else 0
-    return Costs(kernels, size, all_reduced, collectives, cycles)
+    return Costs(kernels, size, all_reduced, collectives, cycles, most)
 
 
 def parse(text: str) -> Module:
