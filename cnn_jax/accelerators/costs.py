@@ -4,7 +4,8 @@ Nothing is compiled here. The model of memory traffic: a convolution or linear l
 and writes its output, and each of its two gradients does as much; batch norm reads its input twice
 and writes once, and its gradient takes two passes over the input, the gradient and the output
 (which tells where a rectifier was at zero) and writes one; the state is read and written. Residual
-sums, pooling and augmentation are not counted: compiled programs touch 1.1 to 1.3 times as much.
+sums, concatenations, pooling and augmentation are not counted. In memory lie the state, a gradient,
+the data, the images, and what every layer gives. docs/accelerators.md sets compiled programs beside.
 """
 
 import math
@@ -68,43 +69,41 @@ def count(config: ConfigDict, target: Target) -> Job:
     sharding.check_batch(
         plan.batch_size, plan.microbatches, AbstractMesh((target.devices,), ("data",))
     )
+    unit = batch_unit(parts, target)
     layers = summary.layers_of(parts.model, parts.image_shape)
     counts = {name: data.size(split) for name, split in dataset.splits.items()}
     known = estimate.Known(parts.image_shape, len(dataset.class_names), counts)
     size = estimate.count(layers, plan, known)
     costs = count_step(parts, layers, target, counts)
-    return Job(target, parts, size, batch_unit(parts, target), costs)
+    return Job(target, parts, size, unit, costs)
 
 
 def count_step(
     parts: build.Parts, layers: list[summary.Layer], target: Target, counts: dict[str, int]
 ) -> StepCosts:
     """Of the layers of a network; `counts` are the examples, by split."""
-    plan, config = parts.plan, parts.config
-    images = plan.batch_size / target.devices
+    plan, images = parts.plan, parts.plan.batch_size / target.devices
     item = 2 if parts.model.dtype == "bfloat16" else 4
     state = jax.eval_shape(
         lambda: steps.create_state(
-            parts.model, parts.optimizer, parts.image_shape, config.ema.decay > 0, 0
+            parts.model, parts.optimizer, parts.image_shape, parts.config.ema.decay > 0, 0
         )
     )
     held, gradient = bytes_of(state), bytes_of(state.params)
     if parts.parallel.params == "sharded":
         held /= target.devices
     pixels = math.prod(parts.image_shape)
-    resident, given = 0, plan.steps_per_dispatch * pixels * plan.microbatches
+    resident, sent = 0, next(plan.dispatches(0))[1] * pixels  # bytes of uint8 images
     if isinstance(parts.dataset, data.Dataset):
         splits = {"train", "test", *plan.splits}
-        resident = sum(counts.get(split, 0) for split in splits) * (pixels + 4)
-        given = 0
+        resident, sent = sum(counts.get(split, 0) for split in splits) * (pixels + 4), 0
+    kept = sum(math.prod(layer.output_shape) for layer in layers)  # for the gradient
     return StepCosts(
         flops=MULTIPLY_ADD * PASSES["training"] * images * summary.total(layers, "multiply_adds"),
-        bytes=images * sum(map(traffic, layers)) * item + 2 * (held + plan.microbatches * gradient),
+        bytes=images * item * sum(map(traffic, layers)) + 2 * (held + plan.microbatches * gradient),
         all_reduced=gradient if target.devices > 1 else 0,
         fixed_memory=held + gradient + resident,
-        image_memory=item * sum(math.prod(layer.output_shape) for layer in layers)
-        + 4 * pixels
-        + given,
+        image_memory=item * kept + plan.microbatches * (4 * pixels + sent),
     )
 
 

@@ -14,12 +14,14 @@ from rich.table import Table
 
 from cnn_jax import config as configs
 from cnn_jax.commands.arguments import add_config, load_config
+from cnn_jax.commands.sweep import find_table
 from cnn_jax.errors import UserError
 from cnn_jax.progress import ProgressBar, print_line
 
 if TYPE_CHECKING:
     from cnn_jax.accelerators.costs import Job
     from cnn_jax.accelerators.targets import Target
+    from cnn_jax.sweeps.tables import Row
 
 GIGA = 1e9
 
@@ -86,6 +88,7 @@ def facts(job: "Job") -> dict[str, Any]:
         "device_memory": chip.memory,
         "network": config.model.to_dict(),
         "batch_size": config.training.batch_size,
+        "streamed": config.data.storage == "stream",
         **{name: getattr(job.size, name) for name in ("parameters", "multiply_adds", "steps")},
     }
 
@@ -140,6 +143,9 @@ def show(result: dict[str, Any], console: Console) -> None:
         if "expected_images_per_second" in compiled:
             rate = compiled["expected_images_per_second"]
             print_line(console, f"the compiler expects {rate:,.0f} images/s, by its cycles")
+    if result["streamed"]:
+        rate = result[columns[-1]]["images_per_second"]
+        print_line(console, f"for that the hosts must read and decode {rate:,.0f} images/s")
 
 
 def cells(found: dict[str, Any], result: dict[str, Any]) -> dict[str, str]:
@@ -165,20 +171,28 @@ def cells(found: dict[str, Any], result: dict[str, Any]) -> dict[str, str]:
 
 
 def duration(found: dict[str, Any]) -> str:
-    """Of the recipe, in days or hours."""
-    days = found["days"]
-    return f"{days:,.1f} days" if days >= 2 else f"{24 * days:,.2f} hours"
+    """Of the recipe, in days, hours or minutes."""
+    hours = 24 * found["days"]
+    if hours < 2:
+        return f"{60 * hours:,.1f} minutes"
+    return f"{hours:,.1f} hours" if hours < 48 else f"{hours / 24:,.1f} days"
+
+
+def find(arguments: argparse.Namespace) -> list["Row"]:
+    """The rows of `--table`; none without. Raises `UserError` for a table that there is not."""
+    if not arguments.table:
+        return []
+    file, _ = configs.find_experiment(arguments.config)
+    return list(find_table(file, arguments.table).rows())
 
 
 def plan_table(arguments: argparse.Namespace, target: "Target", console: Console) -> None:
     """Prints a line for each row of a table of the experiment, counted."""
     from cnn_jax.accelerators import costs
-    from cnn_jax.commands.sweep import find_table
     from cnn_jax.sweeps import sweep
 
     file, variant = configs.find_experiment(arguments.config)
-    rows = list(find_table(file, arguments.table).rows())
-    results = []
+    rows, results = find(arguments), []
     with ProgressBar(Console(stderr=True) if arguments.json else console) as bar:
         for done, row in enumerate(rows):
             bar.show("row", done, len(rows), row.name)
