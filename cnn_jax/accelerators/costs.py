@@ -5,7 +5,7 @@ and writes its output, and each of its two gradients does as much; batch norm re
 and writes once, and its gradient takes two passes over the input, the gradient and the output
 (which tells where a rectifier was at zero) and writes one; the state is read and written. Residual
 sums, concatenations, pooling and augmentation are not counted. In memory lie the state, a gradient,
-the data, the images, and what every layer gives. docs/accelerators.md sets compiled programs beside.
+the data, the images, and what every layer gives. docs/accelerators.md has compiled programs beside.
 """
 
 import math

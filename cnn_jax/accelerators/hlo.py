@@ -36,15 +36,11 @@ class Instruction(NamedTuple):
         return bytes_of(self.shape)
 
     @property
-    def called(self) -> tuple[str, ...]:
+    def called(self) -> list[str]:
         """The computations that it runs, of a loop the body alone."""
-        if self.opcode == "conditional":
-            found = re.search(
-                r"(?:branch_computations=\{|true_computation=)([^}]*)", self.attributes
-            )
-            return tuple(re.findall(r"%([\w.-]+)", found[1])) if found else ()
-        found = re.search(r"(?:body|calls|to_apply)=%([\w.-]+)", self.attributes)
-        return (found[1],) if found else ()
+        pattern = r"(?:body|calls|to_apply|true_computation|false_computation)=%[\w.-]+"
+        found = re.findall(rf"{pattern}|branch_computations=\{{[^}}]*\}}", self.attributes)
+        return re.findall(r"%([\w.-]+)", " ".join(found))
 
 
 Computation = Mapping[str, Instruction]
@@ -163,11 +159,11 @@ def bytes_of(shape: str) -> int:
 
 def moved(instruction: Instruction, computation: Computation) -> float:
     """The bytes of a collective, as those of an all-reduce, which moves twice what others do."""
-    kind = instruction.opcode.removesuffix("-start")
-    size = sum(computation[name].size for name in instruction.operands if name in computation)
-    if kind == "all-reduce":
-        return size
-    return max(size, instruction.size if kind == "all-gather" else 0) / 2
+    given = sum(computation[name].size for name in instruction.operands)
+    if instruction.opcode.startswith("all-reduce"):
+        return given
+    is_start = instruction.opcode.endswith("-start")  # its output holds what it is given, too
+    return max(given, instruction.size - given * is_start) / 2
 
 
 def touched(instruction: Instruction, computation: Computation, module: Module) -> int:
@@ -175,7 +171,7 @@ def touched(instruction: Instruction, computation: Computation, module: Module) 
 
     Of a slice or an update in place, which may stand in a fusion, those of the slice alone.
     """
-    operands = [computation[name] for name in instruction.operands if name in computation]
+    operands = [computation[name] for name in instruction.operands]
     if instruction.opcode in SLICES:
         return 2 * instruction.size
     if instruction.opcode == "dynamic-update-slice":

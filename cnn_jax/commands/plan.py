@@ -110,7 +110,8 @@ def compile_it(arguments: argparse.Namespace, job: "Job", console: Console) -> d
     print_line(console, f"compiling for {job.target}, {arguments.minutes:g} minutes at most")
     answer = compile_process.ask(order, topologies.environment(job.target))
     if not answer.programs:
-        return {"compiles": False if answer.refused else None, "not_compiled": answer.reason}
+        compiles = False if answer.refused else None  # None: nobody knows
+        return {"compiles": compiles, "not_compiled": answer.reason}
     program = answer.programs[0]
     compiled = costs.conclude(job, costs.told(job, answer.programs))
     clock = job.target.chip.clock
@@ -135,7 +136,8 @@ def show(result: dict[str, Any], console: Console) -> None:
         table.add_row(quantity, *(text.get(quantity, "") for text in texts))
     console.print(table)
     if reason := result.get("not_compiled"):
-        print_line(console, f"not compiled: {reason}")
+        says = "the compiler refuses it" if result["compiles"] is False else "not compiled"
+        print_line(console, f"{says}: {reason}")
     if compiled := result.get("compiled"):
         times = ((p["batch_size"], p["compiling_seconds"]) for p in result["programs"])
         lines = ", ".join(f"batch {batch} in {seconds:.0f} s" for batch, seconds in times)
