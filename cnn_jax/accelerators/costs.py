@@ -29,7 +29,9 @@ MULTIPLY_ADD = 2  # FLOP
 CONVOLUTION_PASSES, BATCH_NORM_PASSES = 3, 10  # over input and output; over the output
 # What programs get of a device's memory: JAX takes three quarters of a GPU's, a TPU keeps some.
 USABLE = {"gpu": 0.75, "tpu": 0.98}
-LAUNCH_SECONDS = 2.5e-6  # of a kernel, as they are usually measured: they bound small networks
+# Kernels that a GPU starts for a layer of a network, as XLA compiles them (10 to 15), and how long
+# a start takes, as it is usually measured: they bound small networks.
+LAYER_KERNELS, LAUNCH_SECONDS = 10, 2.5e-6
 
 
 class StepCosts(NamedTuple):
@@ -104,6 +106,7 @@ def count_step(
         all_reduced=gradient if target.devices > 1 else 0,
         fixed_memory=held + gradient + resident,
         image_memory=item * kept + plan.microbatches * (4 * pixels + sent),
+        kernels=LAYER_KERNELS * len(layers) * plan.microbatches if target.platform == "gpu" else 0,
     )
 
 

@@ -132,7 +132,7 @@ def show(result: dict[str, Any], console: Console) -> None:
     columns = [name for name in ("counted", "compiled") if name in result]
     table = Table("of a step, and of each device", *columns)
     texts = [cells(result[name], result) for name in columns]
-    for quantity in texts[-1]:  # a compiler tells more than is counted
+    for quantity in texts[0]:
         table.add_row(quantity, *(text.get(quantity, "") for text in texts))
     console.print(table)
     if reason := result.get("not_compiled"):
@@ -168,16 +168,16 @@ def cells(found: dict[str, Any], result: dict[str, Any]) -> dict[str, str]:
         "largest batch": f"{found['largest_batch']:,}",
         **{f"least time, {k}": f"{1e3 * s:,.3f} ms" for k, s in found["seconds"].items() if s},
         "images/s at best": f"{found['images_per_second']:,.0f}, limited by {found['limit']}",
-        "the recipe in full": f"{duration(found)}, {found['device_hours']:,.3g} device-hours",
+        "the recipe in full": f"{takes(found)}, {found['device_hours']:,.3g} device-hours",
     }
 
 
-def duration(found: dict[str, Any]) -> str:
-    """Of the recipe, in days, hours or minutes."""
-    hours = 24 * found["days"]
-    if hours < 2:
-        return f"{60 * hours:,.1f} minutes"
-    return f"{hours:,.1f} hours" if hours < 48 else f"{hours / 24:,.1f} days"
+def takes(found: dict[str, Any]) -> str:
+    """How long the recipe takes."""
+    from cnn_jax.sweeps.status_table import duration
+
+    days = found["days"]
+    return f"{days:,.1f} days" if days >= 2 else duration(86400 * days)
 
 
 def find(arguments: argparse.Namespace) -> list["Row"]:
@@ -232,7 +232,7 @@ def show_rows(results: list[dict[str, Any]], target: "Target", console: Console)
             f"{found['largest_batch']:,}",
             f"{found['images_per_second']:,.0f}",
             found["limit"],
-            duration(found),
+            takes(found),
             f"{found['device_hours']:,.3g}",
         )
     console.print(table)
