@@ -86,7 +86,7 @@ def main(order: Order) -> None:
             now = time.monotonic()
             if now - begin + (now - before) > order.seconds:
                 return
-    except topologies.MissingCompiler as error:
+    except topologies.NoCompiler as error:
         print(json.dumps({"missing": str(error)}))
     except UserError as error:
         print(json.dumps({"error": str(error)}))

@@ -25,8 +25,8 @@ PACKAGES = {
 SLICES = {"v4": ("v4", 2), "v5e": ("v5litepod", 1), "v5p": ("v5p", 2), "v6e": ("v6e", 1)}
 
 
-class MissingCompiler(UserError):
-    """The package is not installed that compiles for a platform."""
+class NoCompiler(UserError):
+    """Nothing here compiles for a target: the package is missing, or counts other devices."""
 
 
 def environment(target: Target) -> dict[str, str]:
@@ -50,7 +50,7 @@ def devices(target: Target, target_config: Path | None = None) -> list[jax.Devic
       target_config: a file with the text of a `GpuTargetConfigProto`, in place of the known one.
 
     Raises:
-      MissingCompiler: it is not installed.
+      NoCompiler: it is not installed, or has each core of a TPU v4 as a device.
       UserError: it knows no such devices.
     """
     if target.platform == "gpu":
@@ -65,15 +65,18 @@ def devices(target: Target, target_config: Path | None = None) -> list[jax.Devic
         if target.devices == 1:
             options["chips_per_host_bounds"] = (1, 1, 1)
     try:
-        return topologies.get_topology_desc(**options).devices
+        found = topologies.get_topology_desc(**options).devices
     except jax.errors.JaxRuntimeError as error:
         where = f" with {target_config}" if target_config else ""
         raise UserError(f"{target} cannot be compiled for{where}: {first_line(error)}") from None
     except (NotImplementedError, RuntimeError):
         package = PACKAGES[target.platform]
-        raise MissingCompiler(
+        raise NoCompiler(
             f"the compiler for {target.platform.upper()}s is missing: pip install '{package}'"
         ) from None
+    if len(found) != target.devices:
+        raise NoCompiler(f"the compiler has {len(found)} devices for the {target.devices} chips")
+    return found
 
 
 def compile_steps(
