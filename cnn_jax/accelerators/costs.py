@@ -1,11 +1,13 @@
 """What a training step costs one device, counted from the layers; and what that bounds.
 
 Nothing is compiled here. The model of memory traffic: a convolution or linear layer reads its input
-and writes its output, and each of its two gradients does as much; batch norm reads its input twice
-and writes once, and its gradient takes two passes over the input, the gradient and the output
-(which tells where a rectifier was at zero) and writes one; the state is read and written. Residual
-sums, concatenations, pooling and augmentation are not counted. In memory lie the state, a gradient,
-the data, the images, and what every layer gives. docs/accelerators.md has compiled programs beside.
+and writes its output, and each of its two gradients does as much; with a bias, the gradients of
+that and of the rectifier behind it read the gradient and the output and write one. Batch norm reads
+its input twice and writes once, and its gradient takes two passes over the input, the gradient and
+the output (which tells where the rectifier was at zero) and writes one. The state is read and
+written. Residual sums, concatenations, pooling and augmentation are not counted. In memory lie the
+state, a gradient, the data, the images, and what every layer gives. docs/accelerators.md has
+compiled programs beside.
 """
 
 import math
@@ -26,7 +28,8 @@ from cnn_jax.errors import UserError
 from cnn_jax.training import build, sharding, steps
 
 MULTIPLY_ADD = 2  # FLOP
-CONVOLUTION_PASSES, BATCH_NORM_PASSES = 3, 10  # over input and output; over the output
+CONVOLUTION_PASSES = 3  # over input and output
+BIAS_PASSES, BATCH_NORM_PASSES = 3, 10  # over the output
 # What programs get of a device's memory: JAX takes three quarters of a GPU's, a TPU keeps some.
 USABLE = {"gpu": 0.75, "tpu": 0.98}
 # Kernels that a GPU starts for a layer of a network, as XLA compiles them (10 to 15), and how long
@@ -115,7 +118,9 @@ def traffic(layer: summary.Layer) -> int:
     output = math.prod(layer.output_shape)
     if layer.kind == "BatchNorm":
         return BATCH_NORM_PASSES * output
-    return CONVOLUTION_PASSES * (math.prod(layer.input_shape) + output)
+    has_bias = layer.parameters > math.prod(layer.kernel_shape)
+    passes = CONVOLUTION_PASSES * (math.prod(layer.input_shape) + output)
+    return passes + BIAS_PASSES * output * has_bias
 
 
 def bytes_of(tree) -> int:
