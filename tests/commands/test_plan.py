@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from cnn_jax.accelerators import compile_process, targets, topologies
+from cnn_jax.accelerators import topologies
 from tests.conftest import launch_here
 
 PACKAGE = topologies.PACKAGES["tpu"]
@@ -59,9 +59,3 @@ def test_without_the_compiler_the_counted_plan_stands_and_a_line_says_what_to_in
     assert done.returncode == 0 and "images/s at best" in done.stdout
     (line,) = [line for line in done.stdout.splitlines() if "pip install" in line]
     assert line.endswith(f"the compiler for TPUs is missing: pip install '{PACKAGE}'")
-
-
-def test_a_compilation_that_takes_too_long_is_left():
-    order = compile_process.Order("experiments/quickstart.py", [], "tpu:v5e:1x1", None, [64], 0.01)
-    answer = compile_process.ask(order, topologies.environment(targets.parse("tpu:v5e:1x1")))
-    assert answer.programs == [] and "give more with --minutes" in answer.reason
