@@ -1,1 +1,1 @@
-"""GPUs and TPUs that need not be here: what they can do, programs compiled for them, plans."""
+"""GPUs and TPUs: what one that is not here can do, and campaigns that measure one that is."""

@@ -49,12 +49,12 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
   data      makes a TFDS data set of published archives, or reads and checks all of one
             prepare NAME --from=DIR | check NAME  [--data_dir=DIR] [--on_error=raise|skip]
   list      the networks, data sets and experiments there are
-  bench     speed, compile time and memory of a config on this machine
-            [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--fake] [--batch=N]
-            [--inference] [--against=torch] [--steps=K] [--rounds=N] [--json] [--out=FILE]
   plan      memory, speed at best and duration on GPUs or TPUs that need not be here
             --target=gpu:h100:8|tpu:v5e:2x2|... [--config=FILE[:variant]] [--table=NAME]
             [--config.any.field=VALUE ...] [--analytic] [--minutes=M] [--json]
+  bench     speed, compile time and memory of a config on this machine
+            [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--fake] [--batch=N]
+            [--inference] [--against=torch] [--steps=K] [--rounds=N] [--json] [--out=FILE]
   doctor    is this machine fit: versions, devices, disk, data, one step, a checkpoint
             [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--workdir=DIR]
 
