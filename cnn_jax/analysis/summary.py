@@ -19,7 +19,8 @@ from cnn_jax.models import layers
 class Layer(NamedTuple):
     name: str  # path in the network, "conv2/block1/conv1"
     kind: str
-    output_shape: tuple[int, ...]  # without the batch: [H, W, C] or [C]
+    input_shape: tuple[int, ...]  # without the batch: [H, W, C] or [C]
+    output_shape: tuple[int, ...]  # the same
     kernel_shape: tuple[int, ...]  # [height, width, in / groups, out], [in, out], or empty
     parameters: int
     multiply_adds: int
@@ -47,6 +48,7 @@ def layers_of(model: nn.Module, image_shape: tuple[int, int, int]) -> list[Layer
                 Layer(
                     name="/".join(module.path),
                     kind=type(module).__name__,
+                    input_shape=arguments[0].shape[1:],
                     output_shape=output.shape[1:],
                     kernel_shape=kernel,
                     parameters=sum(math.prod(p.shape) for p in jax.tree.leaves(params)),

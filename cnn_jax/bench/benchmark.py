@@ -11,9 +11,9 @@ from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax import data, models
+from cnn_jax.accelerators.targets import peak
 from cnn_jax.analysis import summary
 from cnn_jax.bench import fake, measure, programs
-from cnn_jax.bench.peaks import peak
 from cnn_jax.errors import UserError, first_line
 from cnn_jax.runs.directory import environment
 

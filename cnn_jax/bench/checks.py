@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax import data
+from cnn_jax.accelerators import targets
 from cnn_jax.errors import first_line
 from cnn_jax.files import cache_folder
 from cnn_jax.runs.checkpoints import Checkpoints
@@ -82,6 +83,9 @@ def check_devices(machine: Machine) -> Iterator[Line]:
     del machine
     kinds = [device.device_kind for device in jax.devices()]
     found = f"{len(kinds)} x {kinds[0]} ({jax.default_backend()}), {os.cpu_count()} CPU cores"
+    if chip := targets.of_kind(kinds[0]):
+        found += f"; at best {chip.bfloat16 / 1e12:,.0f} TFLOP/s in bfloat16"
+        found += f", {chip.bandwidth / 1e9:,.0f} GB/s each"
     if jax.default_backend() == "cpu" and Path("/proc/driver/nvidia").exists():
         advice = "JAX does not use the NVIDIA GPU: pip install 'jax[cuda13]' as in the README"
         yield Line(WARNING, "devices", found, advice)

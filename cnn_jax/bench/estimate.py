@@ -4,6 +4,7 @@ import json
 import math
 import re
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ from cnn_jax.data.prepare.archives import COUNTS
 from cnn_jax.data.stream.streamed import StreamedDataset
 from cnn_jax.errors import UserError
 from cnn_jax.training import build
-from cnn_jax.training.plan import create_plan
+from cnn_jax.training.plan import Plan, create_plan
 from cnn_jax.training.steps import TrainState
 
 # A program of several steps is timed only if it takes less; else a program of one step.
@@ -49,6 +50,14 @@ class Size(NamedTuple):
     image: int  # height of the images
 
 
+class Known(NamedTuple):
+    """What is known of a data set that may not be here."""
+
+    image_shape: tuple[int, int, int]
+    classes: int
+    counts: dict[str, int]  # examples, by split
+
+
 class Estimates:
     """Estimates of runs; each data set is read and each network measured once."""
 
@@ -59,11 +68,9 @@ class Estimates:
     def size(self, config: ConfigDict) -> Size:
         """Counts without computing; raises `UserError` for a wrong config or missing data."""
         dataset, counts = self._data(config)
-        model = configs.call(
-            models.create, "model", config.model, num_classes=len(dataset.class_names)
-        )
+        classes = len(dataset.class_names)
+        model = configs.call(models.create, "model", config.model, num_classes=classes)
         shape = data.image_shape(dataset, config.view.train.to_dict())
-        layers = summary.layers_of(model, shape)
         schedule = configs.call(
             create_plan,
             "training",
@@ -71,16 +78,7 @@ class Estimates:
             evaluation=config.evaluation,
             train_size=counts["train"],
         )
-        evaluations = math.ceil(schedule.total_steps / schedule.evaluate_every)
-        images = evaluations * sum(counts.get(split, 0) for split in schedule.splits)
-        return Size(
-            parameters=summary.total(layers, "parameters"),
-            multiply_adds=summary.total(layers, "multiply_adds"),
-            steps=schedule.total_steps,
-            evaluated=images if "test" in schedule.splits else images + counts.get("test", 0),
-            classes=len(dataset.class_names),
-            image=shape[0],
-        )
+        return count(summary.layers_of(model, shape), schedule, Known(shape, classes, counts))
 
     def seconds(self, config: ConfigDict) -> float:
         """The duration of the whole run, with compilation, on the devices of this process."""
@@ -123,15 +121,31 @@ class Estimates:
         return self._speeds[key]
 
 
-def stand_in(config: ConfigDict, error: UserError) -> tuple[Dataset, dict[str, int]]:
-    """Random images, and the published sizes of the data set; raises `error` for an unknown one."""
+def count(layers: Sequence[summary.Layer], schedule: Plan, images: Known) -> Size:
+    """What a run of this network on these images computes."""
+    evaluations = math.ceil(schedule.total_steps / schedule.evaluate_every)
+    evaluated = evaluations * sum(images.counts.get(split, 0) for split in schedule.splits)
+    if "test" not in schedule.splits:
+        evaluated += images.counts.get("test", 0)
+    return Size(
+        parameters=summary.total(layers, "parameters"),
+        multiply_adds=summary.total(layers, "multiply_adds"),
+        steps=schedule.total_steps,
+        evaluated=evaluated,
+        classes=images.classes,
+        image=images.image_shape[0],
+    )
+
+
+def known(config: ConfigDict) -> Known | None:
+    """The published sizes of the config's data set, seen by its training view."""
     words = re.findall(r"[a-z0-9_]+", f"{config.data.name} {config.data.path}")
     name = next(
         (name for word in words for name in COUNTS if word in (name, name.removesuffix("2012"))),
         None,
     )
     if name is None:
-        raise error
+        return None
     counts = dict(COUNTS[name])
     extra = counts.pop("extra", 0)
     if "extra" in words:
@@ -143,7 +157,15 @@ def stand_in(config: ConfigDict, error: UserError) -> tuple[Dataset, dict[str, i
     shape, classes = SHAPES[name]
     if size := config.view.train.to_dict().get("size"):
         shape = (size, size, 3)
-    return fake.dataset(shape, classes, config.training.batch_size), counts
+    return Known(shape, classes, counts)
+
+
+def stand_in(config: ConfigDict, error: UserError) -> tuple[Dataset, dict[str, int]]:
+    """Random images, and the published sizes of the data set; raises `error` for an unknown one."""
+    if (found := known(config)) is None:
+        raise error
+    images = fake.dataset(found.image_shape, found.classes, config.training.batch_size)
+    return images, found.counts
 
 
 def timed(setup: build.Setup, state: TrainState, count: int) -> tuple[TrainState, float]:

@@ -147,13 +147,18 @@ def compile_ahead(program: Any, *arguments: Any) -> tuple[dict[str, float], dict
     middle = time.perf_counter()
     compiled = lowered.compile()
     seconds = {"lowering": middle - begin, "compiling": time.perf_counter() - middle}
+    return seconds, memory_of(compiled)
+
+
+def memory_of(compiled: jax.stages.Compiled) -> dict[str, int]:
+    """The bytes that a compiled program takes of each device; {} where it does not tell."""
     memory = compiled.memory_analysis()
-    if memory is None:  # not every backend reports it
-        return seconds, {}
+    if memory is None:
+        return {}
     sizes = {
         "arguments": memory.argument_size_in_bytes,
         "outputs": memory.output_size_in_bytes,
         "temporary": memory.temp_size_in_bytes,
     }
     # Outputs in the memory of donated arguments are counted once.
-    return seconds, sizes | {"peak": sum(sizes.values()) - memory.alias_size_in_bytes}
+    return sizes | {"peak": sum(sizes.values()) - memory.alias_size_in_bytes}

@@ -17,7 +17,7 @@ LAUNCH = "python launch.py"  # what a user of the checkout types before a comman
 # Each is a module of cnn_jax.commands, which is imported only when it is asked for.
 COMMANDS = (
     *("train", "sweep", "report", "eval", "predict", "summary", "convert", "compress", "data"),
-    *("list", "bench", "doctor"),
+    *("list", "bench", "plan", "doctor"),
 )
 USAGE = """\
 usage: python launch.py [COMMAND] [ARGUMENTS]
@@ -49,6 +49,9 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
   data      makes a TFDS data set of published archives, or reads and checks all of one
             prepare NAME --from=DIR | check NAME  [--data_dir=DIR] [--on_error=raise|skip]
   list      the networks, data sets and experiments there are
+  plan      memory, speed at best and duration on GPUs or TPUs that need not be here
+            --target=gpu:h100:8|tpu:v5e:2x2|... [--config=FILE[:variant]] [--table=NAME]
+            [--config.any.field=VALUE ...] [--analytic] [--minutes=M] [--json]
   bench     speed, compile time and memory of a config on this machine
             [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--fake] [--batch=N]
             [--inference] [--against=torch] [--steps=K] [--rounds=N] [--json] [--out=FILE]

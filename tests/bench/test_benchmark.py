@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import cnn_jax
-from cnn_jax.bench import benchmark, fake, measure, peaks, programs
+from cnn_jax.bench import benchmark, fake, measure, programs
 from cnn_jax.errors import UserError
 from cnn_jax.training import compiler
 from cnn_jax.training.build import build
@@ -143,21 +143,6 @@ def test_a_program_compiled_ahead_is_not_compiled_again():
     compiled.clear()
     program(x)
     assert not compiled
-
-
-@pytest.mark.parametrize(
-    "kind,dtype,expected",
-    [
-        ("NVIDIA H100 80GB HBM3", "bfloat16", 989e12),
-        ("NVIDIA H100 PCIe", "bfloat16", 756e12),
-        ("NVIDIA A100-SXM4-40GB", "float32", 156e12),
-        ("TPU v5 lite", "bfloat16", 197e12),
-        ("TPU v5p", "bfloat16", 459e12),
-        ("cpu", "float32", None),
-    ],
-)
-def test_the_peak_of_a_device_is_found_by_its_kind(kind, dtype, expected):
-    assert peaks.peak(kind, dtype) == expected
 
 
 def test_the_share_of_the_peak_counts_two_operations_for_a_multiply_add(monkeypatch):
