@@ -48,6 +48,7 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
             --config=FILE[:variant] [--config.any.field=VALUE ...] [--workdir=DIR] [--seeds=N]
   data      makes a TFDS data set of published archives, or reads and checks all of one
             prepare NAME --from=DIR | check NAME  [--data_dir=DIR] [--on_error=raise|skip]
+            split FILE_OR_FOLDER [--out=DIR] [--megabytes=38] | join FOLDER [--out=DIR]
   list      the networks, data sets and experiments there are
   bench     speed, compile time and memory of a config on this machine
             [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--fake] [--batch=N]
