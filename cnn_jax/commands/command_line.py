@@ -6,18 +6,18 @@ Installed, it is called `cnn-jax`, or `python -m cnn_jax`.
 import argparse
 import importlib
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from cnn_jax import config as configs
-from cnn_jax import errors
+from cnn_jax import errors, wheels
 from cnn_jax.errors import UserError
 
 LAUNCH = "python launch.py"  # what a user of the checkout types before a command
 # Each is a module of cnn_jax.commands, which is imported only when it is asked for.
 COMMANDS = (
     *("train", "sweep", "report", "eval", "predict", "summary", "convert", "compress", "data"),
-    *("list", "bench", "doctor"),
+    *("list", "bench", "campaign", "doctor"),
 )
 USAGE = """\
 usage: python launch.py [COMMAND] [ARGUMENTS]
@@ -53,6 +53,9 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
   bench     speed, compile time and memory of a config on this machine
             [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--fake] [--batch=N]
             [--inference] [--against=torch] [--steps=K] [--rounds=N] [--json] [--out=FILE]
+  campaign  an hour on a rented GPU: checks, speed, the papers' CIFAR tables, as much as fits
+            --budget=55m --data=DATA [--out=DIR] [--tasks=FILE] [--dry_run] [--retry]
+            [--wheels=DIR] | --make_wheels=DIR
   doctor    is this machine fit: versions, devices, disk, data, one step, a checkpoint
             [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--workdir=DIR]
 
@@ -79,6 +82,7 @@ class Parser(argparse.ArgumentParser):
 def parse(arguments: list[str], program: str) -> tuple[ModuleType, argparse.Namespace]:
     """The command's module and its arguments.
 
+    With `--wheels=DIR` packages come from there, and so nothing of them is imported before.
     `overrides` are the `--config.field=value`, `home` is the folder that has `experiments/`, and
     `program` what a user types before a command.
     """
@@ -88,6 +92,10 @@ def parse(arguments: list[str], program: str) -> tuple[ModuleType, argparse.Name
         command = "train"
     if command not in COMMANDS:
         raise errors.unknown("command", command, COMMANDS)
+    for flag in (word for word in arguments if word.startswith(wheels.FLAG)):
+        wheels.add(Path(flag.removeprefix(wheels.FLAG)))
+    from cnn_jax import config as configs
+
     module = importlib.import_module(f"cnn_jax.commands.{command}")
     parser = Parser(f"{program} {command}", description=module.__doc__, allow_abbrev=False)
     module.add_arguments(parser.add_argument)

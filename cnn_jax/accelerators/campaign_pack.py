@@ -1,0 +1,46 @@
+"""Packs what a campaign has measured up to now, see `analysis.pack`."""
+
+from pathlib import Path
+from typing import Any
+
+from cnn_jax.accelerators.campaign import RUNS, Campaign
+from cnn_jax.accelerators.campaign_tasks import Task
+from cnn_jax.analysis import pack, run_records
+from cnn_jax.runs import sweep_file
+from cnn_jax.runs.directory import read_json
+
+LINES, WIDTH = 40, 400  # of a log that are packed
+
+
+def write(campaign: Campaign, file: Path) -> int:
+    """Writes the pack; returns its size in bytes."""
+    found = campaign.listed.tasks
+    sweeps = sorted((campaign.places.workdir / RUNS).glob(f"*/{sweep_file.NAME}"))
+    results = {task.name: campaign.result(task) for task in found}
+    return pack.write(
+        file,
+        device=campaign.device,
+        environment=run_records.portable(campaign.journal["environment"]),
+        tasks=run_records.portable([about(campaign, task) for task in found]),
+        benchmarks={
+            name: run_records.portable(read_json(result))
+            for name, result in results.items()
+            if result.exists()
+        },
+        logs={task.name: tail(campaign.log(task.name)) for task in found},
+        records=[record for s in sweeps for record in run_records.of_sweep(s.parent)],
+    )
+
+
+def about(campaign: Campaign, task: Task) -> dict[str, Any]:
+    """A task, and how it ended."""
+    seconds = {"status": "waiting", "seconds": 0.0, "message": ""}
+    return {"name": task.name, **seconds, **campaign.journal["tasks"].get(task.name, {})}
+
+
+def tail(log: Path) -> list[str]:
+    """The last lines of a log, without the folders of this machine."""
+    if not log.exists():
+        return []
+    lines = log.read_text(errors="replace").splitlines()[-LINES:]
+    return [run_records.portable(line[:WIDTH]) for line in lines]
