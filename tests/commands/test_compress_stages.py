@@ -8,7 +8,8 @@ import pytest
 
 import cnn_jax
 import launch
-from cnn_jax.commands import command_line, compress_stages
+from cnn_jax.commands import command_line
+from cnn_jax.commands.compress import stages as compress_stages
 
 RECIPE = """
 from cnn_jax.experiments.deep_compression import lenet

@@ -50,9 +50,9 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     """Writes the file; prints the table of its layers, and its size."""
     check(arguments)
     if arguments.config:
-        from cnn_jax.commands import compress_stages
+        from cnn_jax.commands.compress import stages
 
-        compress_stages.run(arguments, coding(arguments), console)
+        stages.run(arguments, coding(arguments), console)
         return
     from cnn_jax.analysis.compressed_layers import layer_table
     from cnn_jax.compression import network, report
