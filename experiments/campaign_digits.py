@@ -8,6 +8,7 @@ Prices were measured on two cores of a shared virtual machine.
 from cnn_jax.accelerators.campaign_tasks import Check, Training
 
 DEVICE = "cpu"
+MEASURED = True
 SMALL = (
     *("data.name=digits", "training.duration=90 steps", "training.batch_size=64"),
     *("training.steps_per_dispatch=5", "training.checkpoint_every=10 steps"),

@@ -14,8 +14,7 @@ from tests.conftest import ROOT
 FLOORS = (
     {"launch", "__main__"},
     {"commands"},
-    {"accelerators"},
-    {"sweeps", "bench", "analysis"},
+    {"sweeps", "bench", "accelerators", "analysis"},
     {"evaluation"},
     {"training"},
     {"runs", "interop", "cluster", "optim"},

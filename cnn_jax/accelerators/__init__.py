@@ -1,1 +1,1 @@
-"""Accelerators: what a config needs on one without owning it, and what to measure on one."""
+"""GPUs and TPUs: what one that is not here can do, and campaigns that measure one that is."""

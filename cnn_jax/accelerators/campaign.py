@@ -22,6 +22,7 @@ from cnn_jax.sweeps import run_progress, sweep
 from cnn_jax.sweeps.sweep import Sweep
 
 JOURNAL, RUNS, LOGS, RESULTS = "journal.json", "runs", "logs", "results"
+GROUPS = ("environment", "tasks", "prices", "ways")  # of the journal
 ENDED = ("done", "diverged", "failed")  # states of tasks that are not run again
 START_SECONDS = 60.0  # of a training that goes on, before it takes a step
 PATIENCE = 3  # times its price, after which a check is given up
@@ -35,6 +36,7 @@ class Places(NamedTuple):
     tasks: Path  # the file of the list
     data: str | None  # for the tasks that name it
     environment: Mapping[str, str]  # of the processes
+    before: Mapping[str, Any] | None = None  # the pack of an earlier campaign, elsewhere
 
 
 class Campaign:
@@ -42,10 +44,13 @@ class Campaign:
 
     def __init__(self, listed: TaskList, places: Places):
         self.listed, self.places = listed, places
-        self.journal: dict[str, Any] = {"environment": {}, "tasks": {}, "prices": {}}
+        self.journal: dict[str, Any] = {name: {} for name in GROUPS}
         file = places.workdir / JOURNAL
         if file.exists():
             self.journal |= read_json(file)
+        for task in (places.before or {"tasks": ()})["tasks"]:
+            if task["status"] in ENDED:
+                self.journal["tasks"].setdefault(task["name"], without_name(task))
         self._sweeps: dict[str, Sweep] = {}  # for the prices
 
     @property
@@ -77,9 +82,14 @@ class Campaign:
         return task.minutes * 60, f"the list, for {self.listed.device}"
 
     def needs_measuring(self, task: Task) -> bool:
-        """Whether the price of a training is the list's, and that is for another device."""
-        is_ours = self.listed.device.lower() in self.device.lower()
-        return isinstance(task, Training) and not is_ours and "list" in self.price(task)[1]
+        """Whether the price of a training is an estimate, or for another device."""
+        is_good = self.is_on_its_device and self.listed.is_measured
+        return isinstance(task, Training) and not is_good and "list" in self.price(task)[1]
+
+    @property
+    def is_on_its_device(self) -> bool:
+        """Whether the prices of the list are for the device here."""
+        return self.listed.device.lower() in self.device.lower()
 
     def _seconds_left(self, task: Training) -> float:
         """By the speed of its runs up to now; NaN before their first step."""
@@ -88,8 +98,9 @@ class Campaign:
         return max(run_progress.read(run).seconds_left for run in self._sweeps[task.name].runs)
 
     def sweep_of(self, task: Training) -> Sweep:
-        """The runs of a training."""
-        return tasks.sweep_of(task, self.places.workdir / RUNS, self.places.data or DATA)
+        """The runs of a training; all of a table are trained in the same way."""
+        way = self.journal["ways"].get(task.sweep, "auto")
+        return tasks.sweep_of(task, self.places.workdir / RUNS, self.places.data or DATA, way)
 
     def note(self, group: str, values: Mapping[str, Any]) -> None:
         """Adds to a group of the journal, which is whole on disk at any moment."""
@@ -111,6 +122,11 @@ class Campaign:
     def result(self, task: Task) -> Path:
         """The JSON that a check may write."""
         return self.places.workdir / RESULTS / f"{file_name(task.name)}.json"
+
+
+def without_name(task: Mapping[str, Any]) -> dict[str, Any]:
+    """What a journal says of a task, out of a pack."""
+    return {key: value for key, value in task.items() if key != "name"}
 
 
 class Clock:
@@ -152,31 +168,43 @@ def run(
 def choose(campaign: Campaign, clock: Clock, stop: Preemption) -> Task | None:
     """The next task: the first that fits, else the first training, which will go on another time.
 
-    Prices that are for another device are measured before.
+    What a training takes is measured before it begins, where the list has an estimate or a price
+    for another device.
     """
     for task in campaign.waiting():
-        if campaign.needs_measuring(task) and not stop.requested:
-            measure(campaign, task, clock, stop)
-        if campaign.status(task) not in ENDED and campaign.price(task)[0] <= clock.left:
+        may_fit = campaign.price(task)[0] <= clock.left or not campaign.is_on_its_device
+        is_ready = may_fit and is_known(campaign, task, clock, stop)
+        if is_ready and campaign.price(task)[0] <= clock.left:
             return task
-    trainings = [task for task in campaign.waiting() if isinstance(task, Training)]
-    return trainings[0] if trainings and clock.left >= LEAST_SECONDS else None
+    for task in campaign.waiting():
+        may_begin = isinstance(task, Training) and clock.left >= LEAST_SECONDS
+        if may_begin and is_known(campaign, task, clock, stop):
+            return task
+    return None
 
 
-def measure(campaign: Campaign, task: Training, clock: Clock, stop: Preemption) -> None:
-    """Notes the price of a training here; one that cannot be measured has failed."""
+def is_known(campaign: Campaign, task: Task, clock: Clock, stop: Preemption) -> bool:
+    """Whether the price of a task is known well enough to begin it; measures it if need be.
+
+    A training that cannot be measured has failed.
+    """
+    if not campaign.needs_measuring(task):
+        return True
     words = [f"--tasks={campaign.places.tasks}", f"--price={task.name}"]
+    words += [f"--workdir={campaign.places.workdir}"]
     words += [f"--data={campaign.places.data}"] if campaign.places.data else []
     arguments = [str(process.LAUNCH), "campaign", *words]
     log = campaign.log(f"price of {task.name}")
     try:
-        seconds = process.value(arguments, log, campaign.places.environment, clock.left, stop)
+        found = process.value(arguments, log, campaign.places.environment, clock.left, stop)
     except UserError as error:
         if not stop.requested and clock.left > 0:
             failed = {"status": "failed", "seconds": 0.0, "message": str(error)}
             campaign.note("tasks", {task.name: failed})
-        return
-    campaign.note("prices", {task.name: seconds})
+        return False
+    campaign.note("ways", {task.sweep: found["way"]})
+    campaign.note("prices", {task.name: found["seconds"]})
+    return True
 
 
 def run_task(campaign: Campaign, task: Task, clock: Clock, stop: Preemption) -> Ended:

@@ -1,7 +1,8 @@
 """The tasks of a campaign as data, and their order: by value per minute.
 
-A list is a Python file: `TASKS`, and `DEVICE`, a part of the name of the device that the prices are
-for; `experiments/campaign.py` is the papers' CIFAR tables on an H100.
+A list is a Python file: `TASKS`, `DEVICE`, a part of the name of the device that the prices are
+for, and `MEASURED`, whether they were measured there or are estimates. `experiments/campaign.py` is
+the papers' CIFAR tables on an H100.
 """
 
 import shlex
@@ -46,6 +47,12 @@ class Training(NamedTuple):
         """What may name the data."""
         return self.overrides
 
+    @property
+    def sweep(self) -> str:
+        """The name of the sweep that its runs belong to, and of its folder."""
+        text = self.experiment.removeprefix("experiments/").replace(".py", "")
+        return "-".join(["".join(c if c.isalnum() else "-" for c in text), self.table])
+
 
 Task = Check | Training
 
@@ -55,6 +62,11 @@ class TaskList(NamedTuple):
 
     tasks: tuple[Task, ...]
     device: str
+    is_measured: bool
+
+    def at_once(self, task: Training) -> int:
+        """The most seeds that the list trains of a row of the same table."""
+        return max(t.seeds for t in self.tasks if isinstance(t, Training) and t.sweep == task.sweep)
 
     def find(self, name: str) -> Task:
         """Raises `UserError` where the list has no such task."""
@@ -69,12 +81,12 @@ def read(file: Path) -> TaskList:
     path, _ = configs.find_experiment(str(file))
     module = configs.load_module(path)
     tasks = getattr(module, "TASKS", ())
-    if not tasks or not hasattr(module, "DEVICE"):
-        raise UserError(f"{path} has no list of tasks: write TASKS and DEVICE into it", 2)
+    if not tasks or not hasattr(module, "DEVICE") or not hasattr(module, "MEASURED"):
+        raise UserError(f"{path} has no list: write TASKS, DEVICE and MEASURED into it", 2)
     names = [file_name(task.name) for task in tasks]
     if twice := [task.name for task in tasks if names.count(file_name(task.name)) > 1]:
         raise UserError(f"{path} has two tasks {twice[0]!r}: rename one", 2)
-    return TaskList(tuple(in_order(tasks)), module.DEVICE)
+    return TaskList(tuple(in_order(tasks)), module.DEVICE, module.MEASURED)
 
 
 def in_order(tasks: Sequence[Task]) -> list[Task]:
@@ -91,7 +103,7 @@ def without_torch(listed: TaskList) -> TaskList:
         kept = (word for word in task.arguments if not word.startswith("--against="))
         return task._replace(arguments=tuple(kept))
 
-    return TaskList(tuple(map(alone, listed.tasks)), listed.device)
+    return listed._replace(tasks=tuple(map(alone, listed.tasks)))
 
 
 def needs_data(task: Task) -> bool:
@@ -99,17 +111,20 @@ def needs_data(task: Task) -> bool:
     return any(DATA in argument for argument in task.arguments)
 
 
-def sweep_of(task: Training, runs: Path, data: str) -> Sweep:
-    """The row's runs below `runs`, and the facts of its table, as `launch.py sweep` has them."""
+def sweep_of(task: Training, runs: Path, data: str, way: str) -> Sweep:
+    """The row's runs below `runs`, and the facts of its table, as `launch.py sweep` has them.
+
+    `way`: of training several seeds as one program, `parallel.seeds`.
+    """
     path, _ = configs.find_experiment(task.experiment)
     table = find_table(path, task)
-    name = f"{experiment_name(task.experiment)}-{task.table}"
     overrides = [replaced(override, {DATA: data}) for override in task.overrides]
+    overrides.append(f"parallel.seeds={way}")
     words = [f"--config={task.experiment}", f"--table={task.table}"]
     words += [*(f"--config.{override}" for override in task.overrides), f"--seeds={task.seeds}"]
     command = f"python launch.py sweep {shlex.join(words)}"
-    about = (overrides, name, command)
-    expanded = sweep.expand(str(path), table, runs / name, task.seeds, "", *about)
+    about = (overrides, task.sweep, command)
+    expanded = sweep.expand(str(path), table, runs / task.sweep, task.seeds, "", *about)
     return sweep.only(expanded, [task.row])
 
 
@@ -119,12 +134,6 @@ def find_table(path: Path, task: Training) -> Table:
     if task.table not in tables:
         raise errors.unknown(f"table of {path}", task.table, tables)
     return tables[task.table]
-
-
-def experiment_name(experiment: str) -> str:
-    """The folder of a sweep is named after its experiment: `resnet-cifar10`."""
-    text = experiment.removeprefix("experiments/").replace(".py", "")
-    return "".join(c if c.isalnum() else "-" for c in text)
 
 
 def training_arguments(of_row: Sweep) -> list[str]:

@@ -37,9 +37,11 @@ def add_arguments(add) -> None:
     add("--out", type=Path, metavar="DIR", help="of the pack; default the workdir")
     add("--workdir", type=Path, default=WORKDIR, metavar="DIR", help=f"default {WORKDIR}")
     add("--tasks", type=Path, default=TASKS, metavar="FILE", help=f"the list; default {TASKS}")
+    after = "what this has is not run again: of a machine of the same kind that is gone"
+    add("--after", type=Path, metavar="PACK", help=after)
     add("--dry_run", action="store_true", help="runs nothing: prints the order, with prices")
     add("--retry", action="store_true", help="runs the tasks that have failed once more")
-    add("--price", metavar="TASK", help="prints the seconds a training takes, of a few steps here")
+    add("--price", metavar="TASK", help="prints what a training takes, of some steps here")
     add("--wheels", type=Path, metavar="DIR", help="packages that are not installed here")
     add("--make_wheels", type=Path, metavar="DIR", help="downloads them, and does nothing else")
 
@@ -61,12 +63,14 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         return
     from cnn_jax.accelerators import campaign_tasks
     from cnn_jax.accelerators.campaign import Campaign, Places
+    from cnn_jax.analysis import pack
 
     listed = campaign_tasks.read(arguments.tasks)
     if not importlib.util.find_spec("torchvision"):
         listed = campaign_tasks.without_torch(listed)
-    places = Places(arguments.workdir, arguments.tasks, find_data(arguments), dict(os.environ))
-    campaign = Campaign(listed, places)
+    before = pack.read(arguments.after) if arguments.after else None
+    about = (arguments.tasks, find_data(arguments), dict(os.environ), before)
+    campaign = Campaign(listed, Places(arguments.workdir, *about))
     if arguments.price:
         print_price(campaign, arguments.price)
     elif arguments.dry_run:
@@ -100,17 +104,19 @@ def find_data(arguments: argparse.Namespace) -> str | None:
 
 
 def print_price(campaign: "Campaign", name: str) -> None:
-    """Measures a training of the list, and prints the seconds as JSON."""
+    """Measures a training of the list, and prints what was found as JSON."""
+    from cnn_jax.accelerators import campaign_price
     from cnn_jax.accelerators.campaign_tasks import Training
-    from cnn_jax.bench.estimate import Estimates
     from cnn_jax.training import compiler
 
     task = campaign.listed.find(name)
     if not isinstance(task, Training):
         raise UserError(f"{name} is a check, whose price stands in the list", 2)
     compiler.enable_cache()
-    runs = campaign.sweep_of(task).runs
-    print(json.dumps(round(Estimates().seconds(runs[0].config) * len(runs), 1)))
+    config = campaign.sweep_of(task).runs[0].config
+    ways = campaign.journal["ways"].get(task.sweep)
+    seeds = (task.seeds, campaign.listed.at_once(task))
+    print(json.dumps(campaign_price.measure(config, *seeds, [ways] if ways else None)))
 
 
 def dry_run(campaign: "Campaign", seconds: float | None) -> Table:

@@ -13,6 +13,7 @@ from cnn_jax.accelerators.campaign_tasks import Check, TaskList, Training
 from cnn_jax.analysis import pack
 from cnn_jax.cluster.preemption import Preemption
 from cnn_jax.errors import STOPPED, UserError
+from tests.analysis.making import record
 from tests.conftest import ROOT
 
 WIDE = "experiments/wide_resnet/cifar.py"
@@ -33,9 +34,9 @@ def make(tmp_path, monkeypatch):
     """(tasks, how they end by name) -> a campaign, and the list of what was started."""
     monkeypatch.setattr(process, "value", lambda *_: {"devices": ["NVIDIA H100"]})
 
-    def make(*tasks, ends=None, data="here", device="H100"):
-        places = Places(tmp_path / "work", ROOT / "tasks.py", data, {})
-        campaign = Campaign(TaskList(tasks, device), places)
+    def make(*tasks, ends=None, data="here", device="H100", measured=True, before=None):
+        places = Places(tmp_path / "work", ROOT / "tasks.py", data, {}, before)
+        campaign = Campaign(TaskList(tasks, device, measured), places)
         started = []
 
         def launch(arguments, log, _environment, seconds, _stop):
@@ -121,12 +122,31 @@ def test_tasks_that_need_the_data_wait_for_it_and_get_its_place(make):
     assert words["quick"][1] == f"--out={campaign.result(QUICK)}"
 
 
-def test_a_price_for_another_device_is_measured_before_a_training_begins(make, monkeypatch):
-    campaign, started = make(ROW, device="TPU v5")
-    values = iter([{"devices": ["NVIDIA H100"]}, 1500.0])
+@pytest.mark.parametrize("device,measured", [("TPU v5", True), ("H100", False)])
+def test_a_training_is_measured_before_it_begins_unless_the_list_was_here(
+    make, monkeypatch, device, measured
+):
+    campaign, started = make(ROW, device=device, measured=measured)
+    price = {"way": "map", "seconds": 1500.0}
+    values = iter([{"devices": ["NVIDIA H100"]}, price])
     monkeypatch.setattr(process, "value", lambda *_: next(values))
     run(campaign, minutes=60)
-    assert campaign.journal["prices"] == {"row": 1500.0} and len(started) == 1
+    assert campaign.journal["prices"] == {"row": 1500.0}
+    assert "--config.parallel.seeds=map" in started[0][1]
+
+
+def test_a_training_that_cannot_be_measured_has_failed(make, monkeypatch):
+    campaign, started = make(ROW, QUICK, measured=False)
+
+    def value(arguments, *_):
+        if arguments[0] == "-c":
+            return {"devices": ["NVIDIA H100"]}
+        raise UserError("5 seeds as one program: RESOURCE_EXHAUSTED")
+
+    monkeypatch.setattr(process, "value", value)
+    run(campaign, minutes=60)
+    assert [name for name, *_ in started] == ["quick"]
+    assert "RESOURCE_EXHAUSTED" in campaign.journal["tasks"]["row"]["message"]
 
 
 def test_a_signal_ends_the_campaign_after_its_task_has_saved(make):
@@ -155,3 +175,17 @@ def test_the_pack_has_every_task_and_what_checks_wrote(make, tmp_path):
     ]
     assert found["benchmarks"] == {"quick": {"config": "x.py"}}
     assert found["logs"]["row"] == ["output of row"] and found["records"] == []
+
+
+def test_what_an_earlier_pack_has_is_not_run_again_and_is_in_the_new_one(make, tmp_path):
+    one = record("WRN-10-1", 0, 5.0)
+    ended = [{"name": "quick", "status": "done", "seconds": 61.0, "message": ""}]
+    ended += [{"name": "long", "status": "waiting", "seconds": 9.0, "message": ""}]
+    before = {"tasks": ended, "benchmarks": {"quick": {"a": 1}}, "logs": {}, "records": [one]}
+    campaign, started = make(QUICK, LONG, before=before)
+    run(campaign, minutes=60)
+    assert [name for name, *_ in started] == ["long"]
+    campaign_pack.write(campaign, tmp_path / pack.NAME)
+    found = pack.read(tmp_path / pack.NAME)
+    assert found["benchmarks"] == {"quick": {"a": 1}} and len(found["records"]) == 1
+    assert found["tasks"][0] == ended[0]

@@ -5,7 +5,7 @@ import pytest
 import cnn_jax
 from cnn_jax import config as configs
 from cnn_jax.accelerators import campaign_tasks as tasks
-from cnn_jax.accelerators.campaign_tasks import Check, TaskList, Training
+from cnn_jax.accelerators.campaign_tasks import Check, Training
 from cnn_jax.errors import UserError
 from tests.conftest import ROOT
 
@@ -21,19 +21,19 @@ def test_tasks_come_in_the_order_of_value_per_minute_and_equal_ones_as_they_stan
 
 @pytest.mark.parametrize("task", ROWS, ids=lambda task: task.name)
 def test_every_training_of_the_papers_list_is_a_row_in_full(task, tmp_path):
-    found = tasks.sweep_of(task, tmp_path, "CIFAR")
+    found = tasks.sweep_of(task, tmp_path, "CIFAR", "map")
     (row,) = (row for row in found.facts["rows"] if row["name"] == task.row)
     assert len(found.runs) == task.seeds
     changes = configs.changes(row["paper"], found.runs[0].config.to_dict())
     assert set(changes) <= {
-        *("data.path", "evaluation.every", "evaluation.batch_size"),
+        *("data.path", "evaluation.every", "evaluation.batch_size", "parallel.seeds"),
         *("training.steps_per_dispatch", "training.checkpoint_every"),
     }
 
 
 def test_a_row_is_trained_with_all_its_seeds_as_one_program(tmp_path):
     task = next(task for task in ROWS if task.row == "ResNet-20")
-    words = tasks.training_arguments(tasks.sweep_of(task, tmp_path, "CIFAR"))
+    words = tasks.training_arguments(tasks.sweep_of(task, tmp_path, "CIFAR", "map"))
     assert words[0] == "train" and f"--seeds={task.seeds}" in words
     assert "--config.data.path=CIFAR" in words
     assert f"--workdir={tmp_path}/resnet-cifar10-table_6/ResNet-20" in words
@@ -67,12 +67,14 @@ def test_without_pytorch_nothing_is_compared_with_it():
 
 def test_a_list_that_is_none_and_a_name_that_is_there_twice_are_told(tmp_path):
     (tmp_path / "none.py").write_text("TASKS = []\n")
-    with pytest.raises(UserError, match="none.py has no list of tasks: write TASKS and DEVICE"):
+    with pytest.raises(UserError, match="none.py has no list: write TASKS, DEVICE and MEASURED"):
         tasks.read(tmp_path / "none.py")
-    text = "from cnn_jax.accelerators.campaign_tasks import Check\nDEVICE = 'cpu'\n"
+    text = (
+        "from cnn_jax.accelerators.campaign_tasks import Check\nDEVICE = 'cpu'\nMEASURED = True\n"
+    )
     text += "TASKS = [Check('a b', 1, 1, ()), Check('a-b', 1, 1, ())]\n"
     (tmp_path / "twice.py").write_text(text)
     with pytest.raises(UserError, match="two tasks 'a b'"):
         tasks.read(tmp_path / "twice.py")
     with pytest.raises(UserError, match="unknown task 'docter' .did you mean 'doctor'"):
-        TaskList(tasks.read(PAPERS).tasks, "H100").find("docter")
+        tasks.read(PAPERS).find("docter")
