@@ -78,7 +78,7 @@ class Campaign:
         if isinstance(task, Training) and not math.isnan(left := self._seconds_left(task)):
             return left + START_SECONDS, "its steps up to now"
         if task.name in self.journal["prices"]:
-            return self.journal["prices"][task.name], "a few steps here"
+            return self.journal["prices"][task.name]["seconds"], "some steps here"
         return task.minutes * 60, f"the list, for {self.listed.device}"
 
     def needs_measuring(self, task: Task) -> bool:
@@ -203,7 +203,7 @@ def is_known(campaign: Campaign, task: Task, clock: Clock, stop: Preemption) -> 
             campaign.note("tasks", {task.name: failed})
         return False
     campaign.note("ways", {task.sweep: found["way"]})
-    campaign.note("prices", {task.name: found["seconds"]})
+    campaign.note("prices", {task.name: found})
     return True
 
 

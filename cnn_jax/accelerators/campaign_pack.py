@@ -43,9 +43,11 @@ def which(record: Record) -> tuple[str, str, int]:
 
 
 def about(campaign: Campaign, task: Task) -> dict[str, Any]:
-    """A task, and how it ended."""
-    seconds = {"status": "waiting", "seconds": 0.0, "message": ""}
-    return {"name": task.name, **seconds, **campaign.journal["tasks"].get(task.name, {})}
+    """A task, how it ended, and what was measured before it began."""
+    journal = campaign.journal
+    found = {"name": task.name, "status": "waiting", "seconds": 0.0, "message": ""}
+    price = {"price": journal["prices"][task.name]} if task.name in journal["prices"] else {}
+    return found | journal["tasks"].get(task.name, {}) | price
 
 
 def tail(log: Path) -> list[str]:

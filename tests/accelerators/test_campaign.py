@@ -131,7 +131,7 @@ def test_a_training_is_measured_before_it_begins_unless_the_list_was_here(
     values = iter([{"devices": ["NVIDIA H100"]}, price])
     monkeypatch.setattr(process, "value", lambda *_: next(values))
     run(campaign, minutes=60)
-    assert campaign.journal["prices"] == {"row": 1500.0}
+    assert campaign.journal["prices"] == {"row": price}
     assert "--config.parallel.seeds=map" in started[0][1]
 
 
