@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TASKS, WORKDIR = Path("experiments/campaign.py"), Path("runs/campaign")
 UNITS = (3600, 60, 1)  # seconds of h, m, s
-SAVING = 30.0  # seconds before the end, or a twentieth of the time: the last training saves
+SAVING = 60.0  # seconds before the end, or a twentieth of the time: the last training saves
 
 
 def add_arguments(add) -> None:

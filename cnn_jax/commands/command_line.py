@@ -82,7 +82,6 @@ class Parser(argparse.ArgumentParser):
 def parse(arguments: list[str], program: str) -> tuple[ModuleType, argparse.Namespace]:
     """The command's module and its arguments.
 
-    With `--wheels=DIR` packages come from there, and so nothing of them is imported before.
     `overrides` are the `--config.field=value`, `home` is the folder that has `experiments/`, and
     `program` what a user types before a command.
     """
@@ -92,9 +91,7 @@ def parse(arguments: list[str], program: str) -> tuple[ModuleType, argparse.Name
         command = "train"
     if command not in COMMANDS:
         raise errors.unknown("command", command, COMMANDS)
-    for flag in (word for word in arguments if word.startswith(wheels.FLAG)):
-        wheels.add(Path(flag.removeprefix(wheels.FLAG)))
-    from cnn_jax import config as configs
+    from cnn_jax import config as configs  # needs what `main` may have found in wheels
 
     module = importlib.import_module(f"cnn_jax.commands.{command}")
     parser = Parser(f"{program} {command}", description=module.__doc__, allow_abbrev=False)
@@ -118,6 +115,8 @@ def main(arguments: list[str], program: str = LAUNCH) -> int:
         print(USAGE.replace(LAUNCH, program), end="")
         return 0
     try:
+        for flag in (word for word in arguments if word.startswith(wheels.FLAG)):
+            wheels.add(Path(flag.removeprefix(wheels.FLAG)))
         command, parsed = parse(arguments, program)
         from rich.console import Console  # takes longer than all of --help
 

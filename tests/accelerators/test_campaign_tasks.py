@@ -55,14 +55,14 @@ def test_the_papers_list_fits_its_checks_and_benchmarks_and_some_rows_into_an_ho
         if task.minutes <= left:
             fits.append(task)
             left -= task.minutes
-    assert sum(isinstance(task, Training) for task in fits) >= 3
+    assert sum(isinstance(task, Training) for task in fits) >= 2
     assert fits[0].name == "doctor"
 
 
 def test_without_pytorch_nothing_is_compared_with_it():
     listed = tasks.without_torch(tasks.read(PAPERS))
     words = [word for task in listed.tasks for word in task.arguments]
-    assert not [word for word in words if "torch" in word] and "--fake" in words
+    assert not [word for word in words if "--against" in word] and "--fake" in words
 
 
 def test_a_list_that_is_none_and_a_name_that_is_there_twice_are_told(tmp_path):

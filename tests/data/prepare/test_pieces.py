@@ -7,6 +7,7 @@ import pytest
 
 from cnn_jax.data.prepare import pieces
 from cnn_jax.errors import UserError
+from tests.conftest import launch_here
 
 
 @pytest.fixture
@@ -77,3 +78,12 @@ def test_a_list_that_is_none_is_told(tmp_path):
         pieces.join(tmp_path, tmp_path)
     with pytest.raises(UserError, match="there is no file or folder"):
         pieces.split(tmp_path / "nothing", tmp_path)
+
+
+def test_the_commands_split_and_join(archive, tmp_path):
+    places = f"--out={tmp_path / 'pieces'}", f"--out={tmp_path / 'back'}"
+    done = launch_here("data", "split", archive, places[0], "--megabytes=2")
+    assert done.returncode == 0 and "cifar.tar.gz.piece-2-of-2: 1.2 MB" in done.stdout
+    done = launch_here("data", "join", tmp_path / "pieces", places[1])
+    assert "cifar.tar.gz: joined, every byte as it was" in done.stdout
+    assert (tmp_path / "back" / archive.name).read_bytes() == archive.read_bytes()
