@@ -72,19 +72,25 @@ class Campaign:
         return self.journal["tasks"].get(task.name, {}).get("status", "waiting")
 
     def price(self, task: Task) -> tuple[float, str]:
-        """The seconds that a task will take, or took, and how that is known."""
+        """The seconds that a task will take, or took, and how that is known, or why it failed."""
         if self.status(task) in ENDED:
-            return self.journal["tasks"][task.name]["seconds"], "measured"
-        if isinstance(task, Training) and not math.isnan(left := self._seconds_left(task)):
-            return left + START_SECONDS, "its steps up to now"
-        if task.name in self.journal["prices"]:
-            return self.journal["prices"][task.name]["seconds"], "some steps here"
-        return task.minutes * 60, f"the list, for {self.listed.device}"
+            ended = self.journal["tasks"][task.name]
+            return ended["seconds"], ended["message"] or "measured"
+        listed = task.minutes * 60, f"the list, for {self.listed.device}"
+        return self._measured(task) or listed
 
     def needs_measuring(self, task: Task) -> bool:
         """Whether the price of a training is an estimate, or for another device."""
         is_good = self.is_on_its_device and self.listed.is_measured
-        return isinstance(task, Training) and not is_good and "list" in self.price(task)[1]
+        return isinstance(task, Training) and not is_good and self._measured(task) is None
+
+    def _measured(self, task: Task) -> tuple[float, str] | None:
+        """The price by the steps of a training, those that it has taken or some before it began."""
+        if isinstance(task, Training) and not math.isnan(left := self._seconds_left(task)):
+            return left + START_SECONDS, "its steps up to now"
+        if task.name in self.journal["prices"]:
+            return self.journal["prices"][task.name]["seconds"], "some steps here"
+        return None
 
     @property
     def is_on_its_device(self) -> bool:
@@ -157,7 +163,10 @@ def run(
     about = (campaign.places.environment, clock.left, stop)
     campaign.note("environment", process.value(["-c", process.DESCRIBE], log, *about))
     while not stop.requested and (task := choose(campaign, clock, stop)):
-        ended = run_task(campaign, task, clock, stop)
+        try:
+            ended = run_task(campaign, task, clock, stop)
+        except UserError as error:  # a directory that cannot be used
+            ended = Ended(error.exit_code, 0.0, str(error), False)
         campaign.note("tasks", {task.name: entry(campaign, task, ended)})
         on_end(task, ended.seconds)
     if stop.requested:

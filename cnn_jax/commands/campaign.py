@@ -11,18 +11,24 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from cnn_jax import wheels
+from cnn_jax import config as configs
+from cnn_jax import data, wheels
+from cnn_jax.accelerators import campaign as campaigns
+from cnn_jax.accelerators import campaign_pack, campaign_tasks
+from cnn_jax.accelerators.campaign import LEAST_SECONDS, Campaign, Clock, Places
+from cnn_jax.accelerators.campaign_tasks import Task, Training
+from cnn_jax.analysis import pack
+from cnn_jax.cluster import preemption
+from cnn_jax.data.prepare import pieces
 from cnn_jax.errors import UserError
+from cnn_jax.files import cache_folder
 from cnn_jax.progress import print_line
-
-if TYPE_CHECKING:
-    from cnn_jax.accelerators.campaign import Campaign, Clock
-    from cnn_jax.accelerators.campaign_tasks import Task
+from cnn_jax.sweeps.local import alone_in
+from cnn_jax.sweeps.status_table import duration
 
 TASKS, WORKDIR = Path("experiments/campaign.py"), Path("runs/campaign")
 UNITS = (3600, 60, 1)  # seconds of h, m, s
@@ -32,8 +38,8 @@ SAVING = 60.0  # seconds before the end, or a twentieth of the time: the last tr
 def add_arguments(add) -> None:
     """The time, the data, the list, and the places of what comes of it."""
     add("--budget", type=budget, metavar="TIME", help="of this command: 55m, 1h30m, 600s")
-    data = "CIFAR-10: archive, folder, or the folder of its pieces (`launch.py data split`)"
-    add("--data", type=Path, metavar="DATA", help=data)
+    cifar = "CIFAR-10: archive, folder, or the folder of its pieces (`launch.py data split`)"
+    add("--data", type=Path, metavar="DATA", help=cifar)
     add("--out", type=Path, metavar="DIR", help="of the pack; default the workdir")
     add("--workdir", type=Path, default=WORKDIR, metavar="DIR", help=f"default {WORKDIR}")
     add("--tasks", type=Path, default=TASKS, metavar="FILE", help=f"the list; default {TASKS}")
@@ -61,10 +67,6 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     if arguments.make_wheels:
         make_wheels(arguments, console)
         return
-    from cnn_jax.accelerators import campaign_tasks
-    from cnn_jax.accelerators.campaign import Campaign, Places
-    from cnn_jax.analysis import pack
-
     listed = campaign_tasks.read(arguments.tasks)
     if not importlib.util.find_spec("torchvision"):
         listed = campaign_tasks.without_torch(listed)
@@ -90,9 +92,6 @@ def make_wheels(arguments: argparse.Namespace, console: Console) -> None:
 
 def find_data(arguments: argparse.Namespace) -> str | None:
     """The path of the data; pieces are joined in the cache folder first."""
-    from cnn_jax.data.prepare import pieces
-    from cnn_jax.files import cache_folder
-
     if arguments.data is None:
         return None
     path = arguments.data.expanduser()
@@ -103,10 +102,9 @@ def find_data(arguments: argparse.Namespace) -> str | None:
     return str(path.absolute())
 
 
-def print_price(campaign: "Campaign", name: str) -> None:
+def print_price(campaign: Campaign, name: str) -> None:
     """Measures a training of the list, and prints what was found as JSON."""
     from cnn_jax.accelerators import campaign_price
-    from cnn_jax.accelerators.campaign_tasks import Training
     from cnn_jax.training import compiler
 
     task = campaign.listed.find(name)
@@ -119,14 +117,13 @@ def print_price(campaign: "Campaign", name: str) -> None:
     print(json.dumps(campaign_price.measure(config, *seeds, [ways] if ways else None)))
 
 
-def dry_run(campaign: "Campaign", seconds: float | None) -> Table:
+def dry_run(campaign: Campaign, seconds: float | None) -> Table:
     """The tasks in order with their prices, and which of them fit in the time."""
-    from cnn_jax.sweeps.status_table import duration
-
     left = float("inf") if seconds is None else time_to_use(seconds)
     waiting = campaign.waiting()
-    title = f"{len(waiting)} of {len(campaign.listed.tasks)} tasks are left; prices on "
-    title += f"{campaign.listed.device} are estimates until a task has begun"
+    title = f"{len(waiting)} of {len(campaign.listed.tasks)} tasks are left"
+    if not campaign.listed.is_measured:
+        title += "; prices of the list are estimates, not measured"
     table = Table("task", "state", "takes", "known by", "in this time", title=title)
     for task in campaign.listed.tasks:
         price, source = campaign.price(task)
@@ -145,13 +142,8 @@ def time_to_use(seconds: float) -> float:
     return seconds - min(SAVING, seconds / 20)
 
 
-def run_campaign(campaign: "Campaign", arguments: argparse.Namespace, console: Console) -> None:
+def run_campaign(campaign: Campaign, arguments: argparse.Namespace, console: Console) -> None:
     """Runs what fits; packs what was measured after each task, and at the end."""
-    from cnn_jax.accelerators import campaign as campaigns
-    from cnn_jax.analysis import pack
-    from cnn_jax.cluster import preemption
-    from cnn_jax.sweeps.local import alone_in
-
     file = (arguments.out or arguments.workdir) / pack.NAME
     with alone_in(arguments.workdir, "campaign"), preemption.listening() as stop:
         stop.can_save = True  # whatever comes, the journal and the runs are whole
@@ -167,17 +159,11 @@ def run_campaign(campaign: "Campaign", arguments: argparse.Namespace, console: C
             report.pack()
             console.print(dry_run(campaign, None))
     command = f"{arguments.program} report {file} --record"
-    print_line(
-        console, f"what was measured is in {file}; in a checkout take it in with\n  {command}"
-    )
+    print_line(console, f"what was measured is in {file}; a checkout takes it in with\n  {command}")
 
 
-def check_budget(campaign: "Campaign", seconds: float) -> None:
+def check_budget(campaign: Campaign, seconds: float) -> None:
     """Raises `UserError` where no task can be begun in the time, with those that need the least."""
-    from cnn_jax.accelerators.campaign import LEAST_SECONDS
-    from cnn_jax.accelerators.campaign_tasks import Training
-    from cnn_jax.sweeps.status_table import duration
-
     waiting = sorted(campaign.waiting(), key=lambda task: campaign.price(task)[0])
     if not waiting or campaign.price(waiting[0])[0] <= seconds:
         return
@@ -188,14 +174,10 @@ def check_budget(campaign: "Campaign", seconds: float) -> None:
     raise UserError(text + ", ".join(some), 2)
 
 
-def check_data(campaign: "Campaign") -> None:
+def check_data(campaign: Campaign) -> None:
     """Reads the data once, so that a wrong --data is told before the first task."""
-    from cnn_jax import config as configs
-    from cnn_jax import data
-    from cnn_jax.accelerators.campaign_tasks import Training, needs_data
-
     for task in campaign.waiting():
-        if isinstance(task, Training) and needs_data(task):
+        if isinstance(task, Training) and campaign_tasks.needs_data(task):
             group = campaign.sweep_of(task).runs[0].config.data
             configs.call(data.open, "data", group)
             return
@@ -204,13 +186,11 @@ def check_data(campaign: "Campaign") -> None:
 class Report:
     """What a person sees of a campaign, and the pack that is sent home."""
 
-    def __init__(self, campaign: "Campaign", clock: "Clock", file: Path, console: Console):
+    def __init__(self, campaign: Campaign, clock: Clock, file: Path, console: Console):
         self._campaign, self._clock, self._file, self._console = campaign, clock, file, console
 
-    def on_end(self, task: "Task", seconds: float) -> None:
+    def on_end(self, task: Task, seconds: float) -> None:
         """Prints how a task ended, and packs."""
-        from cnn_jax.sweeps.status_table import duration
-
         entry = self._campaign.journal["tasks"][task.name]
         about = f"{entry['status']} after {duration(seconds)}"
         why = f"  ({entry['message']})" if entry["message"] else ""
@@ -220,9 +200,6 @@ class Report:
 
     def pack(self) -> None:
         """Writes the pack, and says where it is too large."""
-        from cnn_jax.accelerators import campaign_pack
-        from cnn_jax.analysis import pack
-
         size = campaign_pack.write(self._campaign, self._file) / 1e6
         if size > pack.MEGABYTES:
             print_line(self._console, f"note: {self._file} has {size:.1f} MB")

@@ -99,6 +99,16 @@ def test_a_failed_task_is_noted_with_its_line_and_runs_again_only_if_asked(make)
     assert again.waiting() == [QUICK]
 
 
+def test_a_training_whose_directory_cannot_be_used_has_failed(make):
+    campaign, started = make(QUICK, ROW)
+    folder = campaign.places.workdir / "runs" / ROW.sweep
+    folder.mkdir(parents=True)
+    (folder / "thesis.txt").touch()
+    run(campaign, minutes=60)
+    assert [name for name, *_ in started] == ["quick"]
+    assert "has files that are not a sweep's" in campaign.journal["tasks"]["row"]["message"]
+
+
 def test_a_check_that_takes_three_times_its_price_is_given_up(make):
     campaign, started = make(QUICK, ends={"quick": Ended(-15, 180.1, "ended by SIGTERM", True)})
     run(campaign, minutes=60)
