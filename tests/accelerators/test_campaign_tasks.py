@@ -1,5 +1,8 @@
 """Lists of tasks are in the order of value per minute, and name what there is."""
 
+import subprocess
+import sys
+
 import pytest
 
 import cnn_jax
@@ -78,3 +81,13 @@ def test_a_list_that_is_none_and_a_name_that_is_there_twice_are_told(tmp_path):
         tasks.read(tmp_path / "twice.py")
     with pytest.raises(UserError, match="unknown task 'docter' .did you mean 'doctor'"):
         tasks.read(PAPERS).find("docter")
+
+
+def test_a_campaign_needs_no_package_of_streams_tfds_tensorboard_or_compression():
+    missing = ("grain", "tensorflow_datasets", "array_record", "tensorboardX", "constriction")
+    modules = ("commands.campaign", "commands.bench", "commands.doctor", "commands.report")
+    modules += ("commands.train", "training.train", "accelerators.campaign_price", "bench.checks")
+    code = f"import sys; sys.modules.update(dict.fromkeys({missing}))\n"
+    code += "\n".join(f"import cnn_jax.{module}" for module in modules)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

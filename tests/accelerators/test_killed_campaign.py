@@ -54,7 +54,7 @@ def test_a_campaign_killed_twice_ends_with_the_same_records(tmp_path):
 
 
 @pytest.mark.slow
-def test_at_the_end_of_its_time_a_training_saves_and_goes_on_in_the_next_campaign(tmp_path):
+def test_a_campaign_that_is_stopped_saves_and_goes_on_with_the_same_training(tmp_path):
     process = start(tmp_path)
     lines = tmp_path / "runs/wide-resnet-cifar-width/WRN-10-1/seed-1/metrics.jsonl"
     wait_until(lambda: count_lines(lines) > 3, process)
