@@ -6,6 +6,7 @@ right ones. `cnn_jax` has no defaults behind it: `config.json` of a run tells ev
 """
 
 import ast
+import functools
 import importlib.util
 import inspect
 import json
@@ -28,6 +29,9 @@ PACKAGE = Path(__file__).parent
 # The folder that has experiments/: the package itself where it is installed, else the checkout.
 HOME = PACKAGE if (PACKAGE / "experiments").is_dir() else PACKAGE.parent
 EXPERIMENTS = "cnn_jax.experiments"  # what its files are called as modules, in both cases
+FILES = ("path", "class_list", "exclude")  # the fields of the group `data` that name files
+# What may be None wherever it stands, besides the options of networks that are None by default.
+OPTIONAL = (*(f"data.{name}" for name in (*FILES, "image_size")), "optimizer.clip_norm")
 
 
 def load_config(file_and_variant: str, overrides: Iterable[str] = ()) -> ConfigDict:
@@ -37,7 +41,8 @@ def load_config(file_and_variant: str, overrides: Iterable[str] = ()) -> ConfigD
       file_and_variant: `experiments/resnet/cifar10.py` or, with a variant, `...cifar10.py:56,fast`.
         The experiments that come with cnn_jax are found from any working directory.
       overrides: `field=value` each, such as `model.depth=32` or `data.path=cifar10`. Another
-        `model.name` takes the options of the model from that family's defaults.
+        `model.name` takes the options of the model from that family's defaults; another `data.name`
+        leaves the files of the recipe's own data behind.
 
     Raises:
       UserError: no such file, variant or field, or a value of the wrong type.
@@ -51,6 +56,9 @@ def load_config(file_and_variant: str, overrides: Iterable[str] = ()) -> ConfigD
     for field, text in pairs:
         if field == "model.name" and text != config.model.name:
             config.model = ConfigDict({"name": text})
+        if field == "data.name" and "data" in config and text != config.data.name:
+            for file in (file for file in FILES if file in config.data):
+                config.data[file] = placeholder(str)
     name = config.model.name
     config.model = ConfigDict({"name": name, **model_options(name)} | config.model.to_dict())
     config.lock()
@@ -177,12 +185,19 @@ def override_field(config: ConfigDict, field: str, text: str) -> None:
     kind = group.get_type(name)
     try:
         value = text if kind is str and text != "None" else literal(text)
-        if value is None and group[name] is not None:
+        if value is None and not may_be_none(config, field):
             raise TypeError("it cannot be None")
-        group[name] = value
+        group[name] = placeholder(kind) if value is None else value
     except (TypeError, ValueError) as error:
         reason = f"config field {field} takes {kind.__name__}, not {text!r} ({error})"
         raise UserError(reason, 2) from None
+
+
+def may_be_none(config: ConfigDict, field: str) -> bool:
+    """Whether a field of the config takes None: it is None now, or may be by its meaning."""
+    options = models.options(config.model.name).items()
+    optional = {*OPTIONAL, *(f"model.{name}" for name, default in options if default is None)}
+    return field in optional or functools.reduce(getattr, field.split("."), config) is None
 
 
 def unknown_field(field: str, config: ConfigDict) -> UserError:

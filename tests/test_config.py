@@ -4,6 +4,7 @@ import pytest
 
 import cnn_jax
 from cnn_jax import config as configs
+from cnn_jax import data
 from cnn_jax.errors import UserError
 from tests.conftest import ROOT
 
@@ -30,6 +31,7 @@ EXPERIMENTS = [
         ("training.duration=5 epochs", "training.duration", "5 epochs"),
         ("evaluation.splits=['test']", "evaluation.splits", ["test"]),
         ("model.bn_group_size=32", "model.bn_group_size", 32),
+        ("data.path=None", "data.path", None),
     ],
 )
 def test_an_override_sets_a_field_in_its_own_type(override, field, value):
@@ -63,6 +65,30 @@ def test_another_network_starts_from_its_own_defaults():
     config = cnn_jax.load_config(QUICKSTART, ["model.depth=32", "model.name=cifar_resnet"])
     assert config.model.name == "cifar_resnet" and config.model.depth == 32
     assert config.model.residual is True and "width" not in config.model
+
+
+def test_what_may_be_none_takes_it_back_and_keeps_its_type():
+    fields = ["model.bn_group_size=None", "data.path=None", "data.path=2024"]
+    config = cnn_jax.load_config(CIFAR10, fields)
+    assert config.model.bn_group_size is None and config.data.path == "2024"
+
+
+def test_another_data_set_leaves_the_files_of_the_recipes_own_behind():
+    assert cnn_jax.load_config(CIFAR10, ["data.name=digits"]).data.path is None
+    assert cnn_jax.load_config(CIFAR10, ["data.name=cifar10"]).data.path == "data/cifar10"
+    given = ["data.path=here", "data.name=cifar100"]
+    assert cnn_jax.load_config(CIFAR10, given).data.path == "here"
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda f: f"{f.parent.name}-{f.stem}")
+def test_fake_images_take_the_place_of_any_recipes_data_by_one_flag(file):
+    variant = "paper_images" if file.parent.name == "inception_v3" else ""
+    config = cnn_jax.load_config(f"{file}:{variant}", ["data.name=fake:40000,10"])
+    dataset = configs.call(data.open, "data", config.data)
+    view = config.view.train.to_dict()
+    side = view.get("size", 32)
+    assert data.image_shape(dataset, view) == (side, side, 3)
+    assert len(dataset.class_names) == 10 and {"train", "test"} <= set(dataset.splits)
 
 
 def test_every_option_of_the_network_stands_in_the_config():

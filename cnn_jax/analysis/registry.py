@@ -55,12 +55,16 @@ def record(found: Iterable[Record], home: Path) -> list[Path]:
 def renew(home: Path) -> None:
     """Renews the tables in both files; raises `UserError` where a file lacks the marks."""
     for page, made in ((home / PAGE, block(home)), (home / README, overview(home))):
-        text = page.read_text()
-        before, begin, rest = text.partition(BEGIN)
-        _, end, after = rest.partition(END)
-        if not begin or not end:
-            raise UserError(f"{page} lacks the lines {BEGIN} and {END}, with results between them")
-        files.write_text(page, before + made + after)
+        replace_block(page, BEGIN, END, made)
+
+
+def replace_block(page: Path, begin: str, end: str, made: str) -> None:
+    """Writes `made` in the place of the lines from `begin` to `end` of a page."""
+    before, found, rest = page.read_text().partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise UserError(f"{page} lacks the lines {begin} and {end}, with results between them")
+    files.write_text(page, before + made + after)
 
 
 def block(home: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_jax import old_names
+from cnn_jax.analysis import pack
 from cnn_jax.analysis.deviations import deviations
 from cnn_jax.errors import UserError
 from cnn_jax.runs import load_run, sweep_file
@@ -29,10 +30,13 @@ FOLDERS = re.compile(r"""(?<![\w.~/)\]-])~?/(?=[^\s/])(?:[^\s/:=,;'"]+/)*""")
 def find(path: Path) -> list[Record]:
     """All records at a path: of a sweep, a run, a record's file, or a folder with any of these.
 
-    Raises `UserError` where there are none.
+    The pack of a campaign may have none. Raises `UserError` where there are none otherwise.
     """
     if not path.exists():
         raise UserError(f"there is no {path}")
+    if path.is_file() and pack.is_pack(path):
+        found = pack.read(path)["records"]
+        return [checked(record, f"record {i} of {path}") for i, record in enumerate(found)]
     records = list(_find(path))
     if not records:
         raise UserError(f"{path} has neither a run that began to train nor a record of a run")
@@ -56,6 +60,14 @@ def read(file: Path) -> Record:
     """A record of the registry; raises `UserError` for any other file."""
     try:
         record = json.loads(file.read_text())
+    except ValueError as error:
+        raise UserError(f"{file} is no record of a run ({type(error).__name__}: {error})") from None
+    return checked(record, str(file))
+
+
+def checked(record: Any, name: str) -> Record:
+    """A record under the names of today; raises `UserError` where it is none."""
+    try:
         record = old_names.record(record)
         lacking = [part for part in PARTS if part not in record]
         lacking = lacking or [f"recipe.{name}" for name in RECIPE if name not in record["recipe"]]
@@ -64,7 +76,7 @@ def read(file: Path) -> Record:
         record["config"] = old_names.config(record["config"])
         record["config"]["seed"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{file} is no record of a run ({type(error).__name__}: {error})") from None
+        raise UserError(f"{name} is no record of a run ({type(error).__name__}: {error})") from None
     return record
 
 

@@ -29,6 +29,17 @@ GIB = 2**30
 QUICKSTART_LOSS, TOLERANCE = 2.038, 0.005
 
 
+# Packages that most runs do without, and what needs them.
+OPTIONAL = {
+    "tensorboardX": "TensorBoard's copy of the metrics",
+    "tensorflow-datasets": "data sets of TFDS",
+    "array_record": "data sets of TFDS",
+    "importlib_resources": "data sets of TFDS",
+    "grain": "streams",
+    "constriction": "compressed networks",
+}
+
+
 class Line(NamedTuple):
     status: str
     what: str
@@ -71,7 +82,9 @@ def check_python(machine: Machine) -> Iterator[Line]:
         try:
             found = metadata.version(name)
         except metadata.PackageNotFoundError:
-            yield Line(FAIL, name, f"not installed, {wanted} wanted", advice)
+            needed = f"{advice}, for {OPTIONAL[name]}" if name in OPTIONAL else advice
+            status = WARNING if name in OPTIONAL else FAIL
+            yield Line(status, name, f"not installed, {wanted} wanted", needed)
             continue
         same = found == wanted
         text = found if same else f"{found}, tested with {wanted}"

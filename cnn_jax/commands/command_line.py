@@ -6,18 +6,18 @@ Installed, it is called `cnn-jax`, or `python -m cnn_jax`.
 import argparse
 import importlib
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from cnn_jax import config as configs
-from cnn_jax import errors
+from cnn_jax import errors, wheels
 from cnn_jax.errors import UserError
 
 LAUNCH = "python launch.py"  # what a user of the checkout types before a command
 # Each is a module of cnn_jax.commands, which is imported only when it is asked for.
 COMMANDS = (
     *("train", "sweep", "report", "eval", "predict", "summary", "convert", "compress", "data"),
-    *("list", "bench", "plan", "doctor"),
+    *("list", "bench", "plan", "campaign", "doctor"),
 )
 USAGE = """\
 usage: python launch.py [COMMAND] [ARGUMENTS]
@@ -48,6 +48,7 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
             --config=FILE[:variant] [--config.any.field=VALUE ...] [--workdir=DIR] [--seeds=N]
   data      makes a TFDS data set of published archives, or reads and checks all of one
             prepare NAME --from=DIR | check NAME  [--data_dir=DIR] [--on_error=raise|skip]
+            split FILE_OR_FOLDER [--out=DIR] [--megabytes=38] | join FOLDER [--out=DIR]
   list      the networks, data sets and experiments there are
   plan      memory, speed at best and duration on GPUs or TPUs that need not be here
             --target=gpu:h100:8|tpu:v5e:2x2|... [--config=FILE[:variant]] [--table=NAME]
@@ -55,6 +56,9 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
   bench     speed, compile time and memory of a config on this machine
             [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--fake] [--batch=N]
             [--inference] [--against=torch] [--steps=K] [--rounds=N] [--json] [--out=FILE]
+  campaign  an hour on a rented GPU: checks, speed, the papers' CIFAR tables, as much as fits
+            --budget=55m --data=DATA [--out=DIR] [--tasks=FILE] [--dry_run] [--retry]
+            [--wheels=DIR] | --make_wheels=DIR
   doctor    is this machine fit: versions, devices, disk, data, one step, a checkpoint
             [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--workdir=DIR]
 
@@ -90,6 +94,8 @@ def parse(arguments: list[str], program: str) -> tuple[ModuleType, argparse.Name
         command = "train"
     if command not in COMMANDS:
         raise errors.unknown("command", command, COMMANDS)
+    from cnn_jax import config as configs  # needs what `main` may have found in wheels
+
     module = importlib.import_module(f"cnn_jax.commands.{command}")
     parser = Parser(f"{program} {command}", description=module.__doc__, allow_abbrev=False)
     module.add_arguments(parser.add_argument)
@@ -112,6 +118,8 @@ def main(arguments: list[str], program: str = LAUNCH) -> int:
         print(USAGE.replace(LAUNCH, program), end="")
         return 0
     try:
+        for flag in (word for word in arguments if word.startswith(wheels.FLAG)):
+            wheels.add(Path(flag.removeprefix(wheels.FLAG)))
         command, parsed = parse(arguments, program)
         from rich.console import Console  # takes longer than all of --help
 

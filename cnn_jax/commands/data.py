@@ -1,4 +1,8 @@
-"""Prepares a data set from the archives as they are published, or checks a prepared one."""
+"""Prepares a data set from the archives as they are published, or checks a prepared one.
+
+`split` cuts a file or folder into pieces that are small enough to be sent, `join` puts them
+together again; every byte is compared with its checksum.
+"""
 
 import argparse
 from pathlib import Path
@@ -7,35 +11,54 @@ from rich.console import Console
 from rich.table import Table
 
 from cnn_jax import errors
+from cnn_jax.commands.arguments import positive
 from cnn_jax.data import tfds_source
-from cnn_jax.data.prepare import archives
+from cnn_jax.data.prepare import archives, pieces
 from cnn_jax.data.prepare import check as checker
 from cnn_jax.data.prepare import tfds_writer as preparer
 from cnn_jax.errors import UserError
 from cnn_jax.progress import ProgressBar, print_line
 
-ACTIONS = ("prepare", "check")
+ACTIONS = ("prepare", "check", "split", "join")
 SHOWN = 20  # damaged images that are named
 
 
 def add_arguments(add) -> None:
     """What to do with which data set, and where."""
-    add("action", metavar="prepare|check", help="make a data set, or read and decode all of it")
-    add("name", metavar="NAME", help=f"{', '.join(archives.COUNTS)}, or any for an image folder")
+    actions = "make a data set; read and decode all of one; cut a file into pieces; join them"
+    add("action", metavar="|".join(ACTIONS), help=actions)
+    name = f"{', '.join(archives.COUNTS)}, or any for an image folder; a PATH to split or to join"
+    add("name", metavar="NAME", help=name)
     add("--from", dest="source", type=Path, metavar="DIR", help="the folder of the published files")
     add("--data_dir", type=Path, metavar="DIR", help="of all data sets; default the cache folder's")
+    add("--out", type=Path, metavar="DIR", help="of split and join; default the current folder")
+    size = f"of a piece at most; default {pieces.MEGABYTES}"
+    add("--megabytes", type=positive, default=pieces.MEGABYTES, metavar="N", help=size)
     add("--on_error", default="raise", help="a damaged image: raise (default), or skip it")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
-    """Prepares or checks the data set."""
+    """Prepares or checks the data set, or splits or joins a file."""
     if arguments.action not in ACTIONS:
         raise errors.unknown("action of data", arguments.action, ACTIONS)
+    if arguments.action in ("split", "join"):
+        split_or_join(arguments, console)
+        return
     data_dir = (arguments.data_dir or tfds_source.default_folder()).expanduser()
     if arguments.action == "prepare":
         prepare(arguments, data_dir, console)
     else:
         check(arguments.name, data_dir, console)
+
+
+def split_or_join(arguments: argparse.Namespace, console: Console) -> None:
+    """Prints what was made."""
+    path, out = Path(arguments.name).expanduser(), arguments.out or Path()
+    if arguments.action == "join":
+        print_line(console, f"{pieces.join(path, out)}: joined, every byte as it was")
+        return
+    for file in pieces.split(path, out, arguments.megabytes):
+        print_line(console, f"{file}: {file.stat().st_size / 1e6:,.1f} MB")
 
 
 def prepare(arguments: argparse.Namespace, data_dir: Path, console: Console) -> None:

@@ -1,7 +1,7 @@
 """Our results beside the paper's: table, figure, and a page with the curves.
 
-Reads sweeps, single runs and records of runs; writes report.md, report.csv, report.html and a
-figure-N.png for each table, and touches no accelerator.
+Reads sweeps, single runs, records of runs and packs of campaigns; writes report.md, report.csv,
+report.html and a figure-N.png for each table, and touches no accelerator.
 """
 
 import argparse
@@ -16,22 +16,26 @@ from cnn_jax.progress import print_line
 
 def add_arguments(add) -> None:
     """The results, and where the report goes."""
-    add("paths", type=Path, nargs="+", metavar="PATH", help="sweeps, runs, records, or folders")
+    paths = "sweeps, runs, records, packs of campaigns, or folders"
+    add("paths", type=Path, nargs="*", metavar="PATH", help=paths)
     add("--out", type=Path, metavar="DIR", help="default PATH/report, of the first PATH")
     check = "exit code 1 where a result by a paper's recipe is not within its tolerance"
     add("--check", action="store_true", help=check)
     record = "keeps the finished runs in experiments/results, and updates the tables made of them"
-    add("--record", action="store_true", help=record)
+    add("--record", type=Path, nargs="?", const=True, metavar="PATH", help=record)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Prints the tables, and writes the report and, if asked, the records."""
-    from cnn_jax.analysis import comparison, figure, markdown, page, registry, run_records
+    from cnn_jax.analysis import comparison, figure, markdown, page, run_records
 
+    paths = [*arguments.paths, *filter(lambda path: isinstance(path, Path), [arguments.record])]
+    if not paths:
+        raise UserError("name what to report: sweeps, runs, records, or packs of campaigns", 2)
     if arguments.record and not (arguments.home / "README.md").exists():
         raise UserError("--record keeps results in a checkout of cnn_jax; this one is installed", 2)
-    found = [record for path in arguments.paths for record in run_records.find(path)]
-    first = arguments.paths[0]
+    found = [record for path in paths for record in run_records.find(path)]
+    first = paths[0]
     out = arguments.out or (first if first.is_dir() else first.parent) / "report"
     out.mkdir(parents=True, exist_ok=True)
     tables = []
@@ -53,12 +57,22 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     (out / "report.html").write_text(page.page(tables))
     print_line(console, f"the report is in {out}: open {out}/report.html")
     if arguments.record:
-        files = registry.record(found, arguments.home)
-        registry.renew(arguments.home)
-        folders = ", ".join(dict.fromkeys(str(file.parent) for file in files))
-        print_line(console, f"records of {len(files)} runs: {folders}")
+        keep(found, paths, arguments.home, console)
     if arguments.check:
         check([line for _, lines, _, _ in tables for line in lines])
+
+
+def keep(found, paths: list[Path], home: Path, console: Console) -> None:
+    """Writes the records, and the benchmarks of packs, and renews the tables made of them."""
+    from cnn_jax.analysis import devices, pack, registry
+
+    files = registry.record(found, home)
+    registry.renew(home)
+    for path in filter(pack.is_pack, paths):
+        files += devices.record(pack.read(path), home)
+        devices.renew(home)
+    folders = ", ".join(dict.fromkeys(str(file.parent) for file in files))
+    print_line(console, f"{len(files)} records: {folders}")
 
 
 def check(lines) -> None:

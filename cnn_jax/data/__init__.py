@@ -66,7 +66,7 @@ def open(
         raise errors.unknown("data.storage", storage, STORAGES)
     which = {"image_size": image_size, "validation_size": validation_size, "split_seed": split_seed}
     if storage == "device":
-        check_in_memory(name, on_error, class_list=class_list, exclude=exclude)
+        check_in_memory(on_error, class_list=class_list, exclude=exclude)
         return load(name, path=path, **which)
     check_fields(name, path, image_size, split_seed)
     from cnn_jax.data.stream import streamed
@@ -78,10 +78,8 @@ def open(
     return streamed.load(name, files, *lists, **which, **damaged, **reading)
 
 
-def check_in_memory(name: str, on_error: str, **lists: str | None) -> None:
+def check_in_memory(on_error: str, **lists: str | None) -> None:
     """Raises `UserError` for what only streams can do."""
-    if name.startswith("fake:"):
-        raise errors.UserError(f"{name} is a stream: --config.data.storage=stream")
     if on_error != "raise":
         raise errors.UserError(
             f"data.on_error {on_error!r} is for streams: set data.storage to 'stream', or "
@@ -119,7 +117,7 @@ def load(
       path: where its files are; None for `digits`, which comes with scikit-learn, and for TFDS's
         data sets in the default folder.
       image_size: side in pixels that every image of a folder or of TFDS is brought to (shorter side
-        resized, center cropped); None takes them as they are, all of one size.
+        resized, center cropped), or of fake ones; None takes them as they are, all of one size.
       validation_size: images held out of "train", stratified by class (the papers
         hold out 5,000 of CIFAR's 50,000); 0 takes the splits as they are.
       split_seed: which ones.
@@ -133,6 +131,10 @@ def load(
         from cnn_jax.data import tfds_source
 
         dataset = tfds_source.load(name.removeprefix("tfds:"), where, image_size)
+    elif name.startswith("fake:"):
+        from cnn_jax.data import fake
+
+        dataset = fake.load(name, image_size)
     else:
         reader = SOURCES[name]
         if isinstance(reader, tuple):
@@ -151,8 +153,8 @@ def check_fields(name: str, path: str | None, image_size: int | None, split_seed
         raise errors.UserError(f"{kind} take no data.path: they are not read from files")
     if image_size is not None and (kind not in ("folder", "tfds", "fake") or image_size < 1):
         raise errors.UserError(
-            f"data.image_size {image_size} with {name}: it is a number of pixels, for folders and "
-            "TFDS only"
+            f"data.image_size {image_size} with {name}: it is a number of pixels, for folders, "
+            "TFDS and fake images only"
         )
     if split_seed < 0:
         raise errors.UserError(f"data.split_seed {split_seed} is negative")

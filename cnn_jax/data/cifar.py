@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100: the published archives, binary or Python, or a folder of images."""
+"""CIFAR-10 and CIFAR-100: the published archives, binary or Python, or images, see `load`."""
 
 import io
 import pickle
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cnn_jax.data import folder
+from cnn_jax.data import folder, mosaics
 from cnn_jax.data.dataset import Dataset, Split
 from cnn_jax.errors import UserError, first_line
 
@@ -51,8 +51,11 @@ def load(name: str, path: Path | None, image_size: int | None) -> Dataset:
     """Reads the data set from what is at `path`.
 
     That may be a published archive (`cifar-10-binary.tar.gz`, `cifar-10-python.tar.gz`), packed or
-    unpacked, a folder with one in it, or an image folder `{train,test}/<class>/*.png`.
+    unpacked, a folder with one in it, an image folder `{train,test}/<class>/*.png`, or mosaics,
+    `{train,test}/<class>.webp`.
     """
+    if path is not None and mosaics.are_in(path):
+        return mosaics.load(path)
     if path is not None and (path / "train").is_dir():
         return folder.load(path, image_size)
     return read_archive(name, find(name, path))

@@ -5,6 +5,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from cnn_jax.errors import UserError, first_line
 from cnn_jax.files import write_text
@@ -23,15 +24,12 @@ class Metrics:
           last_step: from which the run goes on; 0 at its start.
           seconds: what the run had taken until then.
         """
-        # Takes two seconds where PyTorch is installed, which it imports.
-        from tensorboardX import SummaryWriter
-
         self.path = directory / "metrics.jsonl"
         lines = [line for line in read(directory) if line["step"] <= last_step]
         write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
         self._start = time.monotonic() - seconds
         self._file = self.path.open("a")
-        self._events = SummaryWriter(str(directory / "tensorboard"), purge_step=last_step + 1)
+        self._events = mirror(directory / "tensorboard", last_step + 1)
 
     @property
     def seconds(self) -> float:
@@ -50,7 +48,7 @@ class Metrics:
                 "the same command goes on from there"
             ) from error
         for name, value in values.items():
-            if name != "epoch":
+            if self._events and name != "epoch":
                 self._events.add_scalar(f"{split}/{name}", value, step)
 
     def sync(self) -> None:
@@ -61,7 +59,17 @@ class Metrics:
         """Closes both files."""
         with contextlib.suppress(OSError):  # `write` has raised it
             self._file.close()
-        self._events.close()
+        if self._events:
+            self._events.close()
+
+
+def mirror(folder: Path, next_step: int) -> Any:
+    """TensorBoard's writer; None where tensorboardX is not installed."""
+    try:  # takes two seconds where PyTorch is installed, which it imports
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=next_step)
 
 
 def read(directory: Path) -> list[dict]:

@@ -125,17 +125,17 @@ def passed_on(children: Children) -> Iterator[list[int]]:
 
 
 @contextlib.contextmanager
-def alone_in(workdir: Path) -> Iterator[None]:
-    """Makes the directory, and locks it against other sweeps.
+def alone_in(workdir: Path, what: str = "sweep") -> Iterator[None]:
+    """Makes the directory, and locks it against other sweeps, or what else works there.
 
-    Raises `UserError` where it cannot be written, or another sweep is running in it.
+    Raises `UserError` where it cannot be written, or another one is running in it.
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         lock = (workdir / ".lock").open("w")
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise UserError(f"another sweep is running in {workdir}") from None
+        raise UserError(f"another {what} is running in {workdir}") from None
     except OSError as error:
         raise UserError(
             f"cannot write the directory {workdir} ({error.strerror}); "

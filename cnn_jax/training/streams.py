@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import json
@@ -22,6 +23,7 @@ from cnn_jax.data import folder, preprocess
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.data.stream import reader
 from cnn_jax.data.stream.reader import Images, TrainingStream
+from cnn_jax.data.stream.sources import FakeSource
 from cnn_jax.data.stream.streamed import StreamedDataset
 from cnn_jax.files import cache_folder
 from cnn_jax.training import compiler, sharding, steps
@@ -234,6 +236,8 @@ def fit(
     make = functools.partial(preprocess.fit_stream, channels=images.shape[-1], **names)
     if not preprocess.is_computed(names["mean"], names["std"]):
         return make(batches=())
+    if isinstance(images.source, FakeSource):
+        images = dataclasses.replace(images, source=images.source.distinct())
     seen = (images.shape, view.to_dict(), images.on_error)
     key = json.dumps([images.source.fingerprint(), *seen, names])
     digest = hashlib.sha256(key.encode()).hexdigest()

@@ -48,6 +48,7 @@ WITHOUT = {
     ("preactivation/cifar", "table_1"): (11, "gates and 1x1 convolutions in the shortcuts"),
     ("preactivation/imagenet", "table_5"): (2, "152 with pre-activation, 200 without"),
     ("squeezenet/cifar10", "bypass"): (3, "our own network"),
+    ("squeezenet/cifar10", "bypass_long"): (3, "the same"),
     ("stochastic_depth/svhn", "table_1"): (2, "152 layers for small images"),
     ("wide_resnet/cifar", "width"): (3, "our own networks"),
 }

@@ -125,6 +125,8 @@ SAMPLES = [
     ("squeezenet/imagenet", "figure_3a", "SR 0.75", {"model.squeeze_ratio": 0.75}, 14.0),
     ("squeezenet/imagenet", "figure_3b", "50% 3x3", {"model.squeeze_ratio": 0.5}, 14.4),
     ("squeezenet/cifar10", "bypass", "complex bypass", {"model.bypass": "complex"}, None),
+    ("squeezenet/cifar10", "bypass_long", "complex bypass",
+     {"model.bypass": "complex", "training.duration": "100 epochs"}, None),
     ("alexnet/imagenet", "released", "BVLC", {"model.variant": "caffe"}, 42.9),
     ("vgg/imagenet", "table_3", "E, S [256;512], Q 384",
      {"model.depth": 19, "view.train.shorter_side": [256, 512]}, 25.5),

@@ -1,6 +1,7 @@
 """Lines of `metrics.jsonl`: read whole, and dropped where a run writes them again."""
 
 import json
+import sys
 
 from cnn_jax.runs import metrics
 from cnn_jax.runs.metrics import Metrics
@@ -38,3 +39,11 @@ def test_before_an_evaluation_stands_the_mean_of_the_training_since_the_last(tmp
         (3, "train", 0.2, 0.4),
         (3, "test", 0.5, 1.0),
     ]
+
+
+def test_without_tensorboardx_the_lines_are_written_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)  # an import fails
+    written = metrics.Metrics(tmp_path, last_step=0, seconds=0.0)
+    written.write(1, "train", loss=2.0)
+    written.close()
+    assert metrics.read(tmp_path)[0]["loss"] == 2.0 and not (tmp_path / "tensorboard").exists()

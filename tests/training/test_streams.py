@@ -226,7 +226,7 @@ def test_a_flat_folder_trains_and_is_evaluated_on_itself(folder, tmp_path):
         (["data.storage=stream", "evaluation.splits=['validation']"], "split .*'validation'"),
         (["data.storage=stream", "data.decoder=libjpeg"], "unknown decoder 'libjpeg'"),
         (["data.storage=stream", "preprocessing.whitening=zca"], "ZCA|zca"),
-        (["data.name=fake:64,3"], "fake:64,3 is a stream"),
+        (["data.name=fake:64", "data.path=None"], "write fake:EXAMPLES,CLASSES"),
         (["view.train.kind=center"], "'center' is cut out of a stream"),
         (["data.storage=stream", "view.train.kind=center"], "view center lacks its option"),
     ],

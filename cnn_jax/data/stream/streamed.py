@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnn_jax import errors
-from cnn_jax.data import decode, tfds_source
+from cnn_jax.data import decode, fake, tfds_source
 from cnn_jax.data.dataset import has_validation, stratified
 from cnn_jax.data.stream import sources, views
 from cnn_jax.data.stream.reader import Images, Reading, refused, undecodable
@@ -117,7 +117,7 @@ def load(
     elif kind == "tfds":
         splits = tfds_source.sources(rest, path)
     elif kind == "fake":
-        splits = fake(name, rest)
+        splits = noise(name)
     else:
         raise errors.UserError(
             f"data.storage is 'stream', and {name} is not streamed: set it to 'device', or take "
@@ -128,13 +128,9 @@ def load(
     return StreamedDataset(splits["train"].class_names, splits, **others)
 
 
-def fake(name: str, numbers: str) -> dict[str, Source]:
-    """Noise instead of images, of a size that the view sets; "test" is a twentieth of "train"."""
-    parts = numbers.split(",")
-    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
-        raise errors.UserError(f"data.name {name!r}: write fake:EXAMPLES,CLASSES", 2)
-    examples, classes = map(int, parts)
-    sizes = {"train": examples, "test": max(1, examples // 20)}
+def noise(name: str) -> dict[str, Source]:
+    """Noise instead of images, of a size that the view sets."""
+    sizes, classes = fake.sizes(name)
     return {split: sources.fake(size, classes, 1, True) for split, size in sizes.items()}
 
 

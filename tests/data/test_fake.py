@@ -1,0 +1,31 @@
+"""Fake images in memory take the place of any data set of small images."""
+
+import numpy as np
+import pytest
+
+from cnn_jax.data import fake
+from cnn_jax.data.stream import sources
+from cnn_jax.errors import UserError
+
+
+def test_they_are_noise_of_cifars_size_unless_another_is_given():
+    dataset = fake.load("fake:40,3", None)
+    assert dataset.image_shape == (32, 32, 3) and len(dataset.class_names) == 3
+    assert {name: len(split.labels) for name, split in dataset.splits.items()} == {
+        "train": 40,
+        "test": 2,
+    }
+    assert len(np.unique(dataset.splits["train"].images)) == 256
+    assert fake.load("fake:40,3", 8).image_shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("name", ["fake:64", "fake:a,10", "fake:0,10", "fake:64,10,3"])
+def test_what_is_not_two_numbers_is_told(name):
+    with pytest.raises(UserError, match="write fake:EXAMPLES,CLASSES"):
+        fake.load(name, None)
+
+
+def test_statistics_of_a_stream_need_each_window_of_its_noise_once():
+    many = sources.fake(examples=10_000, classes=3, size=6, random=True)
+    few = many.distinct()
+    assert len(few) == 4096 and few.encoded(5) == many.encoded(4096 + 5)
