@@ -139,9 +139,8 @@ def make_evaluate(
     program = jit(sums_of, mesh)
 
     def evaluate(variables):
-        sums = program(variables, in_memory, indices, weights)
-        sums = {name: float(value) for name, value in sums.items()}
-        count = sums.pop("count")
+        sums = jax.device_get(program(variables, in_memory, indices, weights))
+        count = float(sums.pop("count"))
         assert count == len(split.labels), f"counted {count} of {len(split.labels)} examples"
         return {name: float(np.float64(value) / count) for name, value in sums.items()}
 

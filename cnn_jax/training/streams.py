@@ -207,7 +207,7 @@ def make_evaluate(
 
 def means(sums: dict[str, jax.Array], images: Images) -> dict[str, float]:
     """Of the sums over a split; raises `UserError` where nothing of it could be decoded."""
-    values = {name: float(value) for name, value in sums.items()}
+    values = {name: float(value) for name, value in jax.device_get(sums).items()}
     count, skipped, size = values.pop("count"), int(values.pop("skipped")), len(images.source)
     assert count + skipped == size, f"counted {count} and skipped {skipped} of {size} examples"
     if not count:
