@@ -1,5 +1,6 @@
 """What the lines of a run say besides the loss."""
 
+import json
 from types import SimpleNamespace
 
 from cnn_jax.runs import metrics
@@ -19,9 +20,9 @@ def test_devices_that_do_not_report_their_memory_have_no_peak():
 
 
 def test_a_run_that_was_stopped_may_have_another_peak(tmp_path):
-    lines = ['{"step": 1, "loss": 2.0, "peak_memory_bytes": %d}\n' % peak for peak in (5, 6)]
     found = []
-    for line in lines:
-        (tmp_path / "metrics.jsonl").write_text(line)
+    for peak in (5, 6):
+        line = {"step": 1, "loss": 2.0, "peak_memory_bytes": peak}
+        (tmp_path / "metrics.jsonl").write_text(json.dumps(line) + "\n")
         found.append(metrics.reproducible(tmp_path))
     assert found[0] == found[1]
