@@ -28,6 +28,7 @@ PACKAGE = Path(__file__).parent
 # The folder that has experiments/: the package itself where it is installed, else the checkout.
 HOME = PACKAGE if (PACKAGE / "experiments").is_dir() else PACKAGE.parent
 EXPERIMENTS = "cnn_jax.experiments"  # what its files are called as modules, in both cases
+AUTOMATIC = ("training.steps_per_dispatch",)  # numbers that may be the word "auto"
 
 
 def load_config(file_and_variant: str, overrides: Iterable[str] = ()) -> ConfigDict:
@@ -174,6 +175,10 @@ def override_field(config: ConfigDict, field: str, text: str) -> None:
         group = group[part]
     if name not in group or isinstance(group[name], ConfigDict):
         raise unknown_field(field, config)
+    if field in AUTOMATIC:
+        with group.ignore_type():
+            group[name] = literal(text)
+        return
     kind = group.get_type(name)
     try:
         value = text if kind is str and text != "None" else literal(text)

@@ -1,8 +1,9 @@
 """From a config to its parts, one function for each group, and from parts to compiled programs."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
@@ -181,7 +182,10 @@ def create_setup(
     parts: Parts, mesh: Mesh, seeds: Sequence[int] | None, group: ProcessGroup
 ) -> Setup:
     """The parts as programs for the devices of a mesh."""
-    config, plan = parts.config, parts.plan
+    is_streamed = not isinstance(parts.dataset, data.Dataset)
+    image_bytes = math.prod(parts.image_shape) if is_streamed else 0  # that are sent for a step
+    plan = parts.plan.on(compiler.platform_of(mesh), image_bytes)
+    config, parts = parts.config, replace(parts, plan=plan)
     sharding.check_batch(plan.batch_size, plan.microbatches, mesh)
     train_step = steps.make_train_step(
         parts.model,
@@ -205,7 +209,7 @@ def create_setup(
         numbers, compile_seeds = tuple(seeds), several_seeds
     compiled = compile_seeds(numbers, init_state, train_steps, mesh, parts.parallel, parts.jit)
     inputs_class = InMemoryInputs
-    if not isinstance(parts.dataset, data.Dataset):
+    if is_streamed:
         from cnn_jax.training.streams import StreamedInputs as inputs_class
     inputs = inputs_class(
         parts.dataset, parts.preprocessing, config.view, plan, compiled, mesh, group
