@@ -32,6 +32,7 @@ EXPERIMENTS = "cnn_jax.experiments"  # what its files are called as modules, in 
 FILES = ("path", "class_list", "exclude")  # the fields of the group `data` that name files
 # What may be None wherever it stands, besides the options of networks that are None by default.
 OPTIONAL = (*(f"data.{name}" for name in (*FILES, "image_size")), "optimizer.clip_norm")
+AUTOMATIC = ("training.steps_per_dispatch",)  # numbers that may be the word "auto"
 
 
 def load_config(file_and_variant: str, overrides: Iterable[str] = ()) -> ConfigDict:
@@ -182,6 +183,10 @@ def override_field(config: ConfigDict, field: str, text: str) -> None:
         group = group[part]
     if name not in group or isinstance(group[name], ConfigDict):
         raise unknown_field(field, config)
+    if field in AUTOMATIC:
+        with group.ignore_type():
+            group[name] = literal(text)
+        return
     kind = group.get_type(name)
     try:
         value = text if kind is str and text != "None" else literal(text)

@@ -3,7 +3,9 @@
 import contextlib
 import json
 import os
+import time
 import uuid
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -82,3 +84,32 @@ def remove_leftovers(folder: Path) -> None:
     """Removes what killed processes left half written; only where no other process may write."""
     for file in folder.glob(f".*{TEMPORARY}"):
         file.unlink()
+
+
+def drop_broken(folder: Path) -> None:
+    """Removes compiled programs that a kill cut short: JAX warns of them, and never replaces them.
+
+    Each entry is read once: those older than the file "checked" were whole then.
+    """
+    stamp = folder / "checked"
+    since = stamp.stat().st_mtime if stamp.exists() else 0.0
+    now = time.time()
+    for entry in folder.glob("*-cache"):
+        with contextlib.suppress(OSError):  # another process may have removed it
+            if entry.stat().st_mtime >= since and is_cut_short(entry.read_bytes()):
+                entry.unlink()
+    with contextlib.suppress(OSError):  # no folder yet, or not ours to write
+        stamp.touch()
+        os.utime(stamp, (now, now))
+
+
+def is_cut_short(content: bytes) -> bool:
+    """Whether a zlib stream (which begins with 0x78) lacks its end; True of an empty file too."""
+    if content and content[0] != 0x78:
+        return False
+    stream = zlib.decompressobj()
+    try:
+        stream.decompress(content)
+    except zlib.error:
+        return True
+    return not stream.eof

@@ -25,6 +25,7 @@ ADDED = {
     "data": {"exclude": None},
     "optimizer": {"clips_decay": False},
 }
+GROUPS_ADDED = {"compiler": {"options": "", "deterministic": False}}  # whole groups, of recipes
 MODEL_ADDED = {  # by family
     "resnet": {"order": "original", "shortcut_bn": True, "death_rate": 0.0},
     "wide_resnet": {"init_fan": "in"},
@@ -39,6 +40,8 @@ def config(old: Mapping[str, Any]) -> dict[str, Any]:
     for name, added in ADDED.items():
         if name in new:
             new[name] = added | new[name]
+    if "precision" in new:  # a recipe, not only a network
+        new = GROUPS_ADDED | new
     if "name" in new.get("model", {}):
         new["model"] = MODEL_ADDED.get(new["model"]["name"], {}) | new["model"]
     return new

@@ -16,6 +16,7 @@ PLAIN = {
     "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.0},
     "ema": {"decay": 0.0, "ramp": False},
     "precision": {"matmul": "default"},
+    "compiler": {"options": "", "deterministic": False},
     "parallel": {"params": "replicated", "seeds": "auto"},
 }
 FULL_IMAGES = {"train": {"kind": "full"}, "evaluation": {"kind": "full"}}

@@ -21,6 +21,7 @@ OLD = """{
   "colour": {"brightness": 0.4, "clip": false},
   "compression": {"stage": "share", "bits": 5, "initialisation": "linear"},
   "model": {"name": "inception_v3", "factorised_stem": true},
+  "precision": {"matmul": "default"},
   "preprocessing": {"mean": "channel", "deviation": "channel", "whitening": "none"},
   "training": {"duration": "64000 steps"},
   "view": {
@@ -30,8 +31,10 @@ OLD = """{
 }"""
 NEW = """{
   "color": {"brightness": 0.4, "clip": false, "formulas": "torch"},
+  "compiler": {"options": "", "deterministic": false},
   "compression": {"stage": "share", "bits": 5, "initialization": "linear"},
   "model": {"name": "inception_v3", "factorized_stem": true},
+  "precision": {"matmul": "default"},
   "preprocessing": {"mean": "channel", "std": "channel", "whitening": "none"},
   "training": {"duration": "64000 steps"},
   "view": {
@@ -45,6 +48,7 @@ def older(config):
     """A config of the digits, as it was written then."""
     config = dict(config)
     config["colour"] = config.pop("color")
+    del config["compiler"]
     config["preprocessing"] = {"mean": "pixel", "deviation": "scalar", "whitening": "none"}
     config["view"] = {"train": {"kind": "whole"}, "evaluation": {"kind": "whole"}}
     return config

@@ -16,6 +16,7 @@ from cnn_jax.analysis import summary
 from cnn_jax.bench import fake, measure, programs
 from cnn_jax.errors import UserError, first_line
 from cnn_jax.runs.directory import environment
+from cnn_jax.training.run_writer import peak_memory
 
 # Passes of a training step: forward, and those for the gradients of inputs and of kernels.
 PASSES = {"training": 3, "inference": 1}
@@ -155,8 +156,8 @@ def ratios(medians: dict[str, float]) -> dict[str, float]:
 
 def device_memory() -> dict[str, int]:
     """The most bytes that the first device has held in this process, where JAX reports them."""
-    stats = jax.devices()[0].memory_stats() or {}
-    return {"device_peak": stats["peak_bytes_in_use"]} if "peak_bytes_in_use" in stats else {}
+    most = peak_memory(jax.devices()[:1])
+    return {} if most is None else {"device_peak": most}
 
 
 def arithmetic(dtype: str, images_per_second: float, multiply_adds: int) -> dict[str, Any]:

@@ -28,7 +28,7 @@ FORWARD = 1 / 3  # of a training step's time
 # The groups of the config that change the cost of a step.
 COSTLY = (
     *("model", "data", "view", "color", "augmentation"),
-    *("loss", "optimizer", "ema", "precision", "parallel"),
+    *("loss", "optimizer", "ema", "precision", "compiler", "parallel"),
 )
 # Image shapes and classes of data sets that may not be here.
 SHAPES = {

@@ -55,7 +55,7 @@ def _step(setup: Setup, index: jax.Array, count: int):
     """`count` calls of the jitted step, on a batch that is on the device already."""
     split = NamedSharding(sharding.data_mesh(), PartitionSpec("data"))
     batch = jax.jit(setup.inputs.data.batch, out_shardings=split)(index)
-    step = compiler.jit(setup.train_step, donate_argnums=0)
+    step = setup.parts.jit(setup.train_step, sharding.data_mesh(), donate_argnums=0)
     state = setup.initial_state()
 
     def start():

@@ -54,9 +54,11 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     jax.config.update("jax_enable_compilation_cache", False)  # compilation is measured
     from cnn_jax.bench import benchmark
+    from cnn_jax.training.plan import steps_on
 
+    steps = arguments.steps or config.training.steps_per_dispatch
     options = benchmark.Options(
-        count=arguments.steps or config.training.steps_per_dispatch,
+        count=steps_on(steps, jax.default_backend(), batch_bytes=0),
         rounds=arguments.rounds,
         inference=arguments.inference,
         is_fake=bool(arguments.fake or arguments.image or arguments.classes),

@@ -26,6 +26,7 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
 
   train     train a network, or go on with a run that was stopped
             [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--workdir=DIR] [--seeds=N]
+            [--profile=STEPS] [--debug_nans]
   sweep     every row of a paper's table, or of a grid over config fields, with several seeds
             --config=FILE[:variant] (--table=NAME | --grid FIELD=A,B ...) [--seeds=N]
             [--workdir=DIR] [--parallel=N] [--only=ROW ...] [--dry_run] [--cluster=slurm]

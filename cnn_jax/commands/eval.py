@@ -246,7 +246,7 @@ def choose_weights(arguments: argparse.Namespace, opened: Opened) -> dict[str, A
     for kind, variables in chosen.items():
         if kind.endswith("bn"):
             batches = target.training_batches(arguments.bn_batches)
-            chosen[kind] = reestimate(target.model, variables, batches, target.with_precision())
+            chosen[kind] = reestimate(target.model, variables, batches, target.jit())
     return chosen
 
 

@@ -5,14 +5,22 @@ Several processes train as one where SLURM or a TPU pod starts them, or with --c
 """
 
 import argparse
+import contextlib
+import functools
+import re
 import shlex
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from cnn_jax.commands import command_line
 from cnn_jax.commands import eval as eval_command
 from cnn_jax.commands.arguments import add_config, experiment_name, load_config, positive
+
+if TYPE_CHECKING:
+    from cnn_jax.training.build import Setup
 
 
 def add_arguments(add) -> None:
@@ -23,6 +31,10 @@ def add_arguments(add) -> None:
     add("--seeds", type=positive, metavar="N", help=several)
     evaluate = "evaluates the trained run by flags of eval: '--protocol=ten_crop'; may be repeated"
     add("--evaluate", action="append", default=[], metavar="FLAGS", help=evaluate)
+    profile = "traces N steps, or those from FIRST to before END, into DIR/profile"
+    add("--profile", type=steps_of, metavar="N|FIRST:END", help=profile)
+    nans = "where the loss is not finite: names the layer in which that begins; slower"
+    add("--debug_nans", action="store_true", help=nans)
     add("--coordinator", metavar="HOST:PORT", help="where process 0 is, for several processes")
     add("--process_id", type=int, metavar="I", help="which of them this is, from 0")
     add("--num_processes", type=int, metavar="N", help="how many there are")
@@ -53,7 +65,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     ):
         console.quiet = group.index > 0
         compiler.enable_cache()
-        train(config, workdir, console, stop, arguments.seeds, group)
+        watch = functools.partial(watched, arguments)
+        train(config, workdir, console, stop, arguments.seeds, group, watch)
     if group.index == 0:
         evaluate(directories(workdir, config.seed, arguments.seeds), protocols, console)
     console.print(
@@ -61,10 +74,37 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         f"  {arguments.program} eval {workdir}\n"
         f"  {arguments.program} predict {workdir} IMAGE.png\n"
         f"  python -c \"import cnn_jax; print(cnn_jax.load_run('{workdir}').history)\"\n"
-        f"  tensorboard --logdir={workdir.parent}    (after pip install tensorboard)",
+        f"  tensorboard --logdir={workdir.parent}    (after pip install tensorboard)"
+        + (f"\nthe trace is in {workdir}/profile" if arguments.profile else ""),
         highlight=False,
         soft_wrap=True,
     )
+
+
+def steps_of(text: str) -> tuple[int | None, int]:
+    """The first step, None where `text` does not say it, and how many."""
+    found = re.fullmatch(r"(?:(\d+):)?(\d+)", text)
+    first, end = (number and int(number) for number in found.groups()) if found else (None, 0)
+    if end <= (first or 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of steps, and no FIRST:END")
+    return first, end - (first or 0)
+
+
+@contextlib.contextmanager
+def watched(arguments: argparse.Namespace, setup: "Setup", folder: Path) -> Iterator[Callable]:
+    """Gives what runs the steps, with a search or a profiler around it."""
+    run_steps = setup.run_steps
+    if arguments.debug_nans:
+        from cnn_jax.bench import nan_search
+
+        run_steps = nan_search.searching(setup)
+    if not arguments.profile:
+        yield run_steps
+        return
+    from cnn_jax.bench import profile
+
+    with profile.traced(run_steps, *arguments.profile, folder / "profile") as run_steps:
+        yield run_steps
 
 
 def evaluate(runs: list[Path], protocols: list[argparse.Namespace], console: Console) -> None:

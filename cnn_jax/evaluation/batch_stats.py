@@ -4,7 +4,7 @@ He et al. (2016) release such statistics (the README of KaimingHe/deep-residual-
 weights stay fixed, the mean and the variance that each batch is normalized with are averaged.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import flax.linen as nn
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from cnn_jax.errors import UserError
 from cnn_jax.models.layers import BatchNorm
-from cnn_jax.training import compiler
+from cnn_jax.training import compiler, sharding
 
 Array = jax.Array
 
@@ -22,14 +22,14 @@ def reestimate(
     model: nn.Module,
     variables: dict[str, Any],
     batches: Iterable[tuple[Array, Array]],
-    with_precision: Callable[[Callable], Callable],
+    jit: compiler.Jit,
 ) -> dict[str, Any]:
     """The variables with new batch statistics.
 
     Args:
       batches: images as the network sees them in training, float32 [B, H, W, C], each with the key
         for dropout.
-      with_precision: sets the precision of a program, see `training.compiler.precision`.
+      jit: compiles the program.
 
     Raises:
       UserError: the network has no batch norm.
@@ -51,7 +51,7 @@ def reestimate(
         )
         return jax.tree.map(jnp.add, total, updates["batch_stats"])
 
-    program, total, count, fraction = compiler.jit(with_precision(add)), empty, 0, None
+    program, total, count, fraction = jit(add, sharding.data_mesh()), empty, 0, None
     for images, key in batches:
         fraction = fraction or 1 - momentum(model, images)
         total = program(total, variables["params"], images, key)

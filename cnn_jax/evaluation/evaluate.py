@@ -42,7 +42,7 @@ def evaluate(
         examples,
         protocol,
         pixels=batch_size * target.size**2,
-        with_precision=target.with_precision(),
+        jit=target.jit(),
         mesh=sharding.data_mesh(jax.local_devices()),
         threads=target.config.data.threads,
         on_progress=on_progress,

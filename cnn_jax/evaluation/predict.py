@@ -99,7 +99,7 @@ def predict(
     protocol: Protocol,
     *,
     pixels: int,
-    with_precision: Callable[[Callable], Callable],
+    jit: compiler.Jit,
     mesh: Mesh,
     threads: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -109,7 +109,7 @@ def predict(
     Args:
       weights: variables by name.
       pixels: about how many all views of a batch have; the memory of the device limits it.
-      with_precision: sets the precision of a program, see `training.compiler.precision`.
+      jit: compiles the program.
       threads: how many cut views; 0: one per core.
       on_progress: called with the number of views that are done, and of all.
 
@@ -119,7 +119,7 @@ def predict(
     """
     bad: reader.Bad = {}
     plan = list(plan_batches(examples, protocol, pixels, mesh.size, bad))
-    score = compiler.jit(with_precision(make_score(model, protocol)))
+    score = jit(make_score(model, protocol), mesh)
     whole, by_example = sharding.replicated(mesh), NamedSharding(mesh, PartitionSpec("data"))
     weights = {name: jax.device_put(variables, whole) for name, variables in weights.items()}
     sums: dict[str, np.ndarray] = {}

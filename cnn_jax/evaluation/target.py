@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ from cnn_jax.runs import Run
 from cnn_jax.training import build, compiler, inputs
 from cnn_jax.training.streams import StreamedData
 
-CHANGEABLE = ("data", "view", "evaluation", "precision")  # groups that a run may be evaluated with
+CHANGEABLE = ("data", "view", "evaluation", "precision", "compiler")  # of an evaluation
 
 
 class EvalTarget(NamedTuple):
@@ -72,9 +72,11 @@ class EvalTarget(NamedTuple):
         options = {"square": square, "filter": self.filter} | options
         return protocols.create(name, **defaults | sizes, **options)
 
-    def with_precision(self) -> Callable[[Callable], Callable]:
-        """The decorator that gives programs the precision of the config."""
-        return configs.call(compiler.precision, "precision", self.config.precision)
+    def jit(self) -> compiler.Jit:
+        """Compiles with the groups `compiler` and `precision`."""
+        with_precision = configs.call(compiler.precision, "precision", self.config.precision)
+        chosen = {"with_precision": with_precision}
+        return configs.call(compiler.create, "compiler", self.config.compiler, **chosen)
 
     def training_batches(self, count: int) -> Iterator[tuple[jax.Array, jax.Array]]:
         """The first `count` training batches, augmented and preprocessed, with keys for dropout."""

@@ -11,7 +11,7 @@ from cnn_jax.errors import UserError, first_line
 from cnn_jax.files import write_text
 
 # The last fields of a line, which differ from run to run of the same config.
-WALL_CLOCK = ("data_wait", "images_per_second", "seconds")
+WALL_CLOCK = ("data_wait", "peak_memory_bytes", "images_per_second", "seconds")
 
 
 class Metrics:

@@ -1,8 +1,9 @@
 """From a config to its parts, one function for each group, and from parts to compiled programs."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
@@ -47,7 +48,7 @@ class Parts:
     average: Callable | None  # keeps the averages of the group `ema`
     measure: Callable[[Any], steps.Metrics]  # more metrics, of the parameters
     parallel: Parallel
-    with_precision: Callable[[Callable], Callable]  # traces a function with the group `precision`
+    jit: compiler.Jit  # compiles with the groups `compiler` and `precision`
 
     def facts(self) -> dict[str, Any]:
         """What identifies the data, as JSON values: class names, shape, sizes, checksum."""
@@ -146,7 +147,7 @@ def create_parts(
         average=make(ema.create, "ema") if config.ema.decay else None,
         measure=measure,
         parallel=make(sharding.parallel, "parallel"),
-        with_precision=make(compiler.precision, "precision"),
+        jit=make(compiler.create, "compiler", with_precision=make(compiler.precision, "precision")),
     )
 
 
@@ -181,22 +182,23 @@ def create_setup(
     parts: Parts, mesh: Mesh, seeds: Sequence[int] | None, group: ProcessGroup
 ) -> Setup:
     """The parts as programs for the devices of a mesh."""
-    config, plan = parts.config, parts.plan
+    is_streamed = not isinstance(parts.dataset, data.Dataset)
+    image_bytes = math.prod(parts.image_shape) if is_streamed else 0  # that are sent for a step
+    plan = parts.plan.on(compiler.platform_of(mesh), image_bytes)
+    config, parts = parts.config, replace(parts, plan=plan)
     sharding.check_batch(plan.batch_size, plan.microbatches, mesh)
-    train_step = parts.with_precision(
-        steps.make_train_step(
-            parts.model,
-            parts.optimizer,
-            parts.learning_rate,
-            parts.loss,
-            parts.augment,
-            average=parts.average,
-            microbatches=plan.microbatches,
-            gather=sharding.gather(mesh) if seeds is None else lambda params: params,
-            measure=parts.measure,
-        )
+    train_step = steps.make_train_step(
+        parts.model,
+        parts.optimizer,
+        parts.learning_rate,
+        parts.loss,
+        parts.augment,
+        average=parts.average,
+        microbatches=plan.microbatches,
+        gather=sharding.gather(mesh) if seeds is None else lambda params: params,
+        measure=parts.measure,
     )
-    train_steps = parts.with_precision(steps.scan_steps(train_step, parts.color_jitter))
+    train_steps = steps.scan_steps(train_step, parts.color_jitter)
     init_state = functools.partial(
         steps.create_state, parts.model, parts.optimizer, parts.image_shape, config.ema.decay > 0
     )
@@ -205,9 +207,9 @@ def create_setup(
         from cnn_jax.training.seeds import several_seeds
 
         numbers, compile_seeds = tuple(seeds), several_seeds
-    compiled = compile_seeds(numbers, init_state, train_steps, mesh, parts.parallel)
+    compiled = compile_seeds(numbers, init_state, train_steps, mesh, parts.parallel, parts.jit)
     inputs_class = InMemoryInputs
-    if not isinstance(parts.dataset, data.Dataset):
+    if is_streamed:
         from cnn_jax.training.streams import StreamedInputs as inputs_class
     inputs = inputs_class(
         parts.dataset, parts.preprocessing, config.view, plan, compiled, mesh, group
@@ -218,8 +220,8 @@ def create_setup(
         train_step=train_step,
         seeds=compiled,
         inputs=inputs,
-        evaluate={s: inputs.make_evaluate(s, parts.model, parts.with_precision) for s in evaluated},
-        compiler_options=compiler.supported(compiler.platform_of(mesh), False),
+        evaluate={s: inputs.make_evaluate(s, parts.model, parts.jit) for s in evaluated},
+        compiler_options=parts.jit.options(mesh),
     )
 
 

@@ -2,19 +2,17 @@
 
 import contextlib
 import functools
-import os
-import time
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any
 
 import jax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cnn_jax import errors
 from cnn_jax.errors import UserError, first_line
-from cnn_jax.files import cache_folder
+from cnn_jax.files import cache_folder, drop_broken
 
 # Measured with `launch.py bench`; options that a jaxlib does not know are left out.
 CPU_STEP = {
@@ -25,13 +23,32 @@ CPU_STEP = {
 }
 CPU_ONCE = {"xla_backend_optimization_level": 0}  # for what runs once: compile fast
 
-
+# The words of `compiler.options`, for GPUs; docs/accelerators.md says what each is for.
+WORDS = {
+    "latency_hiding": {"xla_gpu_enable_latency_hiding_scheduler": True},
+    "large_collectives": {  # bytes
+        "xla_gpu_all_reduce_combine_threshold_bytes": 2**28,
+        "xla_gpu_all_gather_combine_threshold_bytes": 2**28,
+        "xla_gpu_reduce_scatter_combine_threshold_bytes": 2**28,
+    },
+    "no_triton_gemm": {"xla_gpu_enable_triton_gemm": False},
+    "no_command_buffers": {"xla_gpu_enable_command_buffer": ""},
+    "whole_command_buffers": {
+        "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,WHILE",
+        "xla_gpu_graph_min_graph_size": 1,
+    },
+    "double_buffering": {"xla_gpu_enable_while_loop_double_buffering": True},
+}
+DETERMINISTIC = {  # on GPUs; the kernels for CPUs and TPUs are so anyway
+    "xla_gpu_deterministic_ops": True,
+    "xla_gpu_exclude_nondeterministic_ops": True,
+}
 MATMUL = ("default", "bfloat16", "tensorfloat32", "float32")
 
 
 @functools.cache
 def supported(platform: str, once: bool) -> dict:
-    """The options above that devices of this platform ("cpu", "gpu", "tpu") and jaxlib take."""
+    """The options for CPUs that devices of this platform ("cpu", "gpu", "tpu") and jaxlib take."""
     if platform != "cpu":
         return {}
 
@@ -69,6 +86,64 @@ def jit(function: Callable, mesh: Mesh | None = None, *, once: bool = False, **a
     return jax.jit(traced, compiler_options=supported(platform, once), **arguments)
 
 
+@dataclass(frozen=True)
+class Jit:
+    """Compiles the programs of a config."""
+
+    words: tuple[str, ...]  # of `compiler.options`
+    deterministic: bool
+    with_precision: Callable[[Callable], Callable]  # traces a function with the group `precision`
+
+    def __call__(self, function: Callable, mesh: Mesh, *, once: bool = False, **arguments):
+        """`jax.jit` for the devices of the mesh; `once`: for a program that runs one time."""
+        options = self.options(mesh, once)
+        return jax.jit(self.with_precision(function), compiler_options=options, **arguments)
+
+    def options(self, mesh: Mesh, once: bool = False) -> dict[str, Any]:
+        """Those of XLA; raises `UserError` for one that it does not take on these devices."""
+        platform, own = platform_of(mesh), {}
+        for word in self.words:
+            option, is_one_of_xla, value = word.partition("=")
+            if is_one_of_xla:
+                own[option] = {"true": True, "false": False}.get(value.lower(), value)
+            elif platform == "gpu":
+                own |= WORDS[word]
+        if self.deterministic and platform == "gpu":
+            own |= DETERMINISTIC
+        if own:
+            check_options(tuple(own.items()), mesh)
+        return supported(platform, once) | own
+
+
+@functools.cache
+def check_options(options: tuple[tuple[str, Any], ...], mesh: Mesh) -> None:
+    """Compiles next to nothing with them; raises `UserError` for one that is not taken."""
+    number = jax.ShapeDtypeStruct((), "float32", sharding=NamedSharding(mesh, PartitionSpec()))
+    try:
+        jax.jit(lambda x: x + 1, compiler_options=dict(options)).lower(number).compile()
+    except jax.errors.JaxRuntimeError as error:
+        reason = first_line(error).partition(": ")[2]  # after INVALID_ARGUMENT
+        raise UserError(f"compiler.options: XLA for {platform_of(mesh)} says: {reason}") from None
+
+
+def create(
+    *, options: str, deterministic: bool, with_precision: Callable[[Callable], Callable]
+) -> Jit:
+    """The group `compiler`.
+
+    Args:
+      options: words of `WORDS` and options of XLA such as `xla_gpu_autotune_level=0`, with commas
+        between.
+      deterministic: kernels that give the same bits each time, where the platform has others.
+      with_precision: what `precision` gives.
+    """
+    words = tuple(filter(None, options.split(",")))
+    for word in words:
+        if word not in WORDS and not (word.startswith("xla_") and "=" in word):
+            raise errors.unknown("compiler.options", word, [*WORDS, "xla_OPTION=VALUE"])
+    return Jit(words, deterministic, with_precision)
+
+
 def precision(*, matmul: str) -> Callable[[Callable], Callable]:
     """The group `precision`: a decorator of functions that are traced.
 
@@ -81,6 +156,7 @@ def precision(*, matmul: str) -> Callable[[Callable], Callable]:
         raise errors.unknown("precision.matmul", matmul, MATMUL)
 
     def with_precision(function: Callable) -> Callable:
+        @functools.wraps(function)  # a trace names the program by it
         def traced(*arguments):
             with jax.default_matmul_precision(matmul):
                 return function(*arguments)
@@ -99,35 +175,6 @@ def enable_cache() -> None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
-def drop_broken(folder: Path) -> None:
-    """Removes entries that a kill cut short: JAX would warn of them, and never replace them.
-
-    Each entry is read once: those older than the file "checked" were whole then.
-    """
-    stamp = folder / "checked"
-    since = stamp.stat().st_mtime if stamp.exists() else 0.0
-    now = time.time()
-    for entry in folder.glob("*-cache"):
-        with contextlib.suppress(OSError):  # another process may have removed it
-            if entry.stat().st_mtime >= since and is_cut_short(entry.read_bytes()):
-                entry.unlink()
-    with contextlib.suppress(OSError):  # no folder yet, or not ours to write
-        stamp.touch()
-        os.utime(stamp, (now, now))
-
-
-def is_cut_short(content: bytes) -> bool:
-    """Whether a zlib stream (which begins with 0x78) lacks its end; True of an empty file too."""
-    if content and content[0] != 0x78:
-        return False
-    stream = zlib.decompressobj()
-    try:
-        stream.decompress(content)
-    except zlib.error:
-        return True
-    return not stream.eof
 
 
 COMPILED = "/jax/core/compile/backend_compile_duration"

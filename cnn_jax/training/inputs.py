@@ -37,9 +37,7 @@ class Inputs(Protocol):
     def take(self, first: int, count: int, state: TrainState) -> tuple[steps.DeviceData, Any]:
         """What a program of `count` steps from `first` on takes beside `state`."""
 
-    def make_evaluate(
-        self, split: str, model: nn.Module, with_precision: Callable[[Callable], Callable]
-    ) -> Evaluate:
+    def make_evaluate(self, split: str, model: nn.Module, jit: compiler.Jit) -> Evaluate:
         """`evaluate(variables)`: loss, top-1 and top-5 error (0-1), means over all of a split."""
 
     def report(self) -> Report:
@@ -102,11 +100,11 @@ class InMemoryInputs:
         stacked = self._seeds.stack_examples(indices)
         return self.data, self._group.put_global(stacked, self._seeds.by_example)
 
-    def make_evaluate(self, split: str, model: nn.Module, with_precision: Callable) -> Evaluate:
+    def make_evaluate(self, split: str, model: nn.Module, jit: compiler.Jit) -> Evaluate:
         """See `make_evaluate` below."""
         images, preprocessing = self._dataset.splits[split], self.data.preprocessing
         size, place = self._plan.eval_batch_size, (self._mesh, self._group)
-        return make_evaluate(model, images, preprocessing, size, with_precision, *place)
+        return make_evaluate(model, images, preprocessing, size, jit, *place)
 
     def report(self) -> Report:
         """Nothing is read, and nothing waited for."""
@@ -121,7 +119,7 @@ def make_evaluate(
     split: data.Split,
     preprocessing: Preprocessing,
     batch_size: int,
-    with_precision: Callable[[Callable], Callable],
+    jit: compiler.Jit,
     mesh: Mesh,
     group: ProcessGroup,
 ) -> Evaluate:
@@ -146,12 +144,11 @@ def make_evaluate(
         zero = dict.fromkeys(steps.SUMS, jnp.float32(0))
         return jax.lax.scan(add, zero, (indices, weights))[0]
 
-    program = compiler.jit(with_precision(sums_of), mesh)
+    program = jit(sums_of, mesh)
 
     def evaluate(variables):
-        sums = program(variables, in_memory, indices, weights)
-        sums = {name: float(value) for name, value in sums.items()}
-        count = sums.pop("count")
+        sums = jax.device_get(program(variables, in_memory, indices, weights))
+        count = float(sums.pop("count"))
         assert count == len(split.labels), f"counted {count} of {len(split.labels)} examples"
         return {name: float(np.float64(value) / count) for name, value in sums.items()}
 

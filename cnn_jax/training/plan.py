@@ -1,12 +1,14 @@
 """When things happen in a run, in steps."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ml_collections import ConfigDict
 
 from cnn_jax.errors import UserError
 from cnn_jax.optim.schedules import to_steps
+
+AUTO = "auto"  # as steps_per_dispatch
 
 
 @dataclass(frozen=True)
@@ -19,10 +21,15 @@ class Plan:
     steps_per_epoch: int
     total_steps: int
     checkpoint_every: int
-    steps_per_dispatch: int
+    steps_per_dispatch: int | str  # "auto" until the devices are known, see `on`
     evaluate_every: int
     splits: tuple[str, ...]
     eval_batch_size: int
+
+    def on(self, platform: str, image_bytes: int) -> "Plan":
+        """The plan on devices, with a number in the place of "auto", see `steps_on`."""
+        steps = steps_on(self.steps_per_dispatch, platform, image_bytes * self.batch_size)
+        return replace(self, steps_per_dispatch=steps)
 
     def is_due(self, every: int, step: int) -> bool:
         """Every so often, and at the end."""
@@ -31,7 +38,8 @@ class Plan:
     def dispatches(self, step: int) -> Iterator[tuple[int, int]]:
         """(first step, number of steps) of each program from `step` on; none reaches past a stop.
 
-        The cuts depend on the plan alone, so that a run which goes on uses the same programs.
+        The cuts depend on the plan alone, so that a run which goes on uses the same programs; on
+        devices of another platform, where "auto" is another number, others from there on.
         """
         periods = (self.evaluate_every, self.checkpoint_every)
         while step < self.total_steps:
@@ -49,7 +57,7 @@ def create_plan(
     accumulate: int,
     duration: str,
     checkpoint_every: str,
-    steps_per_dispatch: int,
+    steps_per_dispatch: int | str,
     evaluation: ConfigDict,
     train_size: int,
 ) -> Plan:
@@ -63,8 +71,10 @@ def create_plan(
             f"training.batch_size is {batch_size}: with {train_size:,} training images it "
             f"must be between 1 and {train_size:,}"
         )
+    if steps_per_dispatch != AUTO and not isinstance(steps_per_dispatch, int):
+        raise UserError(f"training.steps_per_dispatch {steps_per_dispatch!r} is no number or auto")
     for name, value in [
-        ("training.steps_per_dispatch", steps_per_dispatch),
+        ("training.steps_per_dispatch", steps_on(steps_per_dispatch, "cpu", 0)),
         ("training.accumulate", accumulate),
         ("evaluation.batch_size", evaluation.batch_size),
     ]:
@@ -83,6 +93,21 @@ def create_plan(
         splits=tuple(evaluation.splits),
         eval_batch_size=evaluation.batch_size,
     )
+
+
+def steps_on(steps: int | str, platform: str, batch_bytes: int) -> int:
+    """The steps of a program on devices of a platform: `steps`, or what "auto" is there.
+
+    That is 10 on CPUs, where compiling is slow, and 100 elsewhere, so that the host keeps up with
+    steps of a millisecond; and fewer where more than 64 MiB were sent for a program.
+
+    Args:
+      batch_bytes: of the images that are sent for each step; 0 of data in the devices' memory.
+    """
+    if steps != AUTO:
+        return steps
+    most = 10 if platform == "cpu" else 100
+    return min(most, max(1, 2**26 // batch_bytes)) if batch_bytes else most
 
 
 def at_least_one(field: str, duration: str, steps_per_epoch: int) -> int:

@@ -1,8 +1,7 @@
 """A run being written: its metrics, its checkpoints, its status, and what a person sees of it."""
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
 
 import jax
 import numpy as np
@@ -17,6 +16,7 @@ from cnn_jax.runs.metrics import Metrics
 from cnn_jax.training.build import Setup
 from cnn_jax.training.steps import TrainState, is_finite
 
+Fetch = Callable[[], dict[str, np.ndarray]]  # the metrics [K] of a program, once it has ended
 EVALUATED = {"train": "train_evaluated"}  # in metrics, where "train" are the steps themselves
 
 
@@ -49,22 +49,20 @@ class RunWriter:
         self._setup, self._progress, self._group = setup, progress, group
         self._checkpoints = checkpoints
         self._metrics = Metrics(directory.path, progress.step, seconds)
-        # (first step, metrics) of the last program, written as the next starts.
-        self._pending: tuple[int, dict[str, Any]] | None = None
+        # The first step of the last program, and what fetches its metrics as the next has started.
+        self._pending: tuple[int, Fetch] | None = None
         self._data_wait_seconds: float | None = None  # since the last line; None of data in memory
         self._train_errors: list[float] = []  # of the programs since the last evaluation
         directory.set_status("running")
 
-    def log_steps(
-        self, first_step: int, metrics: dict[str, jax.Array], data_wait_seconds: float | None
-    ) -> None:
-        """Takes the metrics [K] of a program just started, and writes those of the one before."""
+    def log_steps(self, first_step: int, fetch: Fetch, data_wait_seconds: float | None) -> None:
+        """Takes what fetches the metrics of a program just started; writes the one before it."""
         if not self.failure:
             with self._diverging():
                 if data_wait_seconds is not None:
                     self._data_wait_seconds = (self._data_wait_seconds or 0.0) + data_wait_seconds
                 self._write_pending()
-                self._pending = (first_step, metrics)
+                self._pending = (first_step, fetch)
 
     def evaluate_and_save(self, state: TrainState, step: int, evaluates: bool) -> TrainState:
         """Evaluates if that is due and starts to write; gives the state to go on with."""
@@ -126,8 +124,8 @@ class RunWriter:
     def _write_pending(self) -> None:
         if self._pending is None:
             return
-        (first, values), self._pending = self._pending, None
-        values = {name: np.asarray(value, np.float64) for name, value in values.items()}
+        (first, fetch), self._pending = self._pending, None
+        values = {name: np.asarray(value, np.float64) for name, value in fetch().items()}
         count = len(values["loss"])
         bad = np.flatnonzero(~np.isfinite(values["loss"]))
         if bad.size:
@@ -144,11 +142,22 @@ class RunWriter:
             seconds = count * self._setup.plan.batch_size / rate
             line["data_wait"] = round(min(1.0, self._data_wait_seconds / seconds), 4)
             self._data_wait_seconds = 0.0
+        if (peak := peak_memory(self._setup.seeds.by_example.addressable_devices)) is not None:
+            line["peak_memory_bytes"] = peak
         self._write(first + count, "train", line | {"images_per_second": round(rate, 1)})
 
     def _write(self, step: int, split: str, values: dict[str, float]) -> None:
         epoch = step / self._setup.plan.steps_per_epoch
         self._metrics.write(step, split, epoch=epoch, **values)
+
+
+def peak_memory(devices: Iterable[jax.Device]) -> int | None:
+    """The most bytes that one of the devices has held since this process began.
+
+    None where they do not report it, as CPUs.
+    """
+    stats = [device.memory_stats() or {} for device in devices]
+    return max((s["peak_bytes_in_use"] for s in stats if "peak_bytes_in_use" in s), default=None)
 
 
 def note_failure(directory: RunDirectory, status: str, error: BaseException) -> None:

@@ -19,6 +19,7 @@ def several_seeds(
     train_steps: Callable,
     mesh: Mesh,
     parallel: Parallel,
+    jit: compiler.Jit,
 ) -> Seeds:
     """Each device trains its own seeds where they divide, else all share each batch.
 
@@ -43,14 +44,14 @@ def several_seeds(
     whole = sharding.replicated(mesh)
     return Seeds(
         numbers=numbers,
-        init=compiler.jit(
+        init=jit(
             lambda: jax.vmap(init_state)(np.asarray(numbers, np.uint32)),
             mesh,
             once=True,
             out_shardings=by_seed,
         ),
         template=sharding.placed(shapes, jax.tree.map(lambda _: whole, shapes)),
-        train_steps=compiler.jit(local, mesh, donate_argnums=0, out_shardings=by_seed),
+        train_steps=jit(local, mesh, donate_argnums=0, out_shardings=by_seed),
         stack_examples=lambda examples: jax.tree.map(lambda *own: np.stack(own), *examples),
         by_example=NamedSharding(mesh, PartitionSpec(*example_axes)),
         split=lambda tree: [jax.tree.map(lambda a, i=i: a[i], tree) for i in range(len(numbers))],

@@ -122,6 +122,7 @@ def one_seed(
     train_steps: Callable,
     mesh: Mesh,
     parallel: Parallel,
+    jit: compiler.Jit,
 ) -> Seeds:
     """One seed: the batch is split over the devices.
 
@@ -135,9 +136,9 @@ def one_seed(
     state_shardings = shardings(shapes, mesh, parallel.params)
     return Seeds(
         numbers=numbers,
-        init=compiler.jit(lambda: init_state(seed), mesh, once=True, out_shardings=state_shardings),
+        init=jit(lambda: init_state(seed), mesh, once=True, out_shardings=state_shardings),
         template=placed(shapes, state_shardings),
-        train_steps=compiler.jit(
+        train_steps=jit(
             train_steps, mesh, donate_argnums=0, out_shardings=(state_shardings, whole)
         ),
         stack_examples=lambda examples: examples[0],

@@ -110,10 +110,12 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch):
         augment_key, dropout_key = step_keys(state)
-        batch = batch._replace(images=augment(augment_key, batch.images, batch.index))
+        with jax.named_scope("augment"):  # names in a trace, beside those of the layers
+            batch = batch._replace(images=augment(augment_key, batch.images, batch.index))
         gradient, batch_stats, metrics = gradient_of(state, batch, dropout_key)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        with jax.named_scope("update"):
+            updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, updates)
         ema = state.ema
         if average:
             ema = average(ema, {"params": params, "batch_stats": batch_stats}, state.step)
@@ -196,7 +198,8 @@ def scan_steps(
     def train_steps(state: TrainState, data: DeviceData, examples: Any):
         def one(state, taken):
             key, _ = step_keys(state)
-            batch = data.batch(taken, functools.partial(color_jitter, key))
+            with jax.named_scope("data"):
+                batch = data.batch(taken, functools.partial(color_jitter, key))
             state, metrics = train_step(state, batch)
             return state, metrics | data.counts(taken)
 

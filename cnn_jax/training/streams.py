@@ -122,7 +122,7 @@ class StreamedInputs:
         self._ask(next(self._plan.dispatches(first + count), None))
         return self._data, examples
 
-    def make_evaluate(self, split: str, model: nn.Module, with_precision: Callable) -> Evaluate:
+    def make_evaluate(self, split: str, model: nn.Module, jit: compiler.Jit) -> Evaluate:
         """See `make_evaluate` below."""
         images = self._dataset.images(split, "view.evaluation", self._view.evaluation.to_dict())
         return make_evaluate(
@@ -131,7 +131,7 @@ class StreamedInputs:
             self._data,
             self._plan.eval_batch_size,
             self._reading,
-            with_precision,
+            jit,
             self._mesh,
             self._group,
             functools.partial(self._bad.add, split),
@@ -178,7 +178,7 @@ def make_evaluate(
     data: StreamedData,
     batch_size: int,
     reading: reader.Reading,
-    with_precision: Callable[[Callable], Callable],
+    jit: compiler.Jit,
     mesh: Mesh,
     group: ProcessGroup,
     note: Callable[[reader.Bad], None],
@@ -193,7 +193,7 @@ def make_evaluate(
         values = eval_step(variables, data.batch(stored), stored.weights)
         return jax.tree.map(lambda a, b: a + b, sums, {**values, "skipped": stored.bad.sum()})
 
-    program = compiler.jit(with_precision(add), mesh, out_shardings=whole)
+    program = jit(add, mesh, out_shardings=whole)
 
     def evaluate(variables):
         zero = dict.fromkeys(steps.SUMS, np.float32(0)) | {"skipped": np.int32(0)}
@@ -214,7 +214,7 @@ def make_evaluate(
 
 def means(sums: dict[str, jax.Array], images: Images) -> dict[str, float]:
     """Of the sums over a split; raises `UserError` where nothing of it could be decoded."""
-    values = {name: float(value) for name, value in sums.items()}
+    values = {name: float(value) for name, value in jax.device_get(sums).items()}
     count, skipped, size = values.pop("count"), int(values.pop("skipped")), len(images.source)
     assert count + skipped == size, f"counted {count} and skipped {skipped} of {size} examples"
     if not count:

@@ -1,9 +1,10 @@
 """The loop: trains a network, or several seeds of it, and leaves every number on disk."""
 
 import contextlib
+import functools
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -22,8 +23,14 @@ from cnn_jax.runs.checkpoints import Checkpoints
 from cnn_jax.runs.directory import RunDirectory
 from cnn_jax.training.build import Setup, build
 from cnn_jax.training.compiler import Guards
-from cnn_jax.training.run_writer import RunWriter, note_failure
+from cnn_jax.training.run_writer import Fetch, RunWriter, note_failure
+from cnn_jax.training.sharding import Seeds
 from cnn_jax.training.steps import TrainState
+
+STATUS = {STOPPED: "preempted", DIVERGED: "diverged"}  # by exit code
+# (setup, directory of the run) -> a context that gives what is called in the place of
+# `setup.run_steps`.
+Watch = Callable[[Setup, Path], contextlib.AbstractContextManager[Callable]]
 
 
 def train(
@@ -33,6 +40,7 @@ def train(
     stop: Preemption | None = None,
     seeds: int | None = None,
     group: ProcessGroup | None = None,
+    watch: Watch | None = None,
 ) -> None:
     """Trains what `config` says in `workdir`, from the start or from where a run there stopped.
 
@@ -41,6 +49,7 @@ def train(
       seeds: trains so many networks as one program, with the seeds from `config.seed` on, each in
         a directory of its own, `workdir/seed-0` and so on.
       group: the processes that train together, by default this one alone.
+      watch: what stands around each program, such as a profiler.
 
     Raises:
       UserError: something wrong with config, data or directory (exit code 1); a loss that is not
@@ -63,7 +72,8 @@ def train(
             start = (setup.parts.facts(), setup.parts.preprocessing, setup.compiler_options)
             for directory in todo:
                 directory.write_start(*start)
-            run(setup, todo, console, stop, group)
+            run_steps = opened.enter_context(watch(setup, path)) if watch else setup.run_steps
+            run(setup, run_steps, todo, console, stop, group)
         else:
             console.print(f"{workdir} is finished, and is not run again", highlight=False)
         if group.index == 0:
@@ -81,6 +91,7 @@ def raise_diverged(directories: list[RunDirectory]) -> None:
 
 def run(
     setup: Setup,
+    run_steps: Callable,
     directories: list[RunDirectory],
     console: Console,
     stop: Preemption,
@@ -99,12 +110,12 @@ def run(
                 things = (setup, directory, saved, progress, group)
                 writers.append(RunWriter(*things, seconds=seconds, label=label))
                 opened.callback(writers[-1].close)
-            take_steps(setup, state, step, writers, progress, stop, group)
+            take_steps(setup, run_steps, state, step, writers, progress, stop, group)
             for writer in writers:
                 writer.wait()
         except BaseException as error:
             error = group.explained(error)
-            status = "preempted" if getattr(error, "exit_code", None) == STOPPED else "failed"
+            status = STATUS.get(getattr(error, "exit_code", None), "failed")
             diverged = [writer.directory for writer in writers if writer.failure]
             for directory in directories:
                 if directory not in diverged:
@@ -120,6 +131,7 @@ def run(
 
 def take_steps(
     setup: Setup,
+    run_steps: Callable,
     state: TrainState,
     step: int,
     writers: list[RunWriter],
@@ -135,10 +147,10 @@ def take_steps(
         group.note_step(step)
         for first, count in plan.dispatches(step):
             with guards.dispatch(first, count):
-                state, values = setup.run_steps(state, first, count)
+                state, values = run_steps(state, first, count)
             report = setup.inputs.report()
-            for writer, own in zip(writers, setup.seeds.split(values), strict=True):
-                writer.log_steps(first, own, report.data_wait_seconds)
+            for writer, fetch in zip(writers, fetches(setup.seeds, values), strict=True):
+                writer.log_steps(first, fetch, report.data_wait_seconds)
             step = first + count
             stop.can_save = True
             stopped_by = synced_stop(stop.requested or 0)
@@ -155,6 +167,12 @@ def take_steps(
                 for writer in writers:
                     writer.wait()
                 raise stopped(signal.Signals(stopped_by).name, step, plan.total_steps)
+
+
+def fetches(seeds: Seeds, values: dict[str, jax.Array]) -> list[Fetch]:
+    """What fetches the metrics of each seed: all at once, where the first is asked for."""
+    fetch = functools.cache(lambda: seeds.split(jax.device_get(values)))
+    return [lambda i=i: fetch()[i] for i in range(len(seeds.numbers))]
 
 
 def save(

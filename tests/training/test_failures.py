@@ -22,8 +22,8 @@ from cnn_jax.bench.kill_test import compare
 from cnn_jax.bench.kill_test import unfinished as half_written
 from cnn_jax.cluster import preemption
 from cnn_jax.errors import UserError
+from cnn_jax.files import drop_broken
 from cnn_jax.runs.directory import RunDirectory
-from cnn_jax.training import compiler
 from cnn_jax.training.compiler import Guards
 from cnn_jax.training.train import train
 from tests.conftest import ROOT, TINY, each_program_once, wait_until
@@ -163,5 +163,5 @@ def test_a_compiled_program_that_a_kill_cut_short_is_removed(tmp_path):
     contents = {"a-cache": whole, "b-cache": whole[:-9], "c-cache": b""}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-    compiler.drop_broken(tmp_path)
+    drop_broken(tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a-cache", "checked"]

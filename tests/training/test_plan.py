@@ -6,7 +6,7 @@ import pytest
 
 from cnn_jax import config as configs
 from cnn_jax.errors import UserError
-from cnn_jax.training.plan import Plan, create_plan, dispatch_size
+from cnn_jax.training.plan import Plan, create_plan, dispatch_size, steps_on
 
 PLAN = Plan(
     train_size=45_000,
@@ -68,3 +68,39 @@ def test_a_size_below_one_is_refused(tiny_config, group, field):
 def test_the_last_step_is_always_due():
     assert PLAN.is_due(351, 1000) and not PLAN.is_due(351, 999)
     assert dataclasses.replace(PLAN, total_steps=999).is_due(500, 999)
+
+
+def auto(tiny_config, *overrides):
+    config = tiny_config.copy_and_resolve_references()
+    for override in ("training.steps_per_dispatch=auto", *overrides):
+        configs.override_field(config, *override.split("="))
+    return plan_of(config)
+
+
+@pytest.mark.parametrize("platform,most", [("cpu", 10), ("gpu", 100), ("tpu", 100)])
+def test_how_many_steps_auto_are_depends_on_the_platform(platform, most, tiny_config):
+    plan = auto(tiny_config)
+    assert plan.on(platform, image_bytes=0).steps_per_dispatch == most
+    assert (
+        auto(tiny_config, "training.steps_per_dispatch=7").on(platform, 0).steps_per_dispatch == 7
+    )
+
+
+def test_auto_sends_at_most_64_mib_for_a_program():
+    small, large = 128 * 32 * 32 * 3, 256 * 224 * 224 * 3
+    assert steps_on("auto", "gpu", small) == 100 and steps_on("auto", "gpu", 10 * small) == 17
+    assert steps_on("auto", "gpu", large) == steps_on("auto", "cpu", large) == 1
+
+
+def test_a_run_that_goes_on_on_another_platform_stops_at_the_same_steps():
+    plan = dataclasses.replace(PLAN, steps_per_dispatch="auto")
+    cpu, gpu = (plan.on(platform, 0) for platform in ("cpu", "gpu"))
+    stopped = [first for first, _ in cpu.dispatches(0)][20]  # in mid epoch
+    steps = [s for first, n in gpu.dispatches(stopped) for s in range(first, first + n)]
+    assert steps == list(range(stopped, 1000))
+    assert {351, 500, 702, 1000} <= {first + n for first, n in gpu.dispatches(stopped)}
+
+
+def test_a_word_that_is_not_auto_is_refused(tiny_config):
+    with pytest.raises(UserError, match="training.steps_per_dispatch 'often' is no number or auto"):
+        auto(tiny_config, "training.steps_per_dispatch=often")

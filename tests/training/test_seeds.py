@@ -103,10 +103,10 @@ def test_seeds_whose_checkpoints_differ_go_on_from_the_last_common_one(
 def test_a_seed_that_diverges_does_not_hold_up_the_others(tiny_config, tmp_path, monkeypatch):
     training = RunWriter.log_steps
 
-    def diverging(self, first_step, values, waited):
-        if self.label.startswith("seed-1") and first_step >= 20:
-            values["loss"] = values["loss"] * np.nan
-        training(self, first_step, values, waited)
+    def diverging(self, first_step, fetch, waited):
+        is_bad = self.label.startswith("seed-1") and first_step >= 20
+        nan = {"loss": np.full(1, np.nan)} if is_bad else {}
+        training(self, first_step, lambda: fetch() | nan, waited)
 
     monkeypatch.setattr(RunWriter, "log_steps", diverging)
     with pytest.raises(UserError, match="seed-1 diverged; the others are done") as caught:
