@@ -72,18 +72,21 @@ def platform_of(mesh: Mesh) -> str:
 def jit(function: Callable, mesh: Mesh | None = None, *, once: bool = False, **arguments):
     """`jax.jit` with the options for the devices of the mesh, by default those that JAX uses.
 
-    The mesh is also the context in which the function is traced, see `models.layers`.
     `once`: for a program that runs one time.
     """
     platform = platform_of(mesh) if mesh else jax.default_backend()
-    context = mesh.abstract_mesh if mesh else jax.sharding.get_abstract_mesh()
+    return jax.jit(function, compiler_options=supported(platform, once), **arguments)
+
+
+def with_mesh(function: Callable, mesh: Mesh) -> Callable:
+    """The function, traced with the mesh as JAX's context: layers find their devices in it."""
 
     @functools.wraps(function)
-    def traced(*args):
-        with jax.sharding.use_abstract_mesh(context):
-            return function(*args)
+    def traced(*arguments):
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return function(*arguments)
 
-    return jax.jit(traced, compiler_options=supported(platform, once), **arguments)
+    return traced
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,8 @@ class Jit:
 
     def __call__(self, function: Callable, mesh: Mesh, *, once: bool = False, **arguments):
         """`jax.jit` for the devices of the mesh; `once`: for a program that runs one time."""
-        options = self.options(mesh, once)
-        return jax.jit(self.with_precision(function), compiler_options=options, **arguments)
+        function = with_mesh(self.with_precision(function), mesh)
+        return jax.jit(function, compiler_options=self.options(mesh, once), **arguments)
 
     def options(self, mesh: Mesh, once: bool = False) -> dict[str, Any]:
         """Those of XLA; raises `UserError` for one that it does not take on these devices."""
