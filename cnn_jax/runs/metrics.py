@@ -4,11 +4,15 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnn_jax.errors import UserError, first_line
 from cnn_jax.files import write_text
+
+if TYPE_CHECKING:
+    import jax
 
 # The last fields of a line, which differ from run to run of the same config.
 WALL_CLOCK = ("data_wait", "peak_memory_bytes", "images_per_second", "seconds")
@@ -124,3 +128,12 @@ def reproducible(directory: Path) -> bytes:
     """`metrics.jsonl` without times: equal, byte for byte, in two runs of a config."""
     rows = [{k: v for k, v in line.items() if k not in WALL_CLOCK} for line in read(directory)]
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def peak_memory(devices: Iterable["jax.Device"]) -> int | None:
+    """The most bytes that one of the devices has held since this process began.
+
+    None where they do not report it, as CPUs.
+    """
+    stats = [device.memory_stats() or {} for device in devices]
+    return max((s["peak_bytes_in_use"] for s in stats if "peak_bytes_in_use" in s), default=None)

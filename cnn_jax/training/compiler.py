@@ -69,15 +69,6 @@ def platform_of(mesh: Mesh) -> str:
     return mesh.devices.flat[0].platform
 
 
-def jit(function: Callable, mesh: Mesh | None = None, *, once: bool = False, **arguments):
-    """`jax.jit` with the options for the devices of the mesh, by default those that JAX uses.
-
-    `once`: for a program that runs one time.
-    """
-    platform = platform_of(mesh) if mesh else jax.default_backend()
-    return jax.jit(function, compiler_options=supported(platform, once), **arguments)
-
-
 def with_mesh(function: Callable, mesh: Mesh) -> Callable:
     """The function, traced with the mesh as JAX's context: layers find their devices in it."""
 
@@ -91,20 +82,21 @@ def with_mesh(function: Callable, mesh: Mesh) -> Callable:
 
 @dataclass(frozen=True)
 class Jit:
-    """Compiles the programs of a config."""
+    """`jax.jit` with the groups `compiler` and `precision` of a config."""
 
-    words: tuple[str, ...]  # of `compiler.options`
-    deterministic: bool
-    with_precision: Callable[[Callable], Callable]  # traces a function with the group `precision`
+    words: tuple[str, ...] = ()  # of `compiler.options`
+    deterministic: bool = False
+    with_precision: Callable[[Callable], Callable] = lambda function: function
 
-    def __call__(self, function: Callable, mesh: Mesh, *, once: bool = False, **arguments):
-        """`jax.jit` for the devices of the mesh; `once`: for a program that runs one time."""
-        function = with_mesh(self.with_precision(function), mesh)
-        return jax.jit(function, compiler_options=self.options(mesh, once), **arguments)
+    def __call__(self, function: Callable, mesh: Mesh | None = None, *, once=False, **arguments):
+        """For the devices of the mesh, by default JAX's; `once`: for what runs one time."""
+        traced = self.with_precision(function)
+        traced = with_mesh(traced, mesh) if mesh else traced
+        return jax.jit(traced, compiler_options=self.options(mesh, once), **arguments)
 
-    def options(self, mesh: Mesh, once: bool = False) -> dict[str, Any]:
+    def options(self, mesh: Mesh | None, once: bool = False) -> dict[str, Any]:
         """Those of XLA; raises `UserError` for one that it does not take on these devices."""
-        platform, own = platform_of(mesh), {}
+        platform, own = platform_of(mesh) if mesh else jax.default_backend(), {}
         for word in self.words:
             option, is_one_of_xla, value = word.partition("=")
             if is_one_of_xla:
@@ -116,6 +108,9 @@ class Jit:
         if own:
             check_options(tuple(own.items()), mesh)
         return supported(platform, once) | own
+
+
+jit = Jit()  # for what no config describes
 
 
 @functools.cache

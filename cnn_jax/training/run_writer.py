@@ -1,9 +1,8 @@
 """A run being written: its metrics, its checkpoints, its status, and what a person sees of it."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
-import jax
 import numpy as np
 
 from cnn_jax.cluster.join import ProcessGroup
@@ -12,7 +11,7 @@ from cnn_jax.optim import plateau
 from cnn_jax.progress import TrainingProgress
 from cnn_jax.runs.checkpoints import Checkpoints
 from cnn_jax.runs.directory import RunDirectory
-from cnn_jax.runs.metrics import Metrics
+from cnn_jax.runs.metrics import Metrics, peak_memory
 from cnn_jax.training.build import Setup
 from cnn_jax.training.steps import TrainState, is_finite
 
@@ -149,15 +148,6 @@ class RunWriter:
     def _write(self, step: int, split: str, values: dict[str, float]) -> None:
         epoch = step / self._setup.plan.steps_per_epoch
         self._metrics.write(step, split, epoch=epoch, **values)
-
-
-def peak_memory(devices: Iterable[jax.Device]) -> int | None:
-    """The most bytes that one of the devices has held since this process began.
-
-    None where they do not report it, as CPUs.
-    """
-    stats = [device.memory_stats() or {} for device in devices]
-    return max((s["peak_bytes_in_use"] for s in stats if "peak_bytes_in_use" in s), default=None)
 
 
 def note_failure(directory: RunDirectory, status: str, error: BaseException) -> None:

@@ -23,8 +23,7 @@ def several_seeds(
 ) -> Seeds:
     """Each device trains its own seeds where they divide, else all share each batch.
 
-    Raises:
-      UserError: sharded parameters, which are for one seed.
+    Raises `UserError` for sharded parameters, which are for one seed.
     """
     if parallel.params != "replicated":
         raise errors.UserError(

@@ -28,8 +28,7 @@ from cnn_jax.training.sharding import Seeds
 from cnn_jax.training.steps import TrainState
 
 STATUS = {STOPPED: "preempted", DIVERGED: "diverged"}  # by exit code
-# (setup, directory of the run) -> a context that gives what is called in the place of
-# `setup.run_steps`.
+# (setup, directory of the run) -> a context with what is called in place of `setup.run_steps`
 Watch = Callable[[Setup, Path], contextlib.AbstractContextManager[Callable]]
 
 
@@ -40,12 +39,12 @@ def train(
     stop: Preemption | None = None,
     seeds: int | None = None,
     group: ProcessGroup | None = None,
-    watch: Watch | None = None,
+    watch: Watch = lambda setup, path: contextlib.nullcontext(setup.run_steps),
 ) -> None:
     """Trains what `config` says in `workdir`, from the start or from where a run there stopped.
 
     Args:
-      stop: what hears signals already; by default they are heard from here on.
+      stop: what hears signals already, by default from here on.
       seeds: trains so many networks as one program, with the seeds from `config.seed` on, each in
         a directory of its own, `workdir/seed-0` and so on.
       group: the processes that train together, by default this one alone.
@@ -72,8 +71,7 @@ def train(
             start = (setup.parts.facts(), setup.parts.preprocessing, setup.compiler_options)
             for directory in todo:
                 directory.write_start(*start)
-            run_steps = opened.enter_context(watch(setup, path)) if watch else setup.run_steps
-            run(setup, run_steps, todo, console, stop, group)
+            run(setup, opened.enter_context(watch(setup, path)), todo, console, stop, group)
         else:
             console.print(f"{workdir} is finished, and is not run again", highlight=False)
         if group.index == 0:

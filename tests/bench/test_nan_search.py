@@ -67,7 +67,7 @@ def setup_of(model, rate=0.1):
         loss=loss,
         augment=lambda k, x, i: x,
         color_jitter=lambda k, x, i: x,
-        jit=compiler.Jit((), False, compiler.precision(matmul="default")),
+        jit=compiler.Jit(with_precision=compiler.precision(matmul="default")),
     )
     seeds = types.SimpleNamespace(
         numbers=(0,), train_steps=lambda state, _, examples: train_steps(state, data, examples)

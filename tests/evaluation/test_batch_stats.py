@@ -11,7 +11,7 @@ from cnn_jax.evaluation.batch_stats import reestimate
 from cnn_jax.models.layers import BatchNorm
 from cnn_jax.training import compiler
 
-PRECISE = compiler.Jit((), False, compiler.precision(matmul="float32"))
+PRECISE = compiler.Jit(with_precision=compiler.precision(matmul="float32"))
 
 
 class Normalized(nn.Module):

@@ -52,7 +52,7 @@ def run(source, protocol, pixels=3000, on_error="raise", weights=None, preproces
         of_source(source, on_error),
         protocol,
         pixels=pixels,
-        jit=compiler.Jit((), False, compiler.precision(matmul="float32")),
+        jit=compiler.Jit(with_precision=compiler.precision(matmul="float32")),
         mesh=sharding.data_mesh(),
     )
 

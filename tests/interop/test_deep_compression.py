@@ -223,7 +223,7 @@ def right(count):
         sample(count),
         caffe,
         batch_size=25,
-        jit=compiler.Jit((), False, compiler.precision(matmul="float32")),
+        jit=compiler.Jit(with_precision=compiler.precision(matmul="float32")),
         mesh=sharding.data_mesh(),
         group=Alone(),
     )

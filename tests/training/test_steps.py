@@ -19,7 +19,7 @@ from cnn_jax.training.sharding import data_mesh
 from cnn_jax.training.steps import create_state
 
 RATE = LearningRate(optax.constant_schedule(0.1), None)  # for the metrics
-PRECISE = compiler.Jit((), False, compiler.precision(matmul="default"))
+PRECISE = compiler.Jit(with_precision=compiler.precision(matmul="default"))
 
 
 @pytest.fixture(scope="module")
