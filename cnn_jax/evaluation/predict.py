@@ -4,6 +4,7 @@ The host cuts the views ahead of the device. Views of the same shape are batched
 a shape is padded, and the views of each example are counted.
 """
 
+import collections
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,8 @@ from cnn_jax.data.stream import reader
 from cnn_jax.data.stream.sources import Source
 from cnn_jax.evaluation.protocols import Part, Protocol
 from cnn_jax.training import compiler, sharding
+
+BATCHES_AHEAD = 2  # batches that devices have while the host adds up the scores of one
 
 
 class Predictions(NamedTuple):
@@ -125,16 +128,32 @@ def predict(
     sums: dict[str, np.ndarray] = {}
     count = np.zeros(len(examples.labels), np.int64)
     all_views = sum(len(planned.rows) * planned.views for planned in plan)
-    for planned, views in read(examples, protocol, plan, threads, bad):
-        own = for_size(preprocessing, planned.shape)
-        on_device = jax.device_put(views, by_example)
-        for name, variables in weights.items():
-            scores = np.asarray(score(variables, own, on_device))[: len(planned.rows)]
-            shape = (len(count), scores.shape[1])
-            sums.setdefault(name, np.zeros(shape, np.float32))[planned.rows] += scores
+
+    def sent():
+        for planned, views in read(examples, protocol, plan, threads, bad):
+            own = for_size(preprocessing, planned.shape)
+            on_device = jax.device_put(views, by_example)
+            yield planned, {name: score(w, own, on_device) for name, w in weights.items()}
+
+    for planned, scores in ahead(sent(), BATCHES_AHEAD):
+        for name, padded in jax.device_get(scores).items():
+            own = padded[: len(planned.rows)]
+            shape = (len(count), own.shape[1])
+            sums.setdefault(name, np.zeros(shape, np.float32))[planned.rows] += own
         count[planned.rows] += planned.views
         on_progress(int(count.sum()), all_views)
     return averages(sums, count, examples, protocol, bad), bad
+
+
+def ahead(things: Iterator[Any], count: int) -> Iterator[Any]:
+    """The things in their order; each is given once `count` more have been taken, or all."""
+    taken = collections.deque()
+    with contextlib.closing(things):
+        for thing in things:
+            taken.append(thing)
+            if len(taken) > count:
+                yield taken.popleft()
+        yield from taken
 
 
 def averages(

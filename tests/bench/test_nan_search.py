@@ -10,7 +10,7 @@ import pytest
 
 from cnn_jax.bench import nan_search
 from cnn_jax.errors import UserError
-from cnn_jax.models.layers import Stage
+from cnn_jax.models.residual_units import Stage
 from cnn_jax.optim import schedules
 from cnn_jax.training import compiler, losses, steps
 from tests.conftest import TINY, launch_here

@@ -12,7 +12,7 @@ from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.data.stream.sources import FolderSource
 from cnn_jax.errors import UserError
 from cnn_jax.evaluation import protocols
-from cnn_jax.evaluation.predict import of_source, predict
+from cnn_jax.evaluation.predict import ahead, of_source, predict
 from cnn_jax.training import compiler, sharding
 
 
@@ -174,3 +174,17 @@ def test_whitened_images_of_another_size_are_refused(source):
     protocol = protocols.create("center", crop=14, resize=16)
     with pytest.raises(UserError, match="ZCA whitening is for images of 8x8"):
         run(source, protocol, preprocessing=zca)
+
+
+def test_devices_have_two_more_batches_while_one_is_waited_for():
+    events = []
+
+    def batches():
+        for i in range(4):
+            events.append(f"send {i}")
+            yield i
+
+    for i in ahead(batches(), 2):
+        events.append(f"wait {i}")
+    sends = ["send 0", "send 1", "send 2", "wait 0", "send 3", "wait 1"]
+    assert events == [*sends, "wait 2", "wait 3"]
