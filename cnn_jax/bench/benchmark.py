@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax import data, models
-from cnn_jax.accelerators.targets import peak
+from cnn_jax.accelerators.targets import of_kind, peak
 from cnn_jax.analysis import summary
 from cnn_jax.bench import fake, measure, programs
 from cnn_jax.errors import UserError, first_line
@@ -78,6 +78,7 @@ def run(
         "compile_seconds": ours.compile_seconds,
         "memory_bytes": ours.memory_bytes | device_memory(),
         **arithmetic(model.dtype, medians[WHOLE[mode]], PASSES[mode] * multiply_adds),
+        **bandwidth(medians[WHOLE[mode]], ours.image_traffic),
         "environment": environment(),
     }
 
@@ -169,4 +170,18 @@ def arithmetic(dtype: str, images_per_second: float, multiply_adds: int) -> dict
         "multiply_adds_per_second": rate,
         "peak_flops_per_device": limit,
         "fraction_of_peak": fraction,
+    }
+
+
+def bandwidth(images_per_second: float, image_traffic: float) -> dict[str, Any]:
+    """Bytes per second that kernels read and write, and their fraction of the devices' bandwidth.
+
+    It may be more than all of it: caches spare the memory some of that traffic.
+    """
+    rate = images_per_second * image_traffic
+    chip = of_kind(jax.devices()[0].device_kind)
+    return {
+        "bytes_per_second": rate,
+        "peak_bytes_per_second_per_device": chip and chip.bandwidth,
+        "fraction_of_bandwidth": chip and rate / (chip.bandwidth * jax.device_count()),
     }

@@ -13,6 +13,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
+from cnn_jax.accelerators import hlo
 from cnn_jax.bench.measure import Way
 from cnn_jax.data import Dataset, augment
 from cnn_jax.data.dataset import batch_indices
@@ -26,6 +27,7 @@ class Programs(NamedTuple):
     ways: dict[str, Way]
     compile_seconds: dict[str, float]  # "lowering" and "compiling"
     memory_bytes: dict[str, int]  # of the compiled program: arguments, outputs, temporary, peak
+    image_traffic: float  # bytes of an image that kernels read and write; caches are ignored
 
 
 def training(config: ConfigDict, dataset: Dataset | None, count: int) -> Programs:
@@ -40,7 +42,7 @@ def training(config: ConfigDict, dataset: Dataset | None, count: int) -> Program
     by_batch = sharding.by_batch(sharding.data_mesh())
     indices = jax.device_put(batch_indices(config.seed, 0, count, batch_size, size), by_batch)
     arguments = (setup.seeds.template, setup.inputs.data, indices)
-    seconds, memory = compile_ahead(setup.seeds.train_steps, *arguments)
+    seconds, memory, traffic = compile_ahead(setup.seeds.train_steps, *arguments)
     images = count * batch_size
     ways = {
         "step": _step(setup, indices[0], count),
@@ -48,7 +50,7 @@ def training(config: ConfigDict, dataset: Dataset | None, count: int) -> Program
         "data": _data_path(setup, config, count),
     }
     ways = {name: Way(*way, images) for name, way in ways.items()}
-    return Programs(ways, seconds, memory)
+    return Programs(ways, seconds, memory, traffic / images)
 
 
 def _step(setup: Setup, index: jax.Array, count: int):
@@ -123,7 +125,7 @@ def inference(
     batch = random_images(batch_size, shape)
     batch = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))
     forward = compiler.jit(lambda variables, images: model.apply(variables, images, train=False))
-    seconds, memory = compile_ahead(forward, variables, batch)
+    seconds, memory, traffic = compile_ahead(forward, variables, batch)
     logits = None
 
     def start():
@@ -132,7 +134,7 @@ def inference(
             logits = forward(variables, batch)
 
     way = Way(start, lambda: jax.block_until_ready(logits), count * len(batch))
-    return Programs({"forward": way}, seconds, memory)
+    return Programs({"forward": way}, seconds, memory, traffic / len(batch))
 
 
 def random_images(count: int, shape: tuple[int, int, int]) -> np.ndarray:
@@ -140,14 +142,18 @@ def random_images(count: int, shape: tuple[int, int, int]) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((count, *shape), np.float32)
 
 
-def compile_ahead(program: Any, *arguments: Any) -> tuple[dict[str, float], dict[str, int]]:
-    """Compiles a jitted function for later calls; returns the seconds and the bytes of memory."""
+def compile_ahead(program: Any, *arguments: Any) -> tuple[dict[str, float], dict[str, int], int]:
+    """Compiles a jitted function for later calls.
+
+    Returns the seconds, the bytes of memory, and those that all devices read and write in a call.
+    """
     begin = time.perf_counter()
     lowered = program.lower(*arguments)
     middle = time.perf_counter()
     compiled = lowered.compile()
     seconds = {"lowering": middle - begin, "compiling": time.perf_counter() - middle}
-    return seconds, memory_of(compiled)
+    traffic = hlo.costs(compiled.as_text()).bytes * jax.device_count()
+    return seconds, memory_of(compiled), traffic
 
 
 def memory_of(compiled: jax.stages.Compiled) -> dict[str, int]:

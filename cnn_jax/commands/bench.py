@@ -120,8 +120,14 @@ def show(result: dict, console: Console) -> None:
     print_line(console, f"compiled in {', '.join(seconds)}")
     sizes = (f"{size / 2**20:,.0f} MiB {kind}" for kind, size in result["memory_bytes"].items())
     print_line(console, "memory: " + (", ".join(sizes) or "this backend does not report it"))
-    fraction = result["fraction_of_peak"]
-    peak = "the device's peak is not known" if fraction is None else f"{fraction:.1%} of the peak"
     rate = result["multiply_adds_per_second"]
     passes = " (training: three times the forward's)" if result["mode"] == "training" else ""
+    peak = of_peak(result["fraction_of_peak"])
     print_line(console, f"{rate / 1e9:,.1f} G multiply-adds/s{passes}; {peak}")
+    rate, peak = result["bytes_per_second"], of_peak(result["fraction_of_bandwidth"])
+    print_line(console, f"{rate / 1e9:,.1f} GB/s that kernels read and write; {peak}")
+
+
+def of_peak(fraction: float | None) -> str:
+    """What a fraction of the device's peak is, for people."""
+    return "the device's peak is not known" if fraction is None else f"{fraction:.1%} of the peak"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import cnn_jax
+from cnn_jax.accelerators import targets
 from cnn_jax.bench import benchmark, fake, measure, programs
 from cnn_jax.errors import UserError
 from cnn_jax.training import compiler
@@ -68,7 +69,8 @@ def test_memory_holds_at_least_the_parameters_and_the_data(trained):
 
 
 def test_a_cpu_has_no_known_peak(trained):
-    assert trained["fraction_of_peak"] is None
+    assert trained["fraction_of_peak"] is trained["fraction_of_bandwidth"] is None
+    assert trained["bytes_per_second"] > 0
 
 
 def test_inference_on_random_images_reads_no_data():
@@ -138,7 +140,8 @@ def test_a_program_compiled_ahead_is_not_compiled_again():
     )
     program = compiler.jit(lambda x: jnp.sin(x) * 12345.0)
     x = jnp.ones(7)
-    seconds, memory = programs.compile_ahead(program, x)
+    seconds, memory, traffic = programs.compile_ahead(program, x)
+    assert traffic == 2 * x.nbytes * jax.device_count()  # read and written
     assert compiled and seconds["compiling"] > 0 and memory["outputs"] == 28
     compiled.clear()
     program(x)
@@ -149,3 +152,10 @@ def test_the_share_of_the_peak_counts_two_operations_for_a_multiply_add(monkeypa
     monkeypatch.setattr(benchmark, "peak", lambda kind, dtype: 1000.0)
     found = benchmark.arithmetic("float32", 5.0, 10)
     assert math.isclose(found["fraction_of_peak"], 0.1 / jax.device_count())
+
+
+def test_the_share_of_the_bandwidth_is_that_of_all_devices(monkeypatch):
+    chip = targets.of_kind("NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(benchmark, "of_kind", lambda kind: chip)
+    found = benchmark.bandwidth(images_per_second=1000.0, image_traffic=3.35e8)
+    assert math.isclose(found["fraction_of_bandwidth"], 0.1 / jax.device_count())
