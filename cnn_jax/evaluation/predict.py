@@ -107,18 +107,15 @@ def predict(
     threads: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[dict[str, Predictions], reader.Bad]:
-    """Predictions for each of the named `weights`, and the images that were skipped.
+    """Predictions for the variables of each name in `weights`, and the images that were skipped.
 
     Args:
-      weights: variables by name.
       pixels: about how many all views of a batch have; the memory of the device limits it.
-      jit: compiles the program.
       threads: how many cut views; 0: one per core.
       on_progress: called with the number of views that are done, and of all.
 
-    Raises:
-      UserError: an image that cannot be read and is not to be skipped, or images of a size that
-        the network or the preprocessing does not take.
+    Raises `UserError` for an image that cannot be read and is not to be skipped, or images of a
+    size that the network or the preprocessing does not take.
     """
     bad: reader.Bad = {}
     plan = list(plan_batches(examples, protocol, pixels, mesh.size, bad))
@@ -129,31 +126,30 @@ def predict(
     count = np.zeros(len(examples.labels), np.int64)
     all_views = sum(len(planned.rows) * planned.views for planned in plan)
 
-    def sent():
-        for planned, views in read(examples, protocol, plan, threads, bad):
-            own = for_size(preprocessing, planned.shape)
-            on_device = jax.device_put(views, by_example)
-            yield planned, {name: score(w, own, on_device) for name, w in weights.items()}
+    def send(batch):
+        planned, views = batch
+        own, on_device = for_size(preprocessing, planned.shape), jax.device_put(views, by_example)
+        return planned, {name: score(w, own, on_device) for name, w in weights.items()}
 
-    for planned, scores in ahead(sent(), BATCHES_AHEAD):
+    for planned, scores in ahead(read(examples, protocol, plan, threads, bad), send):
         for name, padded in jax.device_get(scores).items():
-            own = padded[: len(planned.rows)]
-            shape = (len(count), own.shape[1])
-            sums.setdefault(name, np.zeros(shape, np.float32))[planned.rows] += own
+            shape = (len(count), padded.shape[1])
+            own = sums.setdefault(name, np.zeros(shape, np.float32))
+            own[planned.rows] += padded[: len(planned.rows)]
         count[planned.rows] += planned.views
         on_progress(int(count.sum()), all_views)
     return averages(sums, count, examples, protocol, bad), bad
 
 
-def ahead(things: Iterator[Any], count: int) -> Iterator[Any]:
-    """The things in their order; each is given once `count` more have been taken, or all."""
-    taken = collections.deque()
-    with contextlib.closing(things):
-        for thing in things:
-            taken.append(thing)
-            if len(taken) > count:
-                yield taken.popleft()
-        yield from taken
+def ahead(batches: Iterator[Any], send: Callable, count: int = BATCHES_AHEAD) -> Iterator[Any]:
+    """`send(batch)` of each in their order; it is given once `count` more are sent, or all."""
+    sent = collections.deque()
+    with contextlib.closing(batches):
+        for batch in batches:
+            sent.append(send(batch))
+            if len(sent) > count:
+                yield sent.popleft()
+        yield from sent
 
 
 def averages(

@@ -50,9 +50,8 @@ def train(
       group: the processes that train together, by default this one alone.
       watch: what stands around each program, such as a profiler.
 
-    Raises:
-      UserError: something wrong with config, data or directory (exit code 1); a loss that is not
-        finite (3); stopped by SIGINT or SIGTERM, after saving (75).
+    Raises `UserError` for something wrong with config, data or directory (exit code 1), a loss that
+    is not finite (3), and where SIGINT or SIGTERM stopped it, after saving (75).
     """
     group = group or Alone()
     with contextlib.ExitStack() as opened:

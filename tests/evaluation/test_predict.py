@@ -179,12 +179,11 @@ def test_whitened_images_of_another_size_are_refused(source):
 def test_devices_have_two_more_batches_while_one_is_waited_for():
     events = []
 
-    def batches():
-        for i in range(4):
-            events.append(f"send {i}")
-            yield i
+    def send(i):
+        events.append(f"send {i}")
+        return i
 
-    for i in ahead(batches(), 2):
+    for i in ahead((i for i in range(4)), send, 2):
         events.append(f"wait {i}")
     sends = ["send 0", "send 1", "send 2", "wait 0", "send 3", "wait 1"]
     assert events == [*sends, "wait 2", "wait 3"]
