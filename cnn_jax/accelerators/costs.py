@@ -98,10 +98,12 @@ def count_step(
     if parts.parallel.params == "sharded":
         held /= target.devices
     pixels = math.prod(parts.image_shape)
-    resident, sent = 0, next(plan.dispatches(0))[1] * pixels  # bytes of uint8 images
     if isinstance(parts.dataset, data.Dataset):
         splits = {"train", "test", *plan.splits}
         resident, sent = sum(counts.get(split, 0) for split in splits) * (pixels + 4), 0
+    else:
+        _, number = next(plan.on(target.platform, pixels).dispatches(0))
+        resident, sent = 0, number * pixels  # bytes of uint8 images
     kept = sum(math.prod(layer.output_shape) for layer in layers)  # for the gradient
     return StepCosts(
         flops=MULTIPLY_ADD * PASSES["training"] * images * summary.total(layers, "multiply_adds"),

@@ -40,6 +40,14 @@ def test_counted_memory_is_that_of_compiled_programs_and_traffic_at_most_theirs(
     assert 0.65 * traffic < found["bytes"] < traffic
 
 
+def test_more_steps_a_program_take_the_memory_of_their_images(resnet50):
+    name = "resnet/imagenet.py:50"
+    job = job_of("gpu:h100:4", name, BFLOAT16, "training.steps_per_dispatch=auto")
+    number = 2**26 // (256 * 224 * 224 * 3)  # as many as are 64 MiB
+    more = (number - 1) * 224 * 224 * 3
+    assert job.costs.image_memory - resnet50.costs.image_memory == more
+
+
 def test_the_arithmetic_is_three_times_the_forward_pass_at_two_flop_each(resnet50):
     assert resnet50.costs.flops == 64 * 3 * 2 * resnet50.size.multiply_adds
 
