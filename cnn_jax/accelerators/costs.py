@@ -46,6 +46,7 @@ class StepCosts(NamedTuple):
     fixed_memory: float  # bytes, whatever the batch
     image_memory: float  # bytes of each image in the device's part of a microbatch
     kernels: float = 0  # that a GPU starts, one after the other; 0: not known
+    cycles: float = 0  # of a TPU's core, as its compiler expects them; 0: not known
 
     def memory(self, images: float) -> float:
         """Bytes, with so many images of a microbatch."""
@@ -168,6 +169,7 @@ def told(job: Job, programs: list[dict]) -> StepCosts:
         fixed_memory=peak - images * slope,
         image_memory=slope,
         kernels=first["kernels"] if job.target.platform == "gpu" else 0,
+        cycles=first["cycles"],
     )
 
 
@@ -180,6 +182,7 @@ def bounds(job: Job, costs: StepCosts) -> dict[str, float]:
         "memory": costs.bytes / chip.bandwidth,
         "communication": target.all_reduce_seconds(costs.all_reduced),
         "launches": costs.kernels * LAUNCH_SECONDS,
+        "cycles": costs.cycles / chip.clock if chip.clock else 0.0,
     }
 
 
