@@ -46,6 +46,7 @@ class StepCosts(NamedTuple):
     fixed_memory: float  # bytes, whatever the batch
     image_memory: float  # bytes of each image in the device's part of a microbatch
     kernels: float = 0  # that a GPU starts, one after the other; 0: not known
+    cycles: float = 0  # of a TPU's core, as its compiler expects them; 0: not known
 
     def memory(self, images: float) -> float:
         """Bytes, with so many images of a microbatch."""
@@ -98,10 +99,12 @@ def count_step(
     if parts.parallel.params == "sharded":
         held /= target.devices
     pixels = math.prod(parts.image_shape)
-    resident, sent = 0, next(plan.dispatches(0))[1] * pixels  # bytes of uint8 images
     if isinstance(parts.dataset, data.Dataset):
         splits = {"train", "test", *plan.splits}
         resident, sent = sum(counts.get(split, 0) for split in splits) * (pixels + 4), 0
+    else:
+        _, number = next(plan.on(target.platform, pixels).dispatches(0))
+        resident, sent = 0, number * pixels  # bytes of uint8 images
     kept = sum(math.prod(layer.output_shape) for layer in layers)  # for the gradient
     return StepCosts(
         flops=MULTIPLY_ADD * PASSES["training"] * images * summary.total(layers, "multiply_adds"),
@@ -166,6 +169,7 @@ def told(job: Job, programs: list[dict]) -> StepCosts:
         fixed_memory=peak - images * slope,
         image_memory=slope,
         kernels=first["kernels"] if job.target.platform == "gpu" else 0,
+        cycles=first["cycles"],
     )
 
 
@@ -178,6 +182,7 @@ def bounds(job: Job, costs: StepCosts) -> dict[str, float]:
         "memory": costs.bytes / chip.bandwidth,
         "communication": target.all_reduce_seconds(costs.all_reduced),
         "launches": costs.kernels * LAUNCH_SECONDS,
+        "cycles": costs.cycles / chip.clock if chip.clock else 0.0,
     }
 
 

@@ -84,7 +84,7 @@ class Costs(NamedTuple):
     """Sums over a program, of each device."""
 
     kernels: int
-    bytes: int  # that kernels read and write; caches are ignored, so it is an upper estimate
+    bytes: int  # that kernels read from the device's memory and write there; caches are ignored
     all_reduced: float  # bytes; a reduce-scatter or an all-gather counts half
     collectives: int
     cycles: int  # that the compiler expects; 0 where it does not say
@@ -146,15 +146,32 @@ def closing(text: str) -> int:
     return len(text)
 
 
-@functools.lru_cache(maxsize=65536)
 def bytes_of(shape: str) -> int:
-    """The bytes of a shape, or of all of a tuple, without padding."""
-    total = 0
-    for name, sizes in re.findall(r"([a-z]\w*)\[([\d,]*)\]", shape):
+    """The bytes of a shape, or of all of a tuple."""
+    return sum(size for size, _ in parts(shape))
+
+
+def off_chip(shape: str) -> int:
+    """Those that lie in the device's memory, and not in the one that is a part of a TPU's core."""
+    return sum(size for size, is_off_chip in parts(shape) if is_off_chip)
+
+
+@functools.lru_cache(maxsize=65536)
+def parts(shape: str) -> list[tuple[int, bool]]:
+    """Of each array of a shape the bytes, with a TPU's padding, and whether they are off chip."""
+    found = []
+    for name, numbers, layout in re.findall(r"([a-z]\w*)\[([\d,]*)\](\{[^}]*\})?", shape):
         digits = re.match(r"[a-z]+(\d+)", name)
         bits = BITS[name] if name in BITS else int(digits[1]) if digits else 0
-        total += math.prod(map(int, filter(None, sizes.split(",")))) * bits // 8
-    return total
+        sizes = [int(number) for number in numbers.split(",") if number]
+        # "{3,0,2,1:T(8,128)(2,1)S(1)}": the axes from the fastest on, the tile of the fastest two,
+        # and the memory, where it is not the large one.
+        if tile := re.match(r"\{([\d,]+):T\(([\d,]+)\)", layout):
+            order, tiles = ([int(n) for n in text.split(",")] for text in tile.groups())
+            for axis, size in zip(order, reversed(tiles), strict=False):
+                sizes[axis] = -(-sizes[axis] // size) * size
+        found.append((math.prod(sizes) * bits // 8, "S(" not in layout))
+    return found
 
 
 def moved(instruction: Instruction, computation: Computation) -> float:
@@ -167,28 +184,31 @@ def moved(instruction: Instruction, computation: Computation) -> float:
 
 
 def touched(instruction: Instruction, computation: Computation, module: Module) -> int:
-    """The bytes that an instruction reads and writes.
+    """The bytes that an instruction reads from the device's memory, and writes there.
 
     Of a slice or an update in place, which may stand in a fusion, those of the slice alone.
     """
     operands = [computation[name] for name in instruction.operands]
-    if instruction.opcode in SLICES:
-        return 2 * instruction.size
-    if instruction.opcode == "dynamic-update-slice":
-        return 2 * operands[1].size
-    if instruction.opcode.startswith("custom-call") and instruction.shape.startswith("("):
-        # The bytes behind cuDNN's result are its workspace.
-        written = bytes_of(re.sub(r"u8\[\d+\]\S*\)$", "", instruction.shape))
-        return written + sum(operand.size for operand in operands)
-    if instruction.opcode != "fusion":
-        return instruction.size + sum(operand.size for operand in operands)
+    opcode, shape = instruction.opcode, instruction.shape
+    if opcode in ("copy-start", "slice-start"):  # (to, from, state), or ((from), to, state)
+        to = parts(shape)[0 if opcode == "copy-start" else -2]
+        return to[0] * (to[1] + bool(off_chip(operands[0].shape)))
+    if opcode in SLICES:
+        return off_chip(shape) + instruction.size * bool(off_chip(operands[0].shape))
+    if opcode == "dynamic-update-slice":
+        return operands[1].size * bool(off_chip(shape)) + off_chip(operands[1].shape)
+    if opcode.startswith("custom-call") and shape.startswith("("):
+        shape = re.sub(r"u8\[\d+\]\S*\)$", "", shape)  # behind cuDNN's result is its workspace
+    if opcode != "fusion":
+        return off_chip(shape) + sum(off_chip(operand.shape) for operand in operands)
     inside = module.computations[instruction.called[0]]
-    return written_by(inside, instruction) + sum(
-        read_of(inside, number, operand.size) for number, operand in enumerate(operands)
+    return min(written_by(inside), off_chip(shape)) + sum(
+        min(read_of(inside, number, operand.size), off_chip(operand.shape))
+        for number, operand in enumerate(operands)
     )
 
 
-def written_by(inside: Computation, fusion: Instruction) -> int:
+def written_by(inside: Computation) -> int:
     """What a fusion writes: all of its output, but only the slice where it updates in place."""
     root = next(i for i in inside.values() if i.is_root)
     outputs = [inside[name] for name in root.operands] if root.opcode == "tuple" else [root]
@@ -199,7 +219,7 @@ def written_by(inside: Computation, fusion: Instruction) -> int:
         if output.opcode == "dynamic-update-slice":
             output = inside[output.operands[1]]
         total += output.size
-    return min(total, fusion.size)
+    return total
 
 
 def read_of(inside: Computation, number: int, size: int) -> int:

@@ -25,7 +25,7 @@ class Chip(NamedTuple):
     memory: int  # bytes
     link: float  # bytes/s to the GPUs of its host; of a TPU, of one of its ports
     network: float = 0.0  # bytes/s that a GPU of several hosts has for itself
-    clock: float = 0.0  # Hz of a TPU's core, where its peak tells it; 0 elsewhere
+    clock: float = 0.0  # Hz of a TPU's core where its peak tells it, 0 elsewhere
 
     def flops(self, dtype: str) -> float:
         """FLOP/s in "bfloat16" or "float32"."""

@@ -112,11 +112,7 @@ def compile_it(arguments: argparse.Namespace, job: "Job", console: Console) -> d
     if not answer.programs:
         compiles = False if answer.refused else None  # None: nobody knows
         return {"compiles": compiles, "not_compiled": answer.reason}
-    program = answer.programs[0]
     compiled = costs.conclude(job, costs.told(job, answer.programs))
-    clock = job.target.chip.clock
-    if clock and program["cycles"]:
-        compiled["expected_images_per_second"] = batch * clock / program["cycles"]
     return {"compiles": True, "compiled": compiled, "programs": answer.programs}
 
 
@@ -132,19 +128,16 @@ def show(result: dict[str, Any], console: Console) -> None:
     columns = [name for name in ("counted", "compiled") if name in result]
     table = Table("of a step, and of each device", *columns)
     texts = [cells(result[name], result) for name in columns]
-    for quantity in texts[0]:
+    for quantity in texts[-1] | texts[0]:
         table.add_row(quantity, *(text.get(quantity, "") for text in texts))
     console.print(table)
     if reason := result.get("not_compiled"):
         says = "the compiler refuses it" if result["compiles"] is False else "not compiled"
         print_line(console, f"{says}: {reason}")
-    if compiled := result.get("compiled"):
+    if "compiled" in result:
         times = ((p["batch_size"], p["compiling_seconds"]) for p in result["programs"])
         lines = ", ".join(f"batch {batch} in {seconds:.0f} s" for batch, seconds in times)
         print_line(console, f"it compiles: {lines}")
-        if "expected_images_per_second" in compiled:
-            rate = compiled["expected_images_per_second"]
-            print_line(console, f"the compiler expects {rate:,.0f} images/s, by its cycles")
     if result["streamed"]:
         rate = result[columns[-1]]["images_per_second"]
         print_line(console, f"for that the hosts must read and decode {rate:,.0f} images/s")

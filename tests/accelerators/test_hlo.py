@@ -61,7 +61,9 @@ def entry(*lines):
 @pytest.mark.parametrize(
     ("shape", "size"),
     [
-        ("f32[8,16]{1,0:T(8,128)}", 512),
+        ("f32[8,16]{1,0}", 512),
+        ("f32[8,16]{1,0:T(8,128)}", 4 * 8 * 128),  # padded to tiles of 8 x 128
+        ("bf16[9,5,5,64]{3,0,2,1:T(8,128)(2,1)}", 2 * 16 * 5 * 5 * 128),
         ("bf16[3]", 6),
         ("pred[5]{0}", 5),
         ("s32[]", 4),
@@ -103,6 +105,26 @@ def test_the_workspace_of_a_convolution_is_no_traffic():
         "ROOT %y = bf16[10]{0} get-tuple-element(%conv), index=0",
     )
     assert hlo.costs(text).bytes == 60
+
+
+def test_what_stays_in_the_core_of_a_tpu_is_no_traffic():
+    text = entry(
+        "%a = f32[1000]{0} parameter(0)",
+        "%copy = (f32[1000]{0:S(1)}, f32[1000]{0}, u32[]{:S(2)}) copy-start(%a)",
+        "%b = f32[1000]{0:S(1)} copy-done(%copy)",
+        "%c = f32[1000]{0:S(1)} negate(%b)",
+        "ROOT %d = f32[1000]{0} negate(%c)",
+    )
+    assert hlo.costs(text).bytes == 4000 + 4000
+
+
+def test_a_slice_that_is_fetched_ahead_is_read_once():
+    text = entry(
+        "%a = f32[1000]{0} parameter(0)",
+        "%s = ((f32[1000]{0}), f32[10]{0:S(1)}, s32[]{:S(2)}) slice-start(%a), slice={[0:10]}",
+        "ROOT %b = f32[10]{0:S(1)} slice-done(%s)",
+    )
+    assert hlo.costs(text).bytes == 40
 
 
 def test_cycles_that_the_compiler_expects_are_added_up():

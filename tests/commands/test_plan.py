@@ -43,7 +43,8 @@ def test_the_plan_as_json_is_that_alone():
     done = launch_here("plan", RESNET, "--target=gpu:h100:8", "--analytic", "--json")
     found = json.loads(done.stdout)
     assert found["target"] == "gpu:h100:8" and found["steps"] == 64_000
-    assert set(found["counted"]["seconds"]) == {"compute", "memory", "communication", "launches"}
+    limits = {"compute", "memory", "communication", "launches", "cycles"}
+    assert set(found["counted"]["seconds"]) == limits
 
 
 def test_a_table_has_a_line_for_each_row_also_for_one_that_cannot_be():
