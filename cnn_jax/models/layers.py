@@ -27,7 +27,7 @@ def on_each_device(function: Callable[[Array, Array], Array], x: Array, param: A
 
     XLA adds up the gradient of a parameter over the devices in the type of the function's result.
     Here each device's gradient has the type of `param`, float32, before they are added up. The
-    devices are those of the mesh under which a program is traced, see `training.compiler.with_mesh`.
+    devices are those of the mesh around the tracing, see `training.compiler.with_mesh`.
     """
     mesh = jax.sharding.get_abstract_mesh()
     automatic = all(kind == AxisType.Auto for kind in mesh.axis_types)
