@@ -86,6 +86,19 @@ def remove_leftovers(folder: Path) -> None:
         file.unlink()
 
 
+def keep_compiled() -> None:
+    """Keeps compiled programs in `$CNN_JAX_CACHE`, else `~/.cache/cnn_jax`, or where JAX says."""
+    import jax
+
+    if jax.config.jax_compilation_cache_dir:
+        return
+    folder = cache_folder("compiled")
+    drop_broken(folder)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
 def drop_broken(folder: Path) -> None:
     """Removes compiled programs that a kill cut short: JAX warns of them, and never replaces them.
 

@@ -19,7 +19,7 @@ from rich.console import Console
 import cnn_jax
 import launch
 from cnn_jax.evaluation.predict import Predictions
-from cnn_jax.training import compiler
+from cnn_jax.files import keep_compiled
 from cnn_jax.training.train import train
 
 ROOT = Path(__file__).parent.parent
@@ -44,7 +44,7 @@ def own_cache(tmp_path_factory):
     base = tmp_path_factory.getbasetemp()
     cache = (base.parent if is_worker else base) / "cache"
     os.environ.setdefault("CNN_JAX_CACHE", str(cache))
-    compiler.enable_cache()
+    keep_compiled()
 
 
 @pytest.fixture(scope="module", autouse=True)

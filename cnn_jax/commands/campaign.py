@@ -105,12 +105,12 @@ def find_data(arguments: argparse.Namespace) -> str | None:
 def print_price(campaign: Campaign, name: str) -> None:
     """Measures a training of the list, and prints what was found as JSON."""
     from cnn_jax.accelerators import campaign_price
-    from cnn_jax.training import compiler
+    from cnn_jax.files import keep_compiled
 
     task = campaign.listed.find(name)
     if not isinstance(task, Training):
         raise UserError(f"{name} is a check, whose price stands in the list", 2)
-    compiler.enable_cache()
+    keep_compiled()
     config = campaign.sweep_of(task).runs[0].config
     ways = campaign.journal["ways"].get(task.sweep)
     seeds = (task.seeds, campaign.listed.at_once(task))

@@ -28,9 +28,9 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     """Prints a line for each finding; raises `UserError` where a check fails."""
     from cnn_jax.bench import checks
     from cnn_jax.bench.kill_test import kill_test
-    from cnn_jax.training import compiler
+    from cnn_jax.files import keep_compiled
 
-    compiler.enable_cache()
+    keep_compiled()
     if arguments.kill_test:
         with tempfile.TemporaryDirectory() as folder:
             kill_test(arguments.kills, Path(folder), console)

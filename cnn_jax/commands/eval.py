@@ -67,9 +67,9 @@ class Opened(NamedTuple):
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Evaluates, writes the results, and prints a table or JSON."""
-    from cnn_jax.training import compiler
+    from cnn_jax.files import keep_compiled
 
-    compiler.enable_cache()
+    keep_compiled()
     check(arguments)
     if arguments.data:
         arguments.overrides.append(f"data.path={arguments.data}")

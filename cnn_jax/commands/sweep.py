@@ -180,10 +180,10 @@ def dry_run(
     from rich.table import Table
 
     from cnn_jax.bench.estimate import Estimates
+    from cnn_jax.files import keep_compiled
     from cnn_jax.sweeps.status_table import duration
-    from cnn_jax.training import compiler
 
-    compiler.enable_cache()
+    keep_compiled()
     estimates, total = Estimates(), 0.0
     columns = ("row", "runs", "parameters (published)", "multiply-adds (published)")
     columns += ("steps", "a run takes", "paper")

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     """Trains, and says what to do with the run."""
     from cnn_jax.cluster import preemption
     from cnn_jax.cluster.join import Exit, find_address, join
-    from cnn_jax.training import compiler
+    from cnn_jax.files import keep_compiled
     from cnn_jax.training.train import train
 
     config = load_config(arguments)
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         join(address, arguments.hang_minutes, end) as group,
     ):
         console.quiet = group.index > 0
-        compiler.enable_cache()
+        keep_compiled()
         watch = functools.partial(watched, arguments)
         train(config, workdir, console, stop, arguments.seeds, group, watch)
     if group.index == 0:

@@ -1,4 +1,4 @@
-"""How programs are compiled: options, precision, the cache, and guards against surprises."""
+"""How programs are compiled: options, precision, and guards against surprises."""
 
 import contextlib
 import functools
@@ -12,7 +12,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cnn_jax import errors
 from cnn_jax.errors import UserError, first_line
-from cnn_jax.files import cache_folder, drop_broken
 
 # Measured with `launch.py bench`; options that a jaxlib does not know are left out.
 CPU_STEP = {
@@ -162,17 +161,6 @@ def precision(*, matmul: str) -> Callable[[Callable], Callable]:
         return traced
 
     return with_precision
-
-
-def enable_cache() -> None:
-    """Keeps compiled programs in `$CNN_JAX_CACHE`, else `~/.cache/cnn_jax`, or where JAX says."""
-    if jax.config.jax_compilation_cache_dir:
-        return
-    folder = cache_folder("compiled")
-    drop_broken(folder)
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 COMPILED = "/jax/core/compile/backend_compile_duration"

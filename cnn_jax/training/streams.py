@@ -32,8 +32,6 @@ from cnn_jax.training.plan import Plan
 from cnn_jax.training.sharding import Seeds
 from cnn_jax.training.steps import Batch, TrainState
 
-NAMED = 20  # bad images that are named, of a run
-
 
 class StreamedData(flax.struct.PyTreeNode):
     """What of a streamed data set stays on the devices: its preprocessing. Steps receive images."""
@@ -50,28 +48,6 @@ class StreamedData(flax.struct.PyTreeNode):
     def counts(self, stored: reader.Batch) -> steps.Metrics:
         """How many images could not be decoded."""
         return {"skipped": stored.bad.sum()}
-
-
-class BadImages:
-    """What could not be decoded so far, by its split and number, and how many of it were named."""
-
-    def __init__(self):
-        self._found: dict[tuple[str, int], str] = {}
-        self._reported = 0
-
-    def add(self, split: str, bad: reader.Bad) -> None:
-        """Takes what a reader has found; it may have been known."""
-        for number, line in bad.items():
-            self._found.setdefault((split, number), line)
-
-    def warnings(self) -> list[str]:
-        """A line for each that is new; of many, the last line counts the rest."""
-        lines = list(self._found.values())[self._reported :]
-        before, self._reported = self._reported, self._reported + len(lines)
-        named = [f"skipped: {line}" for line in lines[: max(0, NAMED - before)]]
-        if rest := len(lines) - len(named):
-            named.append(f"skipped: {rest} more, {self._reported} in all")
-        return named
 
 
 class StreamedInputs:
@@ -102,7 +78,7 @@ class StreamedInputs:
         self._streams = [
             TrainingStream(images, seed, plan.batch_size, self._reading) for seed in seeds.numbers
         ]
-        self._bad = BadImages()
+        self._bad = reader.BadImages()
         self._waited = 0.0  # seconds, since the last report
         self._thread = ThreadPoolExecutor(1)
         self._ahead = self._asked = None  # what is being made, and (first step, steps) of it
@@ -158,18 +134,14 @@ class StreamedInputs:
                 batches.close()
             self._batches = [stream.from_step(first) for stream in self._streams]
         by_seed = []
+        stack = np.stack if count > 1 else lambda own: own[0][None]  # one is not copied
         for batches in self._batches:
             taken = [next(batches) for _ in range(count)]
-            by_seed.append(jax.tree.map(stack, *taken))
+            by_seed.append(jax.tree.map(lambda *own: stack(own), *taken))
             self._bad.add("train", batches.skipped)
         self._position = first + count
         examples = self._seeds.stack_examples(by_seed)
         return self._group.put_local(examples, self._seeds.by_example)
-
-
-def stack(*arrays: np.ndarray) -> np.ndarray:
-    """Arrays of one shape along a new first axis; a single one is not copied."""
-    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
 def make_evaluate(

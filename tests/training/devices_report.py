@@ -11,7 +11,8 @@ from pathlib import Path
 import jax
 
 import cnn_jax
-from cnn_jax.training import build, compiler
+from cnn_jax.files import keep_compiled
+from cnn_jax.training import build
 from cnn_jax.training.build import Setup
 from cnn_jax.training.steps import TrainState
 
@@ -76,7 +77,7 @@ def main() -> None:
     """Prints the report."""
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", 8)
-    compiler.enable_cache()
+    keep_compiled()
     report = {"devices": {n: evaluated(*train(n)) for n in (1, 4)}}
     sharded = train(8, "parallel.params=sharded")
     report["sharded"] = {**evaluated(*sharded), "share": share(sharded[-1])}

@@ -56,10 +56,10 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         return
     from cnn_jax.analysis.compressed_layers import layer_table
     from cnn_jax.compression import network, report
+    from cnn_jax.files import keep_compiled
     from cnn_jax.runs import compress
-    from cnn_jax.training import compiler
 
-    compiler.enable_cache()
+    keep_compiled()
     source = compress.open_source(arguments.source, arguments.step)
     # Before the long work: the data may not be there.
     rows = [errors_of("before", arguments.source, arguments.step, arguments)]

@@ -23,11 +23,10 @@ from cnn_jax.commands.arguments import experiment_name
 from cnn_jax.compression import archive, network, report
 from cnn_jax.config import load_config
 from cnn_jax.errors import UserError
-from cnn_jax.files import write_json
+from cnn_jax.files import keep_compiled, write_json
 from cnn_jax.progress import print_line
 from cnn_jax.runs import compress
 from cnn_jax.runs.directory import MEASUREMENTS, STAGES, read_json
-from cnn_jax.training import compiler
 
 START = "compression.start"  # the field that names the run whose weights a stage starts from
 FILE = "compressed.cnn"
@@ -47,7 +46,7 @@ def run(arguments: argparse.Namespace, coding: Mapping[str, Any], console: Conso
     `coding` says how the values are stored after a stage that does not share them, see
     `runs.compress.coded`.
     """
-    compiler.enable_cache()
+    keep_compiled()
     recipe = stages(arguments)
     last = list(recipe.values())[-1]
     check_coding(last, coding)

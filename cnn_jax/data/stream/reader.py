@@ -26,6 +26,7 @@ GRAIN_FLAG = "grain_enable_multiprocess_worker_profiling"
 
 # For each image that cannot be decoded: its number in the source, and a line that says why.
 Bad = dict[int, str]
+NAMED = 20  # bad images that are named, of a run
 
 
 class Batch(NamedTuple):
@@ -254,3 +255,25 @@ def allow_worker_processes() -> None:
 
     if GRAIN_FLAG in flags.FLAGS:
         flags.FLAGS[GRAIN_FLAG].present = True
+
+
+class BadImages:
+    """What could not be decoded so far, by its split and number, and how many of it were named."""
+
+    def __init__(self):
+        self._found: dict[tuple[str, int], str] = {}
+        self._reported = 0
+
+    def add(self, split: str, bad: Bad) -> None:
+        """Takes what a reader has found; it may have been known."""
+        for number, line in bad.items():
+            self._found.setdefault((split, number), line)
+
+    def warnings(self) -> list[str]:
+        """A line for each that is new; of many, the last line counts the rest."""
+        lines = list(self._found.values())[self._reported :]
+        before, self._reported = self._reported, self._reported + len(lines)
+        named = [f"skipped: {line}" for line in lines[: max(0, NAMED - before)]]
+        if rest := len(lines) - len(named):
+            named.append(f"skipped: {rest} more, {self._reported} in all")
+        return named
