@@ -24,6 +24,10 @@ from cnn_jax.training.train import train
 
 ROOT = Path(__file__).parent.parent
 
+# Compiling takes most of the tests' time, and no test asks how fast a program is. XLA reads this
+# when it compiles first, and so do the processes that tests start.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
 # WRN-10-1 on the digits: an epoch has 19 steps, in programs of 5, 5, 5 and 4.
 TINY = [
     "model.width=1",

@@ -26,9 +26,10 @@ CONFIG = [*TINY, "learning_rate.rate=0.01"]
 def start(workdir, *arguments, devices=1):
     """The tiny run in a process with so many CPU devices."""
     config = [f"--config.{override}" for override in CONFIG]
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
     return subprocess.Popen(
         [sys.executable, ROOT / "launch.py", "train", *config, f"--workdir={workdir}", *arguments],
-        env={**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"},
+        env={**os.environ, "XLA_FLAGS": flags},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -43,7 +43,7 @@ def test_they_are_the_means_over_the_batches_whatever_the_momentum(batches, mome
 
 def test_the_parameters_stay_as_they_are(batches):
     model = models.create("wide_resnet", num_classes=4, depth=10, width=1)
-    variables = model.init(jax.random.key(0), batches[0][0])
+    variables = jax.jit(model.init)(jax.random.key(0), batches[0][0])
     found = reestimate(model, variables, batches, PRECISE)
     jax.tree.map(np.testing.assert_array_equal, found["params"], variables["params"])
     shapes = [jax.tree.map(np.shape, v["batch_stats"]) for v in (found, variables)]
