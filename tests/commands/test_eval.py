@@ -18,8 +18,9 @@ SQUEEZENET = str(ROOT / "experiments/squeezenet/imagenet.py")
 
 @pytest.fixture
 def run(tiny_run, tmp_path):
-    """A copy of a finished run."""
-    return shutil.copytree(tiny_run, tmp_path / "run")
+    """A copy of a finished run, without what other tests have evaluated."""
+    others = shutil.ignore_patterns("evaluations")
+    return shutil.copytree(tiny_run, tmp_path / "run", ignore=others)
 
 
 def evaluate(capsys, *arguments):
