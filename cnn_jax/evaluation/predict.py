@@ -132,7 +132,8 @@ def predict(
         return planned, {name: score(w, own, on_device) for name, w in weights.items()}
 
     for planned, scores in ahead(read(examples, protocol, plan, threads, bad), send):
-        for name, padded in jax.device_get(scores).items():
+        fetched = jax.device_get([*scores.values()])  # of a dictionary, it would sort the names
+        for name, padded in zip(scores, fetched, strict=True):
             shape = (len(count), padded.shape[1])
             own = sums.setdefault(name, np.zeros(shape, np.float32))
             own[planned.rows] += padded[: len(planned.rows)]

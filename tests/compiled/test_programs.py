@@ -24,7 +24,7 @@ TARGETS = {  # of one device, and of four
     "gpu": ("gpu:h100:1", "gpu:h100:4"),
     "tpu": ("tpu:v5e:1x1", "tpu:v5e:2x2"),
 }
-# Bytes beside plain Flax's. In the CIFAR networks XLA fuses Linen's batch norm, which has no groups,
+# Bytes beside plain Flax's. In CIFAR networks XLA fuses Linen's batch norm, which has no groups,
 # with more of what stands around it, and fewer kernels make up for that.
 MOST_BYTES = dict.fromkeys(FAMILIES, 1.02) | {"cifar_resnet": 1.05, "wide_resnet": 1.05}
 everywhere = pytest.mark.parametrize("platform", TARGETS)
