@@ -132,8 +132,7 @@ def predict(
         return planned, {name: score(w, own, on_device) for name, w in weights.items()}
 
     for planned, scores in ahead(read(examples, protocol, plan, threads, bad), send):
-        fetched = jax.device_get([*scores.values()])  # of a dictionary, it would sort the names
-        for name, padded in zip(scores, fetched, strict=True):
+        for name, padded in zip(scores, jax.device_get([*scores.values()]), strict=True):
             shape = (len(count), padded.shape[1])
             own = sums.setdefault(name, np.zeros(shape, np.float32))
             own[planned.rows] += padded[: len(planned.rows)]
