@@ -14,12 +14,16 @@ from cnn_jax.training import compiler
 MODELS = {
     "squeezenet": {"small_input": True, "base_e": 16, "incr_e": 16},
     "cifar_resnet": {"depth": 8},
+    "lenet": {"variant": "5"},
 }
 
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param("squeezenet", marks=pytest.mark.slow), "cifar_resnet"],
+    params=[
+        *(pytest.param(name, marks=pytest.mark.slow) for name in MODELS if name != "lenet"),
+        "lenet",
+    ],
 )
 def small(request):
     """A network with random weights and images for it."""

@@ -18,9 +18,12 @@ def takes_a_step(recipe):
     assert {"loss", "top1_error", "top5_error"} <= set(metrics)
 
 
-def slow_on_imagenet(file, *others):
-    """Tracing the large networks takes minutes."""
-    marks = [pytest.mark.slow] if file.endswith("imagenet.py") else []
+# Tracing the networks of their tables takes minutes; the recipe of each takes a step all the same.
+LARGE = ("imagenet.py", "preactivation/cifar.py", "wide_resnet/cifar.py")
+
+
+def slow_where_large(file, *others):
+    marks = [pytest.mark.slow] if file.endswith(LARGE) else []
     return pytest.param(file, *others, marks=marks)
 
 
@@ -39,7 +42,7 @@ def test_every_word_of_a_variant_makes_a_recipe_that_takes_a_step(file):
             takes_a_step(recipes.load(file, "plain,34" if plain else word))
 
 
-@pytest.mark.parametrize("file,name", [slow_on_imagenet(*table) for table in recipes.TABLES])
+@pytest.mark.parametrize("file,name", [slow_where_large(*table) for table in recipes.TABLES])
 def test_every_member_of_a_table_takes_a_step(file, name):
     for row in recipes.MODULES[file].TABLES[name].rows():
         recipe = recipes.of_row(file, row)

@@ -10,7 +10,9 @@ from cnn_jax.training import compiler, losses
 SMALL_HEADS = [
     ("squeezenet", 64, {}),
     pytest.param("inception_v3", 75, {"auxiliary": "none"}, marks=pytest.mark.slow),
-    ("googlenet", 64, {"variant": "torchvision", "auxiliary": False}),
+    pytest.param(
+        "googlenet", 64, {"variant": "torchvision", "auxiliary": False}, marks=pytest.mark.slow
+    ),
     ("alexnet", 64, {"fc_width": 256}),
 ]
 
