@@ -10,6 +10,7 @@ import numpy as np
 
 from cnn_jax import errors
 
+ROW = 128  # bytes
 MEMORY_LIMIT = 4 * 2**30  # bytes of decoded images; SVHN with extra has 1.9e9
 
 
@@ -40,6 +41,17 @@ class Dataset:
             "examples": {name: len(split.labels) for name, split in self.splits.items()},
             "checksum": checksum,
         }
+
+
+def to_rows(images: np.ndarray) -> np.ndarray:
+    """Images [N, H, W, C] as they lie in a device's memory: [N, row], H * W * C bytes and zeros.
+
+    A row is a multiple of `ROW`: of others, and of four axes, a TPU makes a copy in another layout
+    in every program.
+    """
+    rows = images.reshape(len(images), -1)
+    rest = -rows.shape[1] % ROW
+    return np.pad(rows, ((0, 0), (0, rest))) if rest else rows
 
 
 def check_memory(name: str, count: int, shape: tuple[int, ...]) -> None:

@@ -51,7 +51,8 @@ def reestimate(
         )
         return jax.tree.map(jnp.add, total, updates["batch_stats"])
 
-    program, total, count, fraction = jit(add, sharding.data_mesh()), empty, 0, None
+    one = sharding.data_mesh(jax.local_devices()[:1])  # where the batches are
+    program, total, count, fraction = jit(add, one), empty, 0, None
     for images, key in batches:
         fraction = fraction or 1 - momentum(model, images)
         total = program(total, variables["params"], images, key)

@@ -43,8 +43,10 @@ def on_each_device(function: Callable[[Array, Array], Array], x: Array, param: A
 # --- convolution and linear layers -------------------------------------------------------------
 
 
-def convolve(images: Array, kernel: Array, strides, padding, groups: int = 1, precision=None):
-    """A convolution in the type of the images, in the form that the devices run fast.
+def convolve(
+    images: Array, kernel: Array, strides, padding, groups: int = 1, precision=None
+) -> Array:
+    """The convolution [B, H', W', O] in the type of the images, in the form that devices run fast.
 
     Only CPUs need another than `lax` has, see `models.cpu.xla`. Gradients are reverse-mode only.
 
@@ -108,13 +110,17 @@ _convolve.defvjp(_convolve_forward, _convolve_backward)
 class Conv(nn.Conv):
     """`nn.Conv` of images [B, H, W, C], not dilated, by `convolve`.
 
-    Its parameters stay in float32, and so does the sum of their gradients over the devices.
+    Its parameters stay in float32, and so does the sum of their gradients over the devices. Raises
+    `UserError` for what `nn.Conv` can and this cannot.
     """
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
+        for option, only in (("input_dilation", 1), ("kernel_dilation", 1), ("mask", None)):
+            if getattr(self, option) != only:
+                raise errors.UserError(f"layers.Conv takes no {option}: take nn.Conv")
         x = x.astype(self.dtype or x.dtype)
-        shape = (*self.kernel_size, x.shape[-1] // self.feature_group_count, self.features)
+        shape = (*_pair(self.kernel_size), x.shape[-1] // self.feature_group_count, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         padding = self.padding
         if not isinstance(padding, str):

@@ -22,7 +22,7 @@ CPU_STEP = {
 }
 CPU_ONCE = {"xla_backend_optimization_level": 0}  # for what runs once: compile fast
 
-# The words of `compiler.options`, for GPUs; docs/accelerators.md says what each is for.
+# The words of `compiler.options`, for GPUs; docs/running.md says what each is for.
 WORDS = {
     "latency_hiding": {"xla_gpu_enable_latency_hiding_scheduler": True},
     "large_collectives": {  # bytes

@@ -1,5 +1,6 @@
 """Where a run's examples come from: data in the devices' memory here, streams in `streams`."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -13,7 +14,7 @@ from ml_collections import ConfigDict
 
 from cnn_jax import data, errors
 from cnn_jax.cluster.join import ProcessGroup
-from cnn_jax.data.dataset import batch_indices, evaluation_batches
+from cnn_jax.data.dataset import batch_indices, evaluation_batches, to_rows
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.training import compiler, sharding, steps
 from cnn_jax.training.plan import Plan
@@ -50,7 +51,7 @@ class Inputs(Protocol):
 class InMemoryData(flax.struct.PyTreeNode):
     """A split on the device; a step is given the numbers of its examples."""
 
-    pixels: Array  # uint8 [N, H * W * C]: a TPU would copy all of [N, H, W, C] in every program
+    pixels: Array  # uint8 [N, row], see `dataset.to_rows`
     labels: Array  # int32 [N]
     preprocessing: Preprocessing
     shape: tuple[int, int, int] = flax.struct.field(pytree_node=False)  # height, width, channels
@@ -59,11 +60,11 @@ class InMemoryData(flax.struct.PyTreeNode):
     def of(cls, split: data.Split, preprocessing: Preprocessing) -> "InMemoryData":
         """The split, still on the host."""
         images, labels = split
-        return cls(images.reshape(len(images), -1), labels, preprocessing, images.shape[1:])
+        return cls(to_rows(images), labels, preprocessing, images.shape[1:])
 
     def batch(self, index: Array, color_jitter: Callable = lambda images, _: images) -> Batch:
         """The examples `index` [B]."""
-        images = self.pixels[index].reshape(-1, *self.shape)
+        images = self.pixels[index][:, : math.prod(self.shape)].reshape(-1, *self.shape)
         images = color_jitter(images, index)
         return Batch(self.preprocessing(images), self.labels[index], index)
 

@@ -9,10 +9,14 @@ import sys
 from pathlib import Path
 
 import jax
+from jax.sharding import NamedSharding, PartitionSpec
 
 import cnn_jax
+from cnn_jax import models
+from cnn_jax.evaluation.batch_stats import reestimate
 from cnn_jax.files import keep_compiled
-from cnn_jax.training import build
+from cnn_jax.models.layers import BatchNorm, Conv
+from cnn_jax.training import build, compiler, sharding
 from cnn_jax.training.build import Setup
 from cnn_jax.training.steps import TrainState
 
@@ -51,11 +55,6 @@ def share(state) -> float:
 
 def batch_norm_collectives(group_size: int) -> int:
     """Collective operations in the gradient of batch norms over eight devices, batch 64."""
-    from jax.sharding import NamedSharding, PartitionSpec
-
-    from cnn_jax.models.layers import BatchNorm
-    from cnn_jax.training import sharding
-
     norm = BatchNorm(group_size)
     images = jax.ShapeDtypeStruct((64, 4, 4, 8), "float32")
     variables = norm.init(jax.random.key(0), jax.numpy.zeros(images.shape), train=False)
@@ -73,6 +72,29 @@ def batch_norm_collectives(group_size: int) -> int:
     return len(re.findall(COLLECTIVES, compiled.lower(images).compile().as_text()))
 
 
+def bfloat16_gradient(devices: int) -> list[float]:
+    """That of a convolution's kernel, of 64 images over so many devices."""
+    mesh, layer = sharding.data_mesh(jax.devices()[:devices]), Conv(4, (3, 3), dtype="bfloat16")
+    images = jax.random.normal(jax.random.key(0), (64, 6, 6, 3))
+    params = layer.init(jax.random.key(1), images)
+
+    def loss(params, images):
+        return (layer.apply(params, images).astype("float32") ** 2).mean()
+
+    by_image = NamedSharding(mesh, PartitionSpec("data"))
+    gradient = compiler.jit(jax.grad(loss), mesh, in_shardings=(None, by_image))
+    return gradient(params, images)["params"]["kernel"].ravel().tolist()
+
+
+def reestimated() -> list[float]:
+    """Variances of a network in bfloat16, from batches on one of the devices."""
+    model = models.create("cifar_resnet", num_classes=4, depth=8, dtype="bfloat16")
+    images, key = jax.random.normal(jax.random.key(0), (16, 8, 8, 3)), jax.random.key(1)
+    variables = jax.jit(model.init)(key, images)
+    found = reestimate(model, variables, [(images, key)], compiler.jit)
+    return found["batch_stats"]["bn1"]["var"].tolist()
+
+
 def main() -> None:
     """Prints the report."""
     jax.config.update("jax_platforms", "cpu")
@@ -83,6 +105,8 @@ def main() -> None:
     report["sharded"] = {**evaluated(*sharded), "share": share(sharded[-1])}
     report["accumulated"] = {n: train(n, "training.accumulate=2")[0] for n in (1, 4)}
     report["collectives"] = {n: batch_norm_collectives(n) for n in (8, 16)}
+    report["bfloat16"] = {n: bfloat16_gradient(n) for n in (1, 8)}
+    report["reestimated"] = reestimated()
     json.dump(report, sys.stdout)
 
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from tests.conftest import ROOT
@@ -45,3 +46,12 @@ def test_a_batch_norm_group_on_one_device_needs_no_communication(report):
 
 def test_a_batch_norm_group_that_spans_two_devices_communicates(report):
     assert report["collectives"]["16"] > 0
+
+
+def test_gradients_of_bfloat16_layers_are_one_device_s_within_their_rounding(report):
+    one, eight = (np.array(report["bfloat16"][n]) for n in ("1", "8"))
+    assert np.abs(eight - one).max() < 2**-8 * np.abs(one).max()
+
+
+def test_batch_statistics_of_a_bfloat16_network_are_estimated_beside_other_devices(report):
+    assert len(report["reestimated"]) == 16 and min(report["reestimated"]) > 0
