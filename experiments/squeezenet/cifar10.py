@@ -58,17 +58,7 @@ def get_config(variant: str = "") -> ConfigDict:
             "color": groups.color(),
             "preprocessing": {"mean": "channel", "std": "channel", "whitening": "none"},
             "augmentation": {"crop_padding": 4, "crop_fill": "zero", "flip": True},
-            "optimizer": {
-                "name": "rmsprop",
-                "momentum": 0.9,
-                "square_decay": 0.9,
-                "epsilon": 1e-8,
-                "weight_decay": 2e-4,
-                "decay": "all",
-                "clip_norm": placeholder(float),
-                "clips_decay": False,
-                "bias_rate": 1.0,
-            },
+            "optimizer": rmsprop(),
             "learning_rate": groups.polynomial(1e-4, power=1.0, warmup="100 steps"),
             "training": groups.training(
                 "1600 steps", batch_size=64, checkpoint_every="800 steps", steps_per_dispatch=10
@@ -82,6 +72,21 @@ def get_config(variant: str = "") -> ConfigDict:
     if chosen["recipe"] == "smoke":
         groups.smoke_on_digits(config)
     return config
+
+
+def rmsprop() -> groups.Group:
+    """The update rule of both recipes."""
+    return {
+        "name": "rmsprop",
+        "momentum": 0.9,
+        "square_decay": 0.9,
+        "epsilon": 1e-8,
+        "weight_decay": 2e-4,
+        "decay": "all",
+        "clip_norm": placeholder(float),
+        "clips_decay": False,
+        "bias_rate": 1.0,
+    }
 
 
 def bypass(recipe: str = "short") -> Iterator[Row]:
