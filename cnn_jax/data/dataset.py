@@ -95,7 +95,7 @@ def stratified(labels: np.ndarray, size: int, seed: int) -> tuple[np.ndarray, np
 
 
 def of_each_class(counts: np.ndarray, size: int, rng: np.random.RandomState) -> np.ndarray:
-    """How many of `size` examples each class gives: its share, the largest remainders rounded up."""
+    """How many of `size` examples each class gives: its share, by largest remainders."""
     exact = counts / counts.sum() * size
     remainder = exact - np.floor(exact)
     given = np.floor(exact)

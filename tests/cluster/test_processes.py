@@ -14,7 +14,7 @@ from PIL import Image
 import cnn_jax
 from cnn_jax.cluster import heartbeat, join
 from cnn_jax.errors import UserError
-from tests.conftest import ROOT, TINY, count_lines, wait_until
+from tests.conftest import DENSE, ROOT, TINY, count_lines, wait_until
 
 TIMEOUT = 900  # seconds; no test depends on how fast the machine is
 ENDLESS = "--config.training.duration=100_000 epochs"
@@ -23,9 +23,9 @@ ONE_PROGRAM = "--config.training.steps_per_dispatch=19"  # to compile, of an epo
 CONFIG = [*TINY, "learning_rate.rate=0.01"]
 
 
-def start(workdir, *arguments, devices=1):
+def start(workdir, *arguments, devices=1, overrides=CONFIG):
     """The tiny run in a process with so many CPU devices."""
-    config = [f"--config.{override}" for override in CONFIG]
+    config = [f"--config.{override}" for override in overrides]
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
     return subprocess.Popen(
         [sys.executable, ROOT / "launch.py", "train", *config, f"--workdir={workdir}", *arguments],
@@ -42,10 +42,13 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def start_two(workdir, *arguments):
+def start_two(workdir, *arguments, overrides=CONFIG):
     """Two processes of one run, with a device each."""
     where = [f"--coordinator=127.0.0.1:{free_port()}", "--num_processes=2"]
-    return [start(workdir, *arguments, *where, f"--process_id={i}") for i in range(2)]
+    return [
+        start(workdir, *arguments, *where, f"--process_id={i}", overrides=overrides)
+        for i in range(2)
+    ]
 
 
 def ended_by(reason, errors):
@@ -148,7 +151,7 @@ def test_a_signal_to_one_stops_all_a_lost_one_ends_all_and_one_process_goes_on(t
 
 
 def test_the_loss_of_the_coordinating_process_ends_the_others_in_one_line(tmp_path):
-    both = start_two(tmp_path / "run", ENDLESS, ONE_PROGRAM)
+    both = start_two(tmp_path / "run", ENDLESS, ONE_PROGRAM, overrides=DENSE)
     wait_for_lines(both[0], tmp_path / "run", 1)
     both[0].kill()
     output, error = both[1].communicate(timeout=TIMEOUT)

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 def test_the_digits_are_those_of_scikit_learn():
     bunch, splits = load_digits(), digits.load(None, None).splits
-    rest, test = stratified(bunch.target, 360, digits.SPLIT_SEED)
+    _, test = stratified(bunch.target, 360, digits.SPLIT_SEED)
     np.testing.assert_array_equal(splits["test"].labels, bunch.target[test])
     images = np.round(bunch.images[test] * (255 / 16))
     np.testing.assert_array_equal(splits["test"].images[..., 0], images)

@@ -17,7 +17,7 @@ from cnn_jax.errors import UserError
 from cnn_jax.sweeps import devices, die_with_parent, grid
 from cnn_jax.sweeps.sweep import expand, only, write
 from cnn_jax.sweeps.tables import Row, Table
-from tests.conftest import ROOT, TINY, launch_here, wait_until
+from tests.conftest import DENSE, ROOT, TINY, launch_here, wait_until
 
 QUICKSTART = f"{ROOT}/experiments/quickstart.py"
 CIFAR = f"{ROOT}/experiments/resnet/cifar10.py"
@@ -189,7 +189,7 @@ def sweep_here(*arguments):
 
 
 def test_a_diverging_run_does_not_stop_the_others(tmp_path):
-    tiny = [f"--config.{override}" for override in TINY]
+    tiny = [f"--config.{override}" for override in DENSE]
     rates = "--grid=learning_rate.rate=1e30,0.05"
     ten = "--config.training.duration=10 steps"
     done = sweep_here(rates, *tiny, ten, f"--workdir={tmp_path}/s")
