@@ -12,7 +12,7 @@ from cnn_jax.errors import UserError
 from cnn_jax.evaluation import evaluate, target
 from cnn_jax.training import losses
 from cnn_jax.training.train import train
-from tests.conftest import ROOT, TINY
+from tests.conftest import DENSE, ROOT
 
 
 def test_the_numbers_are_those_of_a_plain_sort_and_of_the_evaluation_in_training(predictions):
@@ -46,7 +46,7 @@ def pictures(root, splits, size=8, mode="RGB"):
 
 
 def config_of(folder, *overrides):
-    fields = [*TINY, "data.name=folder", f"data.path={folder}", "evaluation.splits=['train']"]
+    fields = [*DENSE, "data.name=folder", f"data.path={folder}", "evaluation.splits=['train']"]
     fields += ["data.validation_size=0", "training.batch_size=6", "training.duration=1 epoch"]
     return cnn_jax.load_config(str(ROOT / "experiments/quickstart.py"), [*fields, *overrides])
 

@@ -21,7 +21,8 @@ QUIET = Console(quiet=True)
 # 130 images in batches of 16: an epoch has 8 steps, in programs of 2, and leaves 2 images out.
 TRAIN, TEST = 130, 50
 TINY = [
-    "model.width=1",
+    "model.name=lenet",
+    "model.variant=300-100",
     "data.name=folder",
     "evaluation.splits=['test']",
     "evaluation.batch_size=16",
