@@ -12,7 +12,7 @@ from rich.table import Table
 
 from cnn_jax import errors
 from cnn_jax.commands.arguments import positive
-from cnn_jax.data import tfds_source
+from cnn_jax.data import COUNTS, tfds_source
 from cnn_jax.data.prepare import archives, pieces
 from cnn_jax.data.prepare import check as checker
 from cnn_jax.data.prepare import tfds_writer as preparer
@@ -27,7 +27,7 @@ def add_arguments(add) -> None:
     """What to do with which data set, and where."""
     actions = "make a data set; read and decode all of one; cut a file into pieces; join them"
     add("action", metavar="|".join(ACTIONS), help=actions)
-    name = f"{', '.join(archives.COUNTS)}, or any for an image folder; a PATH to split or to join"
+    name = f"{', '.join(COUNTS)}, or any for an image folder; a PATH to split or to join"
     add("name", metavar="NAME", help=name)
     add("--from", dest="source", type=Path, metavar="DIR", help="the folder of the published files")
     add("--data_dir", type=Path, metavar="DIR", help="of all data sets; default the cache folder's")
@@ -124,7 +124,7 @@ def sizes(found: dict[tuple[int, int], int]) -> str:
 
 def note_count(name: str, split: str, examples: int, console: Console) -> None:
     """Prints a note where a split has more or fewer images than its authors publish."""
-    expected = archives.COUNTS.get(name.split(":")[0], {}).get(split, examples)
+    expected = COUNTS.get(name.split(":")[0], {}).get(split, examples)
     if expected != examples:
         print_line(
             console, f"note: {split} has {examples:,} images; as published it has {expected:,}"

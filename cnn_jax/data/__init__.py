@@ -5,12 +5,14 @@ To add one: a function `load(path, image_size) -> Dataset` in a file of its own,
 """
 
 import importlib
+import os
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_jax import errors
-from cnn_jax.data.dataset import Dataset, Split, hold_out
+from cnn_jax.data.dataset import Dataset, Split, hold_out, named
 
 if TYPE_CHECKING:
     from cnn_jax.data.stream.sources import Source
@@ -29,6 +31,15 @@ SOURCES: dict[str, tuple[str, str] | Callable[[Path | None, int | None], Dataset
     "mnist": ("idx", "load_mnist"),
 }
 STORAGES = ("device", "stream")
+# The number of images in each split, as published.
+COUNTS = {
+    "cifar10": {"train": 50_000, "test": 10_000},
+    "cifar100": {"train": 50_000, "test": 10_000},
+    "fashion_mnist": {"train": 60_000, "test": 10_000},
+    "imagenet2012": {"train": 1_281_167, "validation": 50_000},
+    "mnist": {"train": 60_000, "test": 10_000},
+    "svhn_cropped": {"train": 73_257, "test": 26_032, "extra": 531_131},
+}
 
 
 def names() -> list[str]:
@@ -72,10 +83,10 @@ def open(
     from cnn_jax.data.stream import streamed
 
     reading = {"threads": threads, "workers": workers, "prefetch": prefetch}
-    given = (path, class_list, exclude)
-    files, *lists = (file and Path(file).expanduser() for file in given)
+    files, *lists = (expanded(file) for file in (path, class_list, exclude))
     damaged = {"on_error": on_error, "decoder": decoder}
-    return streamed.load(name, files, *lists, **which, **damaged, **reading)
+    with named(name, files):
+        return streamed.load(name, files, *lists, **which, **damaged, **reading)
 
 
 def check_in_memory(on_error: str, **lists: str | None) -> None:
@@ -126,22 +137,36 @@ def load(
       UserError: unknown name, missing or damaged files, or a split that cannot be made.
     """
     check_fields(name, path, image_size, split_seed)
-    where = Path(path).expanduser() if path else None
+    where = expanded(path)
+    with named(name, where):
+        dataset = read(name, where, image_size)
+    for split, published in COUNTS.get(name, {}).items():
+        if split in dataset.splits and (count := size(dataset.splits[split])) != published:
+            what = f"{split} has {count:,} images; as published it has {published:,}"
+            warnings.warn(f"{name} at {where}: {what}", stacklevel=2)
+    return hold_out(name, dataset, validation_size, split_seed) if validation_size else dataset
+
+
+def expanded(path: str | None) -> Path | None:
+    """A path as the user names it, of which "~" is the home folder."""
+    return Path(os.path.expanduser(path)) if path else None
+
+
+def read(name: str, where: Path | None, image_size: int | None) -> Dataset:
+    """The data set as it is stored, see `load`."""
     if name.startswith("tfds:"):
         from cnn_jax.data import tfds_source
 
-        dataset = tfds_source.load(name.removeprefix("tfds:"), where, image_size)
-    elif name.startswith("fake:"):
+        return tfds_source.load(name.removeprefix("tfds:"), where, image_size)
+    if name.startswith("fake:"):
         from cnn_jax.data import fake
 
-        dataset = fake.load(name, image_size)
-    else:
-        reader = SOURCES[name]
-        if isinstance(reader, tuple):
-            module, function = reader
-            reader = getattr(importlib.import_module(f"cnn_jax.data.{module}"), function)
-        dataset = reader(where, image_size)
-    return hold_out(name, dataset, validation_size, split_seed) if validation_size else dataset
+        return fake.load(name, image_size)
+    reader = SOURCES[name]
+    if isinstance(reader, tuple):
+        module, function = reader
+        reader = getattr(importlib.import_module(f"cnn_jax.data.{module}"), function)
+    return reader(where, image_size)
 
 
 def check_fields(name: str, path: str | None, image_size: int | None, split_seed: int) -> None:

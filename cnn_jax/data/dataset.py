@@ -1,9 +1,12 @@
 """What a data set is: named splits of images and labels, and the order in which they come."""
 
+import contextlib
 import functools
 import math
 import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,10 +22,35 @@ class Split(NamedTuple):
     labels: np.ndarray  # int32 [N]
 
 
+class Unfit(errors.UserError):
+    """Images, labels and classes that are no data set; the message lacks the name of the data."""
+
+
+@contextlib.contextmanager
+def named(name: str, path: Path | None) -> Iterator[None]:
+    """Puts the name of a data set, and where it is, before what is `Unfit` about it."""
+    try:
+        yield
+    except Unfit as error:
+        where = f" at {path}" if path else ""
+        raise errors.UserError(f"{name}{where}: {error}") from None
+
+
 @dataclass(frozen=True)
 class Dataset:
+    """Images in memory; raises `Unfit` for any that are not what is said here."""
+
     class_names: tuple[str, ...]
     splits: dict[str, Split]  # "train", and "validation" and "test" where there are; never the same
+
+    def __post_init__(self):
+        labels = {name: split[1] for name, split in self.splits.items()}
+        counts = {name: len(split[0]) for name, split in self.splits.items()}
+        labels = check_labels(self.class_names, labels, counts)
+        images = {name: split[0] for name, split in self.splits.items()}
+        check_images(images)
+        splits = {name: Split(images[name], labels[name]) for name in images}
+        object.__setattr__(self, "splits", splits)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -41,6 +69,56 @@ class Dataset:
             "examples": {name: len(split.labels) for name, split in self.splits.items()},
             "checksum": checksum,
         }
+
+
+def check_labels(
+    class_names: Sequence[str], labels: Mapping[str, np.ndarray], counts: Mapping[str, int]
+) -> dict[str, np.ndarray]:
+    """Checks what every data set must be, in memory, streamed or prepared.
+
+    Args:
+      labels: of each split, of any kind of integer.
+      counts: the images of each split.
+
+    Returns:
+      The labels as int32 [N].
+
+    Raises:
+      Unfit: no class, or two of one name; no split "train", or no image in a split; not a label for
+        each image, or one that is no class.
+    """
+    if not class_names or not all(isinstance(name, str) and name for name in class_names):
+        raise Unfit(f"the class names are {list(class_names)[:5]}: each class has a name")
+    if len(set(class_names)) < len(class_names):
+        twice = next(name for i, name in enumerate(class_names) if name in class_names[:i])
+        raise Unfit(f"two classes are called {twice!r}")
+    if "train" not in labels:
+        raise Unfit(f"it has no split 'train', only {', '.join(labels) or 'none at all'}")
+    for split, own in labels.items():
+        if not counts[split]:
+            raise Unfit(f"{split} has no images")
+        if own.shape != (counts[split],):
+            held = f"{len(own):,} labels" if own.ndim == 1 else f"labels of the shape {own.shape}"
+            raise Unfit(f"{split} has {counts[split]:,} images and {held}")
+        if own.dtype.kind not in "iu":
+            raise Unfit(f"the labels of {split} are {own.dtype}, and not integers")
+        least, most = own.min(), own.max()
+        if least < 0 or most >= len(class_names):
+            wrong = least if least < 0 else most
+            raise Unfit(f"{split} has label {wrong}, but there are {len(class_names):,} classes")
+    return {split: own.astype(np.int32, copy=False) for split, own in labels.items()}
+
+
+def check_images(images: Mapping[str, np.ndarray]) -> None:
+    """Raises `Unfit` where images in memory are not uint8 [N, H, W, C], of one shape in all."""
+    expected = images["train"].shape[1:]
+    for split, own in images.items():
+        if own.dtype != np.uint8 or own.ndim != 4 or not all(own.shape):
+            raise Unfit(
+                f"the images of {split} are {own.dtype} {own.shape}, not uint8 [N, H, W, C]"
+            )
+        if own.shape[1:] != expected:
+            raise Unfit(f"the images of {split} are {own.shape[1:]}, and those of train {expected}")
 
 
 def to_rows(images: np.ndarray) -> np.ndarray:

@@ -1,23 +1,30 @@
-"""From an encoded image to pixels: every usual kind of file becomes 8-bit RGB.
+"""From an encoded image to pixels: every usual kind of file becomes 8-bit RGB, or gray.
 
-Gray, palette, CMYK and 16-bit images do too (of 16 bits the high byte is kept, transparency is
-dropped). Of an animation the first picture is taken. The orientation in EXIF is ignored, as in the
-papers' pipelines. Pillow is the reference; simplejpeg, which is installed separately, decodes JPEGs
-to the same pixels faster, and Pillow takes those that it refuses.
+Palette, CMYK and 16-bit images do too (of 16 bits the high byte is kept, as by TensorFlow;
+transparency is dropped). Of an animation the first picture is taken. The orientation in EXIF is
+ignored, as in the papers' pipelines. Pillow is the reference; simplejpeg, which is installed
+separately, decodes JPEGs to the same pixels faster, and Pillow takes those that it refuses.
 """
 
 import importlib.util
 import io
-from typing import TYPE_CHECKING
+import struct
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from cnn_jax import errors
+from cnn_jax.data import limits
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 DECODERS = ("pillow", "simplejpeg")
+# Pillow knows more, some of which start other programs: EPS starts Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM", "TIFF")
+PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class BadImage(ValueError):
@@ -37,15 +44,62 @@ def check(decoder: str) -> None:
 
 def open_image(encoded: bytes) -> "Image":
     """Reads the header, which gives format and size; decodes nothing. Raises `BadImage`."""
+    if not encoded:
+        raise BadImage("it is empty")
+    if encoded.startswith(PNG):
+        check_png(encoded)
+    return read_header(io.BytesIO(encoded))
+
+
+def check_png(encoded: bytes) -> None:
+    """Compares the checksum of each chunk; Pillow leaves out those of the pixels' chunks.
+
+    Raises `BadImage` for another one, or a file that was cut off.
+    """
+    content, at, kind = memoryview(encoded), len(PNG), b""
+    try:
+        while kind != b"IEND":
+            length, kind = struct.unpack_from(">I4s", encoded, at)
+            end = at + 8 + length
+            (checksum,) = struct.unpack_from(">I", encoded, end)
+            if zlib.crc32(content[at + 4 : end]) != checksum:
+                raise BadImage(f"the checksum of its chunk {kind!r} is another")
+            at = end + 4
+    except struct.error:
+        raise BadImage("it is cut off") from None
+
+
+def read_header(file: BinaryIO | Path) -> "Image":
+    """Opens an image file, see `open_image`."""
     from PIL import Image
 
     try:
-        return Image.open(io.BytesIO(encoded))
+        image = Image.open(file, formats=FORMATS)
     except Image.UnidentifiedImageError:
-        what = "it is empty" if not encoded else "it is no image, or of an unknown format"
-        raise BadImage(what) from None
+        raise BadImage(f"it is no image of the formats {', '.join(FORMATS)}") from None
     except Exception as error:  # Pillow's readers of damaged headers raise almost anything
         raise BadImage(errors.first_line(error)) from None
+    width, height = image.size
+    if not 0 < width * height <= (most := limits.most_pixels()):
+        raise BadImage(
+            f"it has {width:,} x {height:,} pixels, and not between 1 and {most:,}; "
+            "CNN_JAX_MAX_PIXELS=NUMBER allows more"
+        )
+    return image
+
+
+def is_gray(image: "Image") -> bool:
+    """Whether `to_rgb` gives the mode "L"."""
+    return image.mode in ("1", "L", "LA") or image.mode.startswith("I;16")
+
+
+def says_gray(file: Path) -> bool | None:
+    """Whether the header of a file is that of a gray image; None where it has no such header."""
+    try:
+        with read_header(file) as image:
+            return is_gray(image)
+    except BadImage:
+        return None
 
 
 def to_rgb(image: "Image") -> "Image":
@@ -62,7 +116,7 @@ def to_rgb(image: "Image") -> "Image":
             return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         if image.mode == "P" and "transparency" in image.info:
             image = image.convert("RGBA")
-        return image.convert("L" if image.mode in ("1", "LA") else "RGB")
+        return image.convert("L" if is_gray(image) else "RGB")
     except BadImage:
         raise
     except Exception as error:  # as above
@@ -88,25 +142,19 @@ def full(encoded: bytes, size: tuple[int, int] | None, mode: str | None) -> np.n
     """The full image as uint8 [H, W, 1 or 3].
 
     Args:
-      encoded: an image file's bytes, of any format that Pillow knows.
+      encoded: an image file's bytes, of one of the `FORMATS`.
       size: (height, width); the image is resized to cover it, and center cropped. None keeps the
         image's own.
       mode: Pillow's "L" or "RGB"; None keeps gray images gray.
 
     Raises:
-      BadImage: the image is damaged, or has more than 8 bits a channel.
+      BadImage: the image is damaged, has 32 bits a channel, or too many pixels.
     """
     from PIL import Image, ImageOps
 
-    try:
-        with open_image(encoded) as opened:
-            if opened.mode == "F" or opened.mode.startswith("I"):
-                raise BadImage("it has more than 8 bits a channel")
-            image = opened.convert(mode or ("L" if opened.mode in ("1", "L") else "RGB"))
-    except BadImage:
-        raise
-    except Exception as error:  # as above
-        raise BadImage(errors.first_line(error)) from None
+    with open_image(encoded) as opened:
+        image = to_rgb(opened)
+        image = image.convert(mode) if mode else image
     if size is not None:
         image = ImageOps.fit(image, size[::-1], Image.Resampling.BILINEAR)
     array = np.asarray(image)

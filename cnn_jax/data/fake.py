@@ -10,6 +10,7 @@ from cnn_jax.data.dataset import Dataset, Split, check_memory
 from cnn_jax.errors import UserError
 
 SIDE = 32
+MOST = 2**31 - 1  # examples: their numbers are int32
 
 
 def sizes(name: str) -> tuple[dict[str, int], int]:
@@ -18,6 +19,8 @@ def sizes(name: str) -> tuple[dict[str, int], int]:
     if len(parts) != 2 or not all(part.isdecimal() and int(part) for part in parts):
         raise UserError(f"data.name {name!r}: write fake:EXAMPLES,CLASSES, of at least one each", 2)
     examples, classes = map(int, parts)
+    if max(examples, classes) > MOST:
+        raise UserError(f"data.name {name!r}: there may be at most {MOST:,} of each", 2)
     return {"train": examples, "test": max(1, examples // 20)}, classes
 
 

@@ -1,13 +1,13 @@
 """Fashion-MNIST (and MNIST) from the four IDX files as they are published."""
 
-import gzip
-import zlib
+import math
 from pathlib import Path
 
 import numpy as np
 
+from cnn_jax.data import packed
 from cnn_jax.data.dataset import Dataset, Split
-from cnn_jax.errors import UserError
+from cnn_jax.errors import UserError, first_line
 
 CLASSES = {
     "fashion_mnist": (
@@ -46,12 +46,7 @@ def load(name: str, path: Path | None) -> Dataset:
     for split, prefix in [("train", "train"), ("test", "t10k")]:
         images = read(find(name, path, f"{prefix}-images-idx3-ubyte"))
         labels = read(find(name, path, f"{prefix}-labels-idx1-ubyte"))
-        if images.ndim != 3 or labels.shape != images.shape[:1] or labels.max() > 9:
-            raise UserError(
-                f"{name}: the {split} files in {path} do not fit together "
-                f"(images {images.shape}, labels {labels.shape})"
-            )
-        splits[split] = Split(images[..., None], labels.astype(np.int32))
+        splits[split] = Split(images[..., None], labels)
     return Dataset(CLASSES[name], splits)
 
 
@@ -74,12 +69,14 @@ def find(name: str, folder: Path, file: str) -> Path:
 def read(path: Path) -> np.ndarray:
     """Reads one IDX file of bytes: a magic number, the shape (big-endian), then the values."""
     try:
-        data = path.read_bytes()
-        data = gzip.decompress(data) if path.suffix == ".gz" else data
-        dimensions = data[3]
-        shape = tuple(np.frombuffer(data, ">i4", dimensions, 4))
+        data = packed.read_bytes(path)
         if data[:3] != b"\x00\x00\x08":
-            raise ValueError("not an IDX file of bytes")
-        return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
-    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
-        raise UserError(f"cannot read {path} ({error}); get the file again") from None
+            raise ValueError("it is no IDX file of bytes")
+        shape = np.frombuffer(data, ">u4", data[3], 4).tolist()
+        values = np.frombuffer(data, np.uint8, offset=4 + 4 * len(shape))
+        if math.prod(shape) != values.size:
+            raise ValueError(f"it has {values.size:,} values in place of {shape}")
+        return values.reshape(shape)
+    # gzip, zlib and NumPy raise about anything at damaged files.
+    except Exception as error:
+        raise UserError(f"cannot read {path} ({first_line(error)}); get the file again") from None

@@ -16,18 +16,23 @@ SIDE = 32  # of an image, in pixels
 
 def are_in(path: Path) -> bool:
     """Whether a folder has mosaics."""
-    return any((path / "train").glob("*.webp"))
+    return bool(names(path))
+
+
+def names(path: Path) -> list[str]:
+    """The classes of the training mosaics; macOS leaves files `._x.webp` beside those it copies."""
+    files = (path / "train").glob("*.webp")
+    return sorted(file.stem for file in files if not file.name.startswith("."))
 
 
 def load(path: Path) -> Dataset:
     """uint8 [N, 32, 32, 3], class by class; raises `UserError` for a damaged or a missing one."""
-    names = sorted(file.stem for file in (path / "train").glob("*.webp"))
-    splits = {}
+    class_names, splits = names(path), {}
     for split in ("train", "test"):
-        images = [tiles(path / split / f"{name}.webp") for name in names]
-        labels = np.repeat(np.arange(len(names), dtype=np.int32), [len(own) for own in images])
+        images = [tiles(path / split / f"{name}.webp") for name in class_names]
+        labels = np.repeat(np.arange(len(images), dtype=np.int32), [len(own) for own in images])
         splits[split] = Split(np.concatenate(images), labels)
-    return Dataset(tuple(names), splits)
+    return Dataset(tuple(class_names), splits)
 
 
 def tiles(file: Path) -> np.ndarray:

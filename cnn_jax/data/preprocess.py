@@ -180,9 +180,13 @@ def save(preprocessing: Preprocessing, path: Path) -> None:
 
 
 def load(path: Path) -> Preprocessing:
-    """Reads what `save` wrote."""
-    with np.load(path) as arrays:
-        return from_arrays(arrays)
+    """Reads what `save` wrote; raises `UserError` where it is damaged."""
+    from cnn_jax.data import packed
+
+    try:
+        return from_arrays(packed.read_arrays(path))
+    except (packed.Damaged, TypeError) as error:  # TypeError of arrays with other names
+        raise errors.UserError(f"cannot read {path} ({errors.first_line(error)})") from None
 
 
 def to_arrays(preprocessing: Preprocessing) -> dict[str, np.ndarray]:

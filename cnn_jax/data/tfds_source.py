@@ -16,7 +16,8 @@ import numpy as np
 
 from cnn_jax import errors
 from cnn_jax.data import folder
-from cnn_jax.data.dataset import Dataset, Split, check_memory
+from cnn_jax.data.dataset import Dataset, Split, check_labels, check_memory
+from cnn_jax.data.tfds_builder import open_builder, reading, shards
 from cnn_jax.errors import UserError, first_line
 from cnn_jax.files import cache_folder
 
@@ -71,34 +72,6 @@ def locate(name: str, data_dir: Path) -> Path:
     return data_dir / path / version
 
 
-def open_builder(place: Path):
-    """TFDS's read-only builder of a prepared data set.
-
-    Raises:
-      UserError: it does not consist of labeled images in ArrayRecord files.
-    """
-    import tensorflow_datasets as tfds
-
-    builder = tfds.builder_from_directory(place)
-    if builder.info.file_format.value != "array_record":
-        raise UserError(
-            f"{place} is of {builder.info.file_format.value} files, which need TensorFlow; "
-            "prepare it with file_format='array_record'"
-        )
-    found = dict(builder.info.features.items())
-    image, label = found.get("image"), found.get("label")
-    is_image = isinstance(image, tfds.features.Image)
-    if not (is_image and isinstance(label, tfds.features.ClassLabel)):
-        raise UserError(f"{place} has no 'image' (Image) and 'label' (ClassLabel): {list(found)}")
-    return builder
-
-
-def shards(builder, split: str) -> list[tuple[Path, int]]:
-    """The files that a split should have, and the number of records in each."""
-    info = builder.info.splits[split]
-    return list(zip([Path(file) for file in info.filepaths], info.shard_lengths, strict=True))
-
-
 class Source:
     """The images of a split, in the stored order; a `stream.sources.Source`."""
 
@@ -110,12 +83,16 @@ class Source:
           data_dir: of all prepared data sets; None takes the default folder.
 
         Raises:
-          UserError: no such data set or split, or a shard is missing.
+          UserError: no such data set or split, a shard is missing, or files are damaged.
         """
-        import tensorflow_datasets as tfds
-
         self._place = locate(name, data_dir or default_folder())
         builder = open_builder(self._place)
+        with reading(self._place):
+            self._open(name, split, builder)
+
+    def _open(self, name: str, split: str, builder) -> None:
+        import tensorflow_datasets as tfds
+
         for part in split.split("+"):
             if part not in builder.info.splits:
                 raise errors.unknown(f"split of {self._place}", part, builder.info.splits)
@@ -146,7 +123,7 @@ class Source:
         """The records of some examples, with images as stored."""
         try:
             return self._records.__getitems__(list(indices))
-        except RuntimeError as error:
+        except Exception as error:  # ArrayRecord and protobuf raise about anything
             raise UserError(
                 f"cannot read {self.where(indices[0])} ({first_line(error)}); "
                 "`python launch.py data check NAME` shows which shards are damaged"
@@ -193,10 +170,13 @@ def sources(name: str, data_dir: Path | None) -> dict[str, Source]:
         splits["train"] = f"train+{extra}"
         splits.pop(extra, None)  # no image is in two splits
     found = {split: Source(name, parts, data_dir) for split, parts in splits.items()}
-    if "test" in found and found["test"].labels.max() < 0:
+    if "test" in found and (found["test"].labels < 0).all():
         del found["test"]
     if "validation" in found and "test" not in found:
         found["test"] = found.pop("validation")
+    labels = {split: source.labels for split, source in found.items()}
+    counts = {split: len(source) for split, source in found.items()}
+    check_labels(found["train"].class_names, labels, counts)
     return found
 
 

@@ -124,10 +124,10 @@ def create_parts(
         dataset = make(data.open, "data")
         check_kinds(dataset, config.view, "train", "evaluation")
     check_evaluation(config, dataset.splits)
-    seen = {"dataset": dataset, "view": config.view.evaluation, "group": group}
-    preprocessing = make(fit, "preprocessing", **seen)
     size = data.size(dataset.splits["train"])
     plan = make(create_plan, "training", evaluation=config.evaluation, train_size=size)
+    seen = {"dataset": dataset, "view": config.view.evaluation, "group": group}
+    preprocessing = make(fit, "preprocessing", **seen)  # of a stream it may take an hour
     learning_rate = make_learning_rate(config, plan)
     optimizer = make(optimizers.create, "optimizer", learning_rate=learning_rate)
     optimizer, load_start, measure = make_start(config, optimizer, plan, group)

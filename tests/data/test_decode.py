@@ -102,6 +102,48 @@ def test_what_cannot_be_decoded_says_why_in_one_line(kind, decoder):
     assert str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["rgb", "16 bits", "palette, transparent"])
+def test_no_damaged_byte_of_a_png_is_decoded_silently(kind):
+    encoded, rng = KINDS[kind][0], np.random.default_rng(0)
+    expected = decode.full(encoded, None, "RGB")
+    for _ in range(300):
+        damaged = bytearray(encoded)
+        damaged[rng.integers(len(damaged))] ^= 1 << rng.integers(8)
+        with pytest.raises(decode.BadImage):
+            assert (decode.full(bytes(damaged), None, "RGB") != expected).any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_full_image_is_gray_where_its_header_says_so(kind, tmp_path):
+    encoded, expected, tolerance = KINDS[kind]
+    (tmp_path / "image").write_bytes(encoded)
+    full = decode.full(encoded, None, None)
+    assert full.shape[2] == (1 if decode.says_gray(tmp_path / "image") else 3)
+    assert full.shape == (*RAMP.shape, 1 if expected.shape[2] == 1 else 3)
+    assert np.abs(full.astype(int) - expected).max() <= tolerance
+
+
+def test_a_format_that_starts_other_programs_is_no_image():
+    eps = encode(IMAGE, "EPS")
+    with pytest.raises(decode.BadImage, match="no image of the formats JPEG, PNG"):
+        decode.full(eps, None, None)
+
+
+def test_an_image_of_too_many_pixels_is_refused_unless_it_is_allowed(monkeypatch):
+    header = struct.pack(">IIBBBBB", 2**13, 2**13 + 1, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes((2**10 + 1) * (2**13 + 1)), 9)
+    chunks = [(b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")]
+    encoded = decode.PNG + b"".join(png_chunk(*chunk) for chunk in chunks)
+    assert len(encoded) < 10_000
+    with pytest.raises(decode.BadImage, match="67,108,864; CNN_JAX_MAX_PIXELS=NUMBER allows more"):
+        decode.full(encoded, (8, 8), None)
+    monkeypatch.setenv("CNN_JAX_MAX_PIXELS", str(10**8))
+    assert decode.full(encoded, (8, 8), None).shape == (8, 8, 1)
+    monkeypatch.setenv("CNN_JAX_MAX_PIXELS", "many")
+    with pytest.raises(UserError, match="CNN_JAX_MAX_PIXELS is 'many': it is a number"):
+        decode.full(encoded, (8, 8), None)
+
+
 def test_a_decoder_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr(decode.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install simplejpeg"):

@@ -1,37 +1,31 @@
 """The data sets in published archives: `find(name, folder)` finds one in a folder."""
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from cnn_jax import errors
-from cnn_jax.data import cifar, folder, idx
-from cnn_jax.data.dataset import Dataset
+from cnn_jax.data import COUNTS, cifar, idx, listing
+from cnn_jax.data.dataset import Dataset, check_labels, named
 from cnn_jax.data.prepare import imagenet, svhn
 from cnn_jax.data.prepare.images import ArrayExamples, FileExamples, TarExamples
 from cnn_jax.errors import UserError
 
-# The number of images in each split, as published.
-COUNTS = {
-    "cifar10": {"train": 50_000, "test": 10_000},
-    "cifar100": {"train": 50_000, "test": 10_000},
-    "fashion_mnist": {"train": 60_000, "test": 10_000},
-    "imagenet2012": {"train": 1_281_167, "validation": 50_000},
-    "mnist": {"train": 60_000, "test": 10_000},
-    "svhn_cropped": {"train": 73_257, "test": 26_032, "extra": 531_131},
-}
-
 
 @dataclass(frozen=True)
 class Published:
-    """A data set as published, before it is prepared."""
+    """A data set as published, before it is prepared; raises `Unfit` for labels of another."""
 
     class_names: tuple[str, ...]
     splits: dict[str, ArrayExamples | FileExamples | TarExamples]
     files: list[Path]  # from which it was read, for the fingerprint
+
+    def __post_init__(self):
+        labels = {split: examples.labels for split, examples in self.splits.items()}
+        counts = {split: len(examples) for split, examples in self.splits.items()}
+        check_labels(self.class_names, labels, counts)
 
     def fingerprint(self) -> str:
         """A digest of the names, sizes and modification times of the files."""
@@ -39,7 +33,7 @@ class Published:
         for file in self.files:
             stat = file.stat()
             line = f"{file.parent.name}/{file.name} {stat.st_size} {stat.st_mtime_ns}\n"
-            digest.update(line.encode())
+            digest.update(os.fsencode(line))
         return digest.hexdigest()
 
 
@@ -51,34 +45,30 @@ def find(name: str, path: Path) -> Published:
     Raises:
       UserError: no such folder, unknown name, missing or damaged files, labels that do not fit.
     """
-    if name not in COUNTS and not (path / "train").is_dir():
+    if name not in COUNTS and not listing.has_images(path):
         error = errors.unknown("data set", name, COUNTS)
-        raise UserError(f"{error}; or any name, with --from an image folder {folder.LAYOUT}", 2)
+        raise UserError(f"{error}; or any name, with --from an image folder {listing.LAYOUT}", 2)
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
         raise UserError(f"{name!r} cannot name a data set: use a-z, 0-9 and _, a letter first", 2)
     if not path.exists():
         raise UserError(f"{name}: there is no {path}; name the folder of its files with --from=DIR")
+    with named(name, path):
+        return read(name, path)
+
+
+def read(name: str, path: Path) -> Published:
+    """See `find`."""
     if name in ("mnist", "fashion_mnist"):
-        found = from_dataset(idx.load(name, path), sorted(path.glob("*-ubyte*")))
-    elif name == "svhn_cropped":
-        found = from_dataset(svhn.load(path), sorted(path.glob("*_32x32.mat")))
-    elif name == "imagenet2012":
-        found = Published(*imagenet.read(path))
-    elif (path / "train").is_dir():
-        found = from_folder(path)
-    else:
-        place = cifar.find(name, path)
-        files = sorted(place.iterdir()) if place.is_dir() else [place]
-        found = from_dataset(cifar.read_archive(name, place), files)
-    for split, examples in found.splits.items():
-        if not len(examples):
-            raise UserError(f"{name}: there are no images for {split} in {path}")
-        if (highest := examples.labels.max()) >= len(found.class_names):
-            raise UserError(
-                f"{name}: {split} in {path} has label {highest}, but there are "
-                f"{len(found.class_names)} classes: the labels belong to something else"
-            )
-    return found
+        return from_dataset(idx.load(name, path), sorted(path.glob("*-ubyte*")))
+    if name == "svhn_cropped":
+        return from_dataset(svhn.load(path), sorted(path.glob("*_32x32.mat")))
+    if name == "imagenet2012":
+        return Published(*imagenet.read(path))
+    if name not in COUNTS or listing.has_train(path):
+        return from_folder(path)
+    place = cifar.find(name, path)
+    files = sorted(place.iterdir()) if place.is_dir() else [place]
+    return from_dataset(cifar.read_archive(name, place), files)
 
 
 def from_dataset(dataset: Dataset, files: list[Path]) -> Published:
@@ -88,11 +78,7 @@ def from_dataset(dataset: Dataset, files: list[Path]) -> Published:
 
 
 def from_folder(path: Path) -> Published:
-    """An image folder, with its classes in alphabetical order."""
-    class_names, files = folder.find_images(path)
-    label = {name: i for i, name in enumerate(class_names)}
-    splits = {}
-    for split, members in files.items():
-        labels = np.array([label[file.parent.name] for file in members], np.int32)
-        splits[split] = FileExamples(members, labels)
-    return Published(class_names, splits, [f for members in files.values() for f in members])
+    """An image folder, see `listing.find`."""
+    class_names, found = listing.find(path)
+    splits = {split: FileExamples(files.paths, files.labels) for split, files in found.items()}
+    return Published(class_names, splits, [f for files in found.values() for f in files.paths])

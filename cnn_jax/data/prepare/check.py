@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cnn_jax.data import folder, tfds_source
-from cnn_jax.data.prepare import shards, tfds_writer
-from cnn_jax.errors import UserError
+from cnn_jax.data import folder, tfds_builder, tfds_source
+from cnn_jax.data.prepare import preparation, shards, tfds_writer
+from cnn_jax.errors import UserError, first_line
 
 
 @dataclass
@@ -64,17 +64,28 @@ def check(
       The class names, the facts of each split, and a line for each problem.
 
     Raises:
-      UserError: there is no such prepared data set.
+      UserError: there is no such prepared data set, or it cannot be opened.
     """
     place = tfds_source.locate(name, data_dir)
-    builder = tfds_source.open_builder(place)
+    builder = tfds_builder.open_builder(place)
+    with tfds_builder.reading(place):
+        return check_splits(name, data_dir, place, builder, report)
+
+
+def check_splits(
+    name: str, data_dir: Path, place: Path, builder, report: tfds_writer.Report
+) -> tuple[tuple[str, ...], dict[str, SplitFacts], list[str]]:
+    """See `check`."""
     class_names = tuple(builder.info.features["label"].names)
-    notes = tfds_writer.read_notes(place).get("shards", {})
-    channels = builder.info.features["image"].shape[-1]
-    splits, problems = {}, []
+    channels = 1 if builder.info.features["image"].shape[-1] == 1 else 3
+    splits, problems, notes = {}, [], {}
+    try:
+        notes = preparation.read(place)["shards"]
+    except UserError as error:
+        problems.append(str(error))
     for split, info in builder.info.splits.items():
         facts = splits[split] = SplitFacts(len(class_names), channels)
-        files = tfds_source.shards(builder, split)
+        files = tfds_builder.shards(builder, split)
         for i, (file, examples) in enumerate(files):
             expected = notes.get(file.name)
             problems += check_shard(builder, file, examples, expected, facts)
@@ -99,11 +110,17 @@ def check_shard(
 
     def decode(numbered: tuple[int, bytes]) -> tuple | str:
         number, record = numbered
-        example = features.deserialize_example_np(record, decoders=skip)
-        identity = example.get("id", b"")  # elsewhere than here and in CIFAR absent, or a number
-        identity = identity.decode() if isinstance(identity, bytes) else identity
-        what = f"{identity} (record {number} of {file.name})".lstrip()
-        label = int(example["label"])
+        what = f"record {number} of {file.name}"
+        try:
+            example = features.deserialize_example_np(record, decoders=skip)
+            identity = example.get(
+                "id", b""
+            )  # elsewhere than here and in CIFAR absent, or a number
+            identity = identity.decode() if isinstance(identity, bytes) else identity
+            what = f"{identity} ({what})".lstrip()
+            label = int(example["label"])
+        except Exception as error:  # protobuf and TFDS raise about anything at other records
+            return f"cannot read {what} ({first_line(error)})"
         if not 0 <= label < facts.classes:
             return f"{what} has label {label}, but there are {facts.classes} classes"
         try:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cnn_jax.data import listing, packed
 from cnn_jax.data.prepare.images import TarExamples
 from cnn_jax.errors import UserError, first_line
 
@@ -36,7 +37,9 @@ def read(path: Path) -> tuple[tuple[str, ...], dict[str, TarExamples], list[Path
             "train": index_train(path / TRAIN, synsets),
             "validation": index_validation(path / VALIDATION, truth),
         }
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # gzip and tarfile raise about anything at damaged files
         raise UserError(
             f"imagenet2012: cannot read what is in {path} ({first_line(error)}); get it again"
         ) from None
@@ -72,11 +75,11 @@ def read_member(devkit: Path, name: str) -> bytes:
         if not (devkit / name).is_file():
             raise UserError(f"imagenet2012: {devkit} has no {name}. {HOW_TO_GET}")
         return (devkit / name).read_bytes()
-    with tarfile.open(devkit) as tar:
-        for member in tar:
-            if member.name.endswith(name):
-                return tar.extractfile(member).read()
-    raise UserError(f"imagenet2012: {devkit} has no {name}; get it again")
+    # All of it is read: the checksum stands at its end.
+    found = [data for member, data in packed.read_tar(devkit) if member.endswith(name)]
+    if not found:
+        raise UserError(f"imagenet2012: {devkit} has no {name}; get it again")
+    return found[0]
 
 
 def index_train(file: Path, synsets: tuple[str, ...]) -> TarExamples:
@@ -84,12 +87,12 @@ def index_train(file: Path, synsets: tuple[str, ...]) -> TarExamples:
     label = {synset: i for i, synset in enumerate(synsets)}
     names, places, labels = [], [], []
     with tarfile.open(file, "r:") as outer:
-        for tar in sorted(outer.getmembers(), key=lambda member: member.name):
+        for tar in sorted(files_in(outer), key=lambda member: member.name):
             synset = Path(tar.name).stem
             if synset not in label:
                 raise UserError(f"imagenet2012: {file} has {tar.name}, no synset of the kit")
             with tarfile.open(fileobj=outer.extractfile(tar), mode="r:") as inner:
-                for image in inner:
+                for image in files_in(inner):
                     names.append(f"{synset}/{image.name}")
                     places.append((tar.offset_data + image.offset_data, image.size))
                     labels.append(label[synset])
@@ -99,7 +102,7 @@ def index_train(file: Path, synsets: tuple[str, ...]) -> TarExamples:
 def index_validation(file: Path, truth: np.ndarray) -> TarExamples:
     """Notes where each validation image lies; the n-th by name has the n-th label."""
     with tarfile.open(file, "r:") as tar:
-        members = sorted((m for m in tar if m.isfile()), key=lambda member: member.name)
+        members = sorted(files_in(tar), key=lambda member: member.name)
     if len(members) != len(truth):
         raise UserError(
             f"imagenet2012: {file} has {len(members):,} images and {TRUTH} {len(truth):,} labels; "
@@ -107,6 +110,18 @@ def index_validation(file: Path, truth: np.ndarray) -> TarExamples:
         )
     places = [(member.offset_data, member.size) for member in members]
     return TarExamples(file, [m.name for m in members], as_places(places), truth)
+
+
+def files_in(tar: tarfile.TarFile) -> list[tarfile.TarInfo]:
+    """The files in a tar, without what macOS leaves in those that it makes.
+
+    Raises `ValueError` for a damaged header, which tarfile takes for the end.
+    """
+    files = [m for m in tar if m.isfile() and not listing.is_litter(Path(m.name).name)]
+    tar.fileobj.seek(tar.offset)
+    if tar.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):
+        raise ValueError(f"the header after its {len(files):,} files is damaged")
+    return files
 
 
 def as_places(places: list[tuple[int, int]]) -> np.ndarray:

@@ -52,7 +52,8 @@ class FileExamples:
     def identity(self, index: int) -> str:
         """The folder of the class and the name of the file."""
         file = self._files[index]
-        return f"{file.parent.name}/{file.name}"
+        # What is no UTF-8 in a name cannot be stored.
+        return os.fsencode(f"{file.parent.name}/{file.name}").decode(errors="replace")
 
 
 class TarExamples:

@@ -12,6 +12,7 @@ import json
 import math
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -102,11 +103,19 @@ def join(folder: Path, out: Path) -> Path:
         if total.hexdigest() != whole["sha256"]:
             raise UserError(f"the pieces in {folder} do not make {whole['name']}: {AGAIN}")
     if whole["is_folder"]:
-        with tarfile.open(file) as tar:
-            tar.extractall(out, filter="data")
+        unpack(file, out)
         file.unlink()
         marker.touch()
     return made
+
+
+def unpack(file: Path, out: Path) -> None:
+    """Unpacks a folder; raises `UserError` for a tar with files that would lie outside `out`."""
+    try:
+        with tarfile.open(file) as tar:
+            tar.extractall(out, filter="data")
+    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise UserError(f"cannot unpack {file} ({first_line(error)}): {AGAIN}") from None
 
 
 def is_whole(file: Path, size: int) -> bool:
@@ -121,12 +130,15 @@ def read_list(folder: Path) -> dict[str, Any]:
         found = ", ".join(file.name for file in lists) or "none"
         raise UserError(f"{folder} must have one file *{LIST}, beside the pieces; it has {found}")
     try:
-        whole = json.loads(lists[0].read_text())
+        whole = json.loads(lists[0].read_bytes())
         names = [whole["name"], *(piece["name"] for piece in whole["pieces"])]
-        whole["is_folder"], whole["bytes"], whole["sha256"]
-    except (ValueError, KeyError, TypeError) as error:
+        for part in (whole, *whole["pieces"]):
+            part["bytes"] + 0, part["sha256"] + ""
+        whole["is_folder"]
+        outside = any(Path(name).name != name or name in ("", "..") for name in names)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{lists[0]} is damaged ({first_line(error)}): {AGAIN}") from None
-    if any(Path(name).name != name for name in names):
+    if outside:
         raise UserError(f"{lists[0]} names files outside its folder: it is no list of pieces")
     return whole
 

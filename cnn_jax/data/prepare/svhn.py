@@ -1,10 +1,12 @@
 """SVHN, the cropped digits (format 2), from the three .mat files as published."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 
 from cnn_jax.data.dataset import Dataset, Split
+from cnn_jax.data.limits import most_bytes
 from cnn_jax.errors import UserError, first_line
 
 HOW_TO_GET = (
@@ -30,16 +32,18 @@ def load(path: Path) -> Dataset:
 
 def read_mat(file: Path) -> Split:
     """Reads a file with X, uint8 [32, 32, 3, N], and y, [N, 1], where 10 stands for the digit 0."""
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
+    size = file.stat().st_size
     try:
-        content = loadmat(file)
-        images, labels = np.moveaxis(content["X"], -1, 0), content["y"].ravel().astype(np.int32)
-        if images.shape[1:] != (32, 32, 3) or images.dtype != np.uint8:
-            raise ValueError(f"X is {images.dtype} {content['X'].shape}")
+        shapes = {name: shape for name, shape, _ in whosmat(file)}  # unpacks nothing else
+        if shapes["X"][:3] != (32, 32, 3) or math.prod(shapes["X"]) > most_bytes(size):
+            raise ValueError(f"X is {shapes['X']}")
+        content = loadmat(file, variable_names=["X", "y"])
+        images, labels = np.moveaxis(content["X"], -1, 0), content["y"].ravel()
     # scipy raises about anything at bytes that are no .mat, NotImplementedError among them
     except Exception as error:
         raise UserError(f"cannot read {file} ({first_line(error)}); get the file again") from None
     if len(labels) != len(images) or not np.isin(labels, np.arange(1, 11)).all():
         raise UserError(f"{file}: y is not a digit, 1 to 10, for each image; get the file again")
-    return Split(images, labels % 10)
+    return Split(images, labels.astype(np.int32) % 10)

@@ -13,10 +13,8 @@ compared with its checksum; only then does the folder get its name.
 import contextlib
 import fcntl
 import io
-import json
 import math
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,7 +23,7 @@ import numpy as np
 
 from cnn_jax import errors, files
 from cnn_jax.data import folder
-from cnn_jax.data.prepare import shards
+from cnn_jax.data.prepare import preparation, shards
 from cnn_jax.data.prepare.archives import Published
 from cnn_jax.errors import UserError
 
@@ -67,12 +65,13 @@ def prepare(
     if on_error not in ON_ERROR:
         raise errors.unknown("on_error", on_error, ON_ERROR)
     final = data_dir / name / VERSION
+    check_names(published.class_names)
     made_from = [published.fingerprint(), on_error, shard_bytes]
     with alone(final.parent):
         if final.exists():
-            return final, notes_of_complete(final, made_from)
+            return final, preparation.of_complete(final, made_from)
         incomplete = final.with_name(f"{VERSION}.incomplete")
-        notes = begin(incomplete, made_from)
+        notes = preparation.begin(incomplete, made_from)
         for split in published.splits:
             writer = ShardWriter(published, split, on_error, report)
             planned = plan_shards(name, published, split, shard_bytes)
@@ -81,6 +80,17 @@ def prepare(
         write_metadata(name, published, incomplete, notes)
         os.replace(incomplete, final)
     return final, notes
+
+
+def check_names(class_names: tuple[str, ...]) -> None:
+    """Raises `UserError` for a class that TFDS cannot list: in UTF-8, each in a line of its own."""
+    for name in class_names:
+        as_stored = name.strip().encode(errors="replace").decode()
+        if as_stored.splitlines() != [name]:
+            raise UserError(
+                f"the class {name!r} cannot be named in a TFDS data set, for it has a line break, "
+                "spaces at an end, or is not UTF-8: rename its folder"
+            )
 
 
 @contextlib.contextmanager
@@ -107,41 +117,6 @@ def plan_shards(
         yield shard, range(bounds[i], bounds[i + 1])
 
 
-def begin(incomplete: Path, made_from: list) -> dict:
-    """The notes of an interrupted preparation from the same files, else those of a new one."""
-    notes = read_notes(incomplete)
-    if notes.get("made_from") == made_from:
-        files.remove_leftovers(incomplete)
-        return notes
-    shutil.rmtree(incomplete, ignore_errors=True)
-    incomplete.mkdir()
-    notes = {"made_from": made_from, "shards": {}}
-    write_notes(incomplete, notes)
-    return notes
-
-
-def notes_of_complete(final: Path, made_from: list) -> dict:
-    """The notes of a complete data set; raises `UserError` where it was made from others."""
-    notes = read_notes(final)
-    if notes.get("made_from") != made_from:
-        raise UserError(
-            f"{final} is there, made from other files or with another --on_error; "
-            "remove it, or choose another --data_dir"
-        )
-    return notes
-
-
-def read_notes(place: Path) -> dict:
-    """Reads `preparation.json`; empty where there is none, as where TFDS prepared the data set."""
-    file = place / "preparation.json"
-    return json.loads(file.read_text()) if file.is_file() else {}
-
-
-def write_notes(place: Path, notes: dict) -> None:
-    """Writes `preparation.json`."""
-    files.write_json(place / "preparation.json", notes)
-
-
 class ShardWriter:
     """Writes shards of one split: each image is decoded, as a check, and stored as it was."""
 
@@ -160,7 +135,7 @@ class ShardWriter:
         for shard, indices in planned:
             if shard not in notes["shards"]:
                 notes["shards"][shard] = self.write(place / shard, indices)
-                write_notes(place, notes)
+                preparation.write(place, notes)
             self._report(f"write {self._split}", indices.stop, len(self._examples))
 
     def write(self, file: Path, indices: range) -> dict:
@@ -225,7 +200,7 @@ def verify(place: Path, notes: dict, report: Report) -> None:
             shards.verify(place / name, facts)
         except UserError as error:
             del notes["shards"][name]
-            write_notes(place, notes)
+            preparation.write(place, notes)
             raise UserError(f"{error}; start the same command again to write it anew") from None
         report("verify shards", i + 1, len(notes["shards"]))
 

@@ -8,16 +8,15 @@ import hashlib
 import os
 import warnings
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from cnn_jax.data.folder import CLASS_LIST, split_folders
+from cnn_jax.data import decode, listing
 from cnn_jax.errors import UserError
-
-LAYOUT = "{train,validation,test}/<class>/<image files>, or as <class>/<image files>"
 
 
 class Source(Protocol):
@@ -44,13 +43,13 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class FolderSource:
-    """Image files in one folder per class; all files but hidden ones are images."""
+    """Image files in one folder per class."""
 
     root: Path
     files: tuple[str, ...]  # relative to root, in a fixed order
     labels: np.ndarray  # int32 [N]
     class_names: tuple[str, ...]
-    channels = 3
+    channels: int = 3
 
     def __len__(self) -> int:
         return len(self.files)
@@ -62,13 +61,13 @@ class FolderSource:
         return str(self.root / self.files[i])
 
     def checksum(self) -> int:
-        return zlib.crc32("\n".join(self.files).encode(), zlib.crc32(self.labels))
+        return zlib.crc32(os.fsencode("\n".join(self.files)), zlib.crc32(self.labels))
 
     def fingerprint(self) -> str:
-        digest = hashlib.sha256(str(self.root.resolve()).encode())
+        digest = hashlib.sha256(os.fsencode(self.root.resolve()))
         for file in self.files:
             stat = (self.root / file).stat()
-            digest.update(f"{file} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+            digest.update(os.fsencode(f"{file} {stat.st_size} {stat.st_mtime_ns}\n"))
         return digest.hexdigest()
 
 
@@ -167,41 +166,42 @@ def folder(
     """The splits of an image folder.
 
     Args:
-      root: laid out as `LAYOUT`, see `split_folders`.
-      class_list: a text file whose first word in line i is the folder of label i - 1; the rest of
-        the line is ignored, and folders may be missing. None takes the file `synsets.tsv` in `root`
-        where there is one, else the folders of "train" in alphabetical order.
+      root, class_list: see `listing.find`.
       exclude: a text file of images to leave out, one in a line: a file's name, with or without its
         folder, or the number of one of ImageNet's validation images, as in the list of 1,762
         "blacklisted" ones that is in its development kit. It warns how many are left out.
 
     Raises:
-      UserError: no such folder, no images, a class that "train" or the list lacks, a list that
-        cannot be read, or of which no image is there; without a list, a class that has no images
-        in "train".
+      UserError: what `listing.find` refuses, a list that cannot be read, or of which no image is
+        there.
     """
-    if root is None or not root.is_dir():
-        raise UserError(f"no folder at data.path = {root}; it must be laid out as {LAYOUT}")
-    roots = split_folders(root)
-    if class_list is None and (root / CLASS_LIST).is_file():
-        class_list = root / CLASS_LIST
-    names = read_class_list(class_list) if class_list else subfolders(roots["train"])
-    if not names:
-        raise UserError(f"folder: no classes in {roots['train']}; it must be laid out as {LAYOUT}")
-    known = class_list or roots["train"]
-    sources = {split: list_files(place, names, known) for split, place in roots.items()}
-    counts = np.bincount(sources["train"].labels, minlength=len(names))
-    if class_list is None and not counts.all():
-        empty = names[int(np.argmin(counts))]
-        raise UserError(
-            f"folder: class {empty!r} has no images in {roots['train']}; add some or remove it"
-        )
+    class_names, splits = listing.find(root, class_list)
+    channels = find_channels(splits)
+    sources = {
+        split: FolderSource(place, names, labels, class_names, channels)
+        for split, (place, names, labels) in splits.items()
+    }
     return without(sources, exclude) if exclude else sources
+
+
+def find_channels(splits: Mapping[str, listing.Files]) -> int:
+    """1 where the header of every image says that it is gray, as in memory; else 3.
+
+    It stops at the first that is not, which is mostly the very first.
+    """
+    known = False
+    for files in splits.values():
+        for name in files.names:
+            is_gray = decode.says_gray(files.root / name)
+            if is_gray is False:
+                return 3
+            known = known or is_gray is True
+    return 1 if known else 3
 
 
 def without(sources: dict[str, FolderSource], exclude: Path) -> dict[str, Source]:
     """The splits without the images that the file `exclude` lists, see `folder`."""
-    lines = map(str.strip, read_text(exclude, "images to leave out").splitlines())
+    lines = map(str.strip, listing.read_lines(exclude, "images to leave out"))
     names = {f"ILSVRC2012_val_{int(s):08d}.JPEG" if s.isdecimal() else s for s in lines if s}
     kept = {
         split: [i for i, file in enumerate(s.files) if names.isdisjoint((file, Path(file).name))]
@@ -221,46 +221,3 @@ def without(sources: dict[str, FolderSource], exclude: Path) -> dict[str, Source
         split: subset(s, np.array(kept[split])) if left_out[split] else s
         for split, s in sources.items()
     }
-
-
-def list_files(root: Path, class_names: tuple[str, ...], known: Path) -> FolderSource:
-    """The images of one split, sorted by class and name; `known` is where the classes are from."""
-    label = {name: i for i, name in enumerate(class_names)}
-    files, labels = [], []
-    for name in subfolders(root):
-        if name not in label:
-            raise UserError(f"folder: {root} has a class {name!r} that {known} lacks")
-        with os.scandir(root / name) as entries:
-            inside = sorted(e.name for e in entries if e.is_file() and not e.name.startswith("."))
-        files += [f"{name}/{file}" for file in inside]
-        labels += [label[name]] * len(inside)
-    if not files:
-        raise UserError(f"folder: no images in {root}; it must be laid out as {LAYOUT}")
-    return FolderSource(root, tuple(files), np.array(labels, np.int32), class_names)
-
-
-def subfolders(root: Path) -> tuple[str, ...]:
-    """The names of the folders in a folder, without hidden ones, in alphabetical order."""
-    with os.scandir(root) as entries:
-        return tuple(sorted(e.name for e in entries if e.is_dir() and not e.name.startswith(".")))
-
-
-def read_class_list(path: Path) -> tuple[str, ...]:
-    """The first word of each line. Raises `UserError` for a file that cannot be a list."""
-    names: dict[str, int] = {}
-    for number, line in enumerate(read_text(path, "classes").splitlines(), 1):
-        if not line.strip():
-            raise UserError(f"{path}, line {number}: empty; line i names the class of label i - 1")
-        name = line.split()[0]
-        if name in names:
-            raise UserError(f"{path}, line {number}: {name!r} stands in line {names[name]} too")
-        names[name] = number
-    return tuple(names)
-
-
-def read_text(path: Path, of_what: str) -> str:
-    """The text of a list; raises `UserError` where it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the list of {of_what} {path}: {error}") from None

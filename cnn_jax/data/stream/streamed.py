@@ -10,7 +10,7 @@ import numpy as np
 
 from cnn_jax import errors
 from cnn_jax.data import decode, fake, tfds_source
-from cnn_jax.data.dataset import has_validation, stratified
+from cnn_jax.data.dataset import check_labels, has_validation, stratified
 from cnn_jax.data.stream import sources, views
 from cnn_jax.data.stream.reader import Images, Reading, refused, undecodable
 from cnn_jax.data.stream.sources import FakeSource, Source
@@ -18,7 +18,7 @@ from cnn_jax.data.stream.sources import FakeSource, Source
 
 @dataclass(frozen=True)
 class StreamedDataset:
-    """The counterpart of `dataset.Dataset`; `images` chooses how images are seen."""
+    """The counterpart of `dataset.Dataset`, as `Unfit`; `images` chooses how images are seen."""
 
     class_names: tuple[str, ...]
     splits: dict[str, Source]  # "train", and "validation" and "test" if there are any
@@ -28,6 +28,11 @@ class StreamedDataset:
     threads: int
     workers: int
     prefetch: int
+
+    def __post_init__(self):
+        labels = {split: source.labels for split, source in self.splits.items()}
+        counts = {split: len(source) for split, source in self.splits.items()}
+        check_labels(self.class_names, labels, counts)
 
     def images(self, split: str, field: str, fields: Mapping[str, Any]) -> Images:
         """A split, seen by a view.

@@ -130,8 +130,8 @@ def test_a_missing_batch_of_cifar_is_named(tmp_path):
 def test_labels_beyond_the_classes_are_refused(tmp_path):
     images, labels = pictures(10)
     archive = tmp_path / "cifar-10-binary.tar.gz"
-    archive_files.cifar_binary(archive, (images, labels), (images, labels), CIFAR[:9])
-    with pytest.raises(UserError, match="train in .* has label 9, but there are 9 classes"):
+    archive_files.cifar_binary(archive, (images, labels + 1), (images, labels), CIFAR)
+    with pytest.raises(UserError, match="cifar10 at .*: train has label 10, but there are 10 cl"):
         archives.find("cifar10", tmp_path)
 
 
@@ -178,6 +178,30 @@ def test_imagenet_is_read_in_place_with_labels_in_the_order_of_the_synsets(tmp_p
         assert [source.encoded(i) for i in range(len(source))] == [files[stored][n] for n in names]
     assert opened["train"].labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert opened["test"].labels.tolist() == [1, 2, 2, 0]
+
+
+def test_a_damaged_header_in_imagenets_tars_does_not_end_them(tmp_path):
+    archive_files.imagenet(tmp_path)
+    for name in ("ILSVRC2012_img_val.tar", "ILSVRC2012_img_train.tar"):
+        file = tmp_path / name
+        whole = file.read_bytes()
+        with tarfile.open(file) as tar:
+            second = tar.getmembers()[1].offset
+        file.write_bytes(whole[:second] + b"X" + whole[second + 1 :])
+        with pytest.raises(UserError, match="the header after its 1 files is damaged"):
+            archives.find("imagenet2012", tmp_path)
+        file.write_bytes(whole)
+
+
+def test_what_macos_leaves_in_imagenets_tars_is_left_out(tmp_path):
+    files = archive_files.imagenet(tmp_path)
+    for name in ("ILSVRC2012_img_val.tar", "ILSVRC2012_img_train.tar"):
+        with tarfile.open(tmp_path / name, "a") as tar:
+            archive_files.add_file(tar, "._x.tar", b"no image")
+    found = archives.find("imagenet2012", tmp_path).splits
+    assert {split: len(own) for split, own in found.items()} == {
+        split: len(own) for split, own in files.items()
+    }
 
 
 def test_imagenet_with_labels_of_other_images_is_refused(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn_jax.data import folder, tfds_source
+from cnn_jax.data import listing, tfds_source
 from cnn_jax.data.prepare import tfds_writer
 from cnn_jax.errors import UserError
 from tests.data.prepare.preparing import load, prepare_all, run
@@ -13,8 +13,8 @@ from tests.data.prepare.preparing import load, prepare_all, run
 def test_an_image_folder_is_prepared_under_any_name_and_stored_file_by_file(birds, tmp_path):
     prepare_all("birds", birds, tmp_path / "tfds", shard_bytes=10_000)
     source = tfds_source.Source("birds", "train", tmp_path / "tfds")
-    _, files = folder.find_images(birds)
-    assert [source.encoded(i) for i in range(20)] == [f.read_bytes() for f in files["train"]]
+    files = listing.find(birds).splits["train"].paths
+    assert [source.encoded(i) for i in range(20)] == [file.read_bytes() for file in files]
     assert source.labels.tolist() == [0] * 10 + [1] * 10 and source.class_names == ("owl", "wren")
     assert len(list((tmp_path / "tfds").rglob("*train.array_record*"))) > 1
     direct, prepared = (
@@ -110,14 +110,14 @@ def test_a_damaged_image_is_named_or_left_out_and_counted(birds, tmp_path, capsy
     assert run(capsys, "check", "birds", f"--data_dir={tmp_path / 'tfds'}")[0] == 0
 
 
-def test_a_cmyk_jpeg_is_stored_as_it_is_and_one_of_16_bits_is_named(birds, tmp_path):
+def test_a_cmyk_jpeg_is_stored_as_it_is_and_one_of_32_bits_is_named(birds, tmp_path):
     odd = birds / "test" / "owl" / "0.png"
     Image.new("CMYK", (8, 8), (10, 20, 30, 40)).save(odd, "JPEG")
     prepare_all("birds", birds, tmp_path / "cmyk")
     source = tfds_source.Source("birds", "test", tmp_path / "cmyk")
     assert source.encoded(0) == odd.read_bytes() and source.channels == 3
-    Image.fromarray(np.full((8, 8), 1000, np.uint16)).save(odd)
-    with pytest.raises(UserError, match=r"owl/0\.png .*more than 8 bits.*--on_error=skip"):
+    Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(odd, "TIFF")
+    with pytest.raises(UserError, match=r"owl/0\.png .*of 32 bits.*--on_error=skip"):
         prepare_all("birds", birds, tmp_path / "deep")
 
 
@@ -152,3 +152,20 @@ def test_what_is_prepared_here_is_read_by_tfds_itself(birds, tmp_path):
     assert [example["label"] for example in source] == [0, 0, 1, 1]
     expected = np.asarray(Image.open(birds / "test" / "wren" / "1.png"))
     assert (source[3]["image"] == expected).all()
+
+
+@pytest.mark.parametrize("name", ["a\nb", " a", "a ", "\udcff", "a\u2028b"])
+def test_a_class_that_tfds_cannot_list_is_named_before_anything_is_written(birds, tmp_path, name):
+    (birds / "train" / "owl").rename(birds / "train" / name)
+    (birds / "test" / "owl").rename(birds / "test" / name)
+    with pytest.raises(UserError, match="cannot be named in a TFDS data set.*rename its folder"):
+        prepare_all("birds", birds, tmp_path / "tfds")
+    assert not (tmp_path / "tfds").exists()
+
+
+def test_names_with_odd_characters_are_prepared(birds, tmp_path):
+    for split in ("train", "test"):
+        (birds / split / "owl").rename(birds / split / "[b] \u00e4, {x}")
+        (birds / split / "wren" / "0.png").rename(birds / split / "wren" / "\udcff\n[b].png")
+    prepare_all("birds", birds, tmp_path / "tfds")
+    assert load("tfds:birds", tmp_path / "tfds", image_size=8).class_names[0] == "[b] \u00e4, {x}"

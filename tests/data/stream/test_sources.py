@@ -1,7 +1,10 @@
 """An image folder as a source: its splits, labels and bytes; a wrong list or layout is named."""
 
+import os
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from cnn_jax.data.stream import sources
 from cnn_jax.errors import UserError
@@ -10,7 +13,7 @@ from cnn_jax.errors import UserError
 def make(root, *files):
     for file in files:
         (root / file).parent.mkdir(parents=True, exist_ok=True)
-        (root / file).write_bytes(file.encode())
+        (root / file).write_bytes(os.fsencode(file))
     return root
 
 
@@ -32,9 +35,26 @@ def test_class_folders_alone_are_training_images(tmp_path):
     assert list(found) == ["train"] and len(found["train"]) == 2
 
 
-def test_hidden_files_are_no_images(tmp_path):
-    found = sources.folder(make(tmp_path, "a/.DS_Store", "a/1.png", ".git/x"), None)
-    assert found["train"].files == ("a/1.png",)
+def test_images_are_of_one_channel_where_every_header_is_gray(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        Image.new("L", (4, 4)).save(tmp_path / name / "1.png")
+    (tmp_path / "a" / "2.png").write_bytes(b"damaged")
+    assert sources.folder(tmp_path, None)["train"].channels == 1
+    Image.new("RGB", (4, 4)).save(tmp_path / "b" / "2.png")
+    assert sources.folder(tmp_path, None)["train"].channels == 3
+
+
+def test_the_first_image_that_is_not_gray_ends_the_search(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(sources.decode, "says_gray", lambda file: read.append(file) or False)
+    sources.folder(make(tmp_path, "a/1.png", "b/1.png"), None)
+    assert read == [tmp_path / "a" / "1.png"]
+
+
+def test_names_that_are_not_utf_8_have_a_checksum(tmp_path):
+    source = sources.folder(make(tmp_path, "a/\udcff.png"), None)["train"]
+    assert source.checksum() and source.fingerprint()
 
 
 def test_a_list_of_classes_gives_the_labels(tmp_path):
@@ -65,7 +85,7 @@ def test_a_wrong_list_of_classes_is_named(tmp_path, text, message):
     "files,message",
     [
         (["test/a/1.png"], "but no folder 'train'"),
-        (["train/notes.txt"], "no classes in"),
+        (["train/notes.txt"], "no class folders in"),
         (["train/a/1.png", "test/b/1.png"], "has a class 'b' that .*train lacks"),
         (["train/a/1.png", "train/b/.hidden"], "class 'b' has no images"),
         (["train/a/1.png", "test/a/.hidden"], "no images in .*test"),
