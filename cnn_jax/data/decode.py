@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from cnn_jax import errors
-from cnn_jax.data import limits
+from cnn_jax.data import packed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 DECODERS = ("pillow", "simplejpeg")
 # Pillow knows more, some of which start other programs: EPS starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM", "TIFF")
+PIXELS = 2**26  # that an image may have; ImageNet's largest has 61 million
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -80,7 +81,7 @@ def read_header(file: BinaryIO | Path) -> "Image":
     except Exception as error:  # Pillow's readers of damaged headers raise almost anything
         raise BadImage(errors.first_line(error)) from None
     width, height = image.size
-    if not 0 < width * height <= (most := limits.most_pixels()):
+    if not 0 < width * height <= (most := packed.limit("CNN_JAX_MAX_PIXELS", PIXELS)):
         raise BadImage(
             f"it has {width:,} x {height:,} pixels, and not between 1 and {most:,}; "
             "CNN_JAX_MAX_PIXELS=NUMBER allows more"

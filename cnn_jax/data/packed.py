@@ -1,13 +1,14 @@
 """Packed files: their checksums are compared, and a small one does not become a large one.
 
 A gzip file or a tar is read to its last byte, behind which its checksum stands; tarfile alone stops
-before. What a file unpacks to is limited, see `limits`.
+before. An environment variable raises the limit of what a file becomes: `CNN_JAX_MAX_UNPACKED`.
 """
 
 import bz2
 import gzip
 import lzma
 import math
+import os
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -16,9 +17,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from cnn_jax.data import limits
-from cnn_jax.errors import first_line
+from cnn_jax.errors import UserError, first_line
 
+UNPACKED = 2**26  # bytes that any file may unpack to
+RATIO = 100  # and any to so many times its size; real data becomes ten times larger at most
 OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 BLOCK = 2**20
 HEADERS = {
@@ -31,11 +33,26 @@ class Damaged(ValueError):
     """A file that cannot be unpacked; the message says why."""
 
 
+def most_bytes(packed: int) -> int:
+    """The bytes to which a file of `packed` bytes may unpack."""
+    return limit("CNN_JAX_MAX_UNPACKED", max(UNPACKED, RATIO * packed))
+
+
+def limit(variable: str, default: int) -> int:
+    """The number in an environment variable, if there is one; `UserError` where it is none."""
+    text = os.environ.get(variable)
+    if not text:
+        return default
+    if not text.isdecimal():
+        raise UserError(f"the environment variable {variable} is {text!r}: it is a number")
+    return int(text)
+
+
 class Unpacked:
     """The unpacked bytes of a file, read in order; more of them than allowed raise `Damaged`."""
 
     def __init__(self, file: BinaryIO, packed: int):
-        self._file, self._left = file, limits.most_bytes(packed)
+        self._file, self._left = file, most_bytes(packed)
         self._most = self._left
 
     def read(self, size: int) -> bytes:
@@ -85,7 +102,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(path) as members:
             sizes = {member.filename: member.file_size for member in members.infolist()}
-            if sum(sizes.values()) > (most := limits.most_bytes(path.stat().st_size)):
+            if sum(sizes.values()) > (most := most_bytes(path.stat().st_size)):
                 raise too_large(most)
             return {
                 name.removesuffix(".npy"): read_array(members, name, size)

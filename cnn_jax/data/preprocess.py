@@ -186,7 +186,7 @@ def load(path: Path) -> Preprocessing:
     try:
         return from_arrays(packed.read_arrays(path))
     except (packed.Damaged, TypeError) as error:  # TypeError of arrays with other names
-        raise errors.UserError(f"cannot read {path} ({errors.first_line(error)})") from None
+        raise errors.UserError(f"{path} is damaged: {errors.first_line(error)}") from None
 
 
 def to_arrays(preprocessing: Preprocessing) -> dict[str, np.ndarray]:

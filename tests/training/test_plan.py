@@ -6,6 +6,7 @@ import pytest
 
 from cnn_jax import config as configs
 from cnn_jax.errors import UserError
+from cnn_jax.training import build
 from cnn_jax.training.plan import Plan, create_plan, dispatch_size, steps_on
 
 PLAN = Plan(
@@ -104,3 +105,15 @@ def test_a_run_that_goes_on_on_another_platform_stops_at_the_same_steps():
 def test_a_word_that_is_not_auto_is_refused(tiny_config):
     with pytest.raises(UserError, match="training.steps_per_dispatch 'often' is no number or auto"):
         auto(tiny_config, "training.steps_per_dispatch=often")
+
+
+def test_a_batch_larger_than_the_data_is_told_before_statistics_are_computed(
+    tiny_config, monkeypatch
+):
+    monkeypatch.setattr(build, "fit", None)
+    with tiny_config.copy_and_resolve_references().unlocked() as config:
+        config.training.batch_size = 5000
+        with pytest.raises(
+            UserError, match=r"batch_size is 5000: with 1,257 training images it must"
+        ):
+            build.create_parts(config)

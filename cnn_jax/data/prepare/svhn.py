@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cnn_jax.data.dataset import Dataset, Split
-from cnn_jax.data.limits import most_bytes
+from cnn_jax.data.packed import most_bytes
 from cnn_jax.errors import UserError, first_line
 
 HOW_TO_GET = (

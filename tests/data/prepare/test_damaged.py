@@ -105,6 +105,15 @@ def test_a_foreign_feature_s_module_is_not_imported(place, change, tmp_path, mon
     assert "evil" not in sys.modules
 
 
+def test_the_module_that_a_foreign_data_set_is_from_is_not_imported(place, tmp_path, monkeypatch):
+    (tmp_path / "evil.py").write_text("raise SystemExit('ran')")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    file = place / "dataset_info.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "moduleName": "evil"}))
+    assert tfds_source.Source("birds", "train", place.parent.parent).encoded(0)
+    assert "evil" not in sys.modules
+
+
 def test_every_feature_that_may_be_named_is_one_of_tfds():
     import tensorflow_datasets as tfds
 
