@@ -1,5 +1,6 @@
 """Checks whether a prepared data set is whole: reads every shard and decodes every image."""
 
+import functools
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -99,42 +100,42 @@ def check_splits(
     return class_names, splits, problems
 
 
+def decode(features, file: Path, facts: SplitFacts, numbered: tuple[int, bytes]) -> tuple | str:
+    """The image of a record of a shard, its label and its size; for a bad one a line."""
+    import tensorflow_datasets as tfds
+
+    number, record = numbered
+    what, skip = f"record {number} of {file.name}", {"image": tfds.decode.SkipDecoding()}
+    try:
+        example = features.deserialize_example_np(record, decoders=skip)
+        # Elsewhere than here and in CIFAR the name is absent, or a number.
+        identity = example.get("id", b"")
+        identity = identity.decode() if isinstance(identity, bytes) else identity
+        what = f"{identity} ({what})".lstrip()
+        label = int(example["label"])
+    except Exception as error:  # protobuf and TFDS raise about anything at other records
+        return f"cannot read {what} ({first_line(error)})"
+    if not 0 <= label < facts.classes:
+        return f"{what} has label {label}, but there are {facts.classes} classes"
+    try:
+        mode = "L" if facts.channels == 1 else "RGB"
+        image = folder.decode_bytes(example["image"], what, None, mode)
+    except UserError as error:
+        return str(error)
+    return image, label, len(example["image"])
+
+
 def check_shard(
     builder, file: Path, examples: int, expected: dict | None, facts: SplitFacts
 ) -> list[str]:
     """Adds the good images of a shard to `facts`; returns a line for each other one."""
-    import tensorflow_datasets as tfds
-
-    features, skip = builder.info.features, {"image": tfds.decode.SkipDecoding()}
-    mode = "L" if facts.channels == 1 else "RGB"
-
-    def decode(numbered: tuple[int, bytes]) -> tuple | str:
-        number, record = numbered
-        what = f"record {number} of {file.name}"
-        try:
-            example = features.deserialize_example_np(record, decoders=skip)
-            identity = example.get(
-                "id", b""
-            )  # elsewhere than here and in CIFAR absent, or a number
-            identity = identity.decode() if isinstance(identity, bytes) else identity
-            what = f"{identity} ({what})".lstrip()
-            label = int(example["label"])
-        except Exception as error:  # protobuf and TFDS raise about anything at other records
-            return f"cannot read {what} ({first_line(error)})"
-        if not 0 <= label < facts.classes:
-            return f"{what} has label {label}, but there are {facts.classes} classes"
-        try:
-            image = folder.decode_bytes(example["image"], what, None, mode)
-        except UserError as error:
-            return str(error)
-        return image, label, len(example["image"])
-
+    look = functools.partial(decode, builder.info.features, file, facts)
     problems, digest = [], shards.Digest()
     try:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for chunk in shards.read(file, examples):
                 numbered = list(enumerate(chunk, digest.examples))
-                for found in shards.in_threads(pool, decode, numbered):
+                for found in shards.in_threads(pool, look, numbered):
                     if isinstance(found, str):
                         problems.append(found)
                     else:
