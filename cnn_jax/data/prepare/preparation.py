@@ -50,9 +50,10 @@ def read(place: Path) -> dict:
         # Data sets that were prepared before there was a checksum have none.
         if notes.pop("checksum", None) not in (None, checksum(notes)):
             raise ValueError("another checksum")
+        if set(notes) != {"made_from", "shards"}:
+            raise ValueError(f"it has {', '.join(notes)}")
         for facts in notes["shards"].values():
             facts["examples"], facts["sha256"], facts["bytes"], facts["shape"], facts["skipped"]
-        notes["made_from"]
     # Of JSON that is no mapping, or one of something else.
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(

@@ -146,6 +146,24 @@ def test_damaged_notes_of_an_interrupted_preparation_are_as_good_as_none(place):
     assert preparation.begin(place, made_from) == {"made_from": made_from, "shards": {}}
 
 
+@pytest.mark.parametrize(
+    "before,after", [("checksum", "checks\x7fm"), ('"skipped": []', '"skipped": [1]')]
+)
+def test_notes_with_another_word_or_number_are_told(place, before, after):
+    file = place / "preparation.json"
+    file.write_text(file.read_text().replace(before, after, 1))
+    with pytest.raises(UserError, match=f"{file} is damaged"):
+        preparation.read(place)
+
+
+def test_notes_from_before_there_was_a_checksum_are_read(place):
+    file = place / "preparation.json"
+    notes = json.loads(file.read_text())
+    del notes["checksum"]
+    file.write_text(json.dumps(notes))
+    assert preparation.read(place) == notes
+
+
 def test_damaged_notes_of_a_complete_data_set_are_told_when_it_is_prepared_again(place, whole):
     file = place / "preparation.json"
     file.write_text(file.read_text()[:-20])
