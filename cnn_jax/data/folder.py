@@ -90,7 +90,7 @@ def read_cache(file: Path) -> dict[str, np.ndarray] | None:
     """The arrays of a cached file by name; None where there is none, or a damaged one."""
     try:
         return packed.read_arrays(file)
-    except packed.Damaged:
+    except (FileNotFoundError, packed.Damaged):
         return None
 
 

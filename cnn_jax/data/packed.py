@@ -98,7 +98,7 @@ def read_tar(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an `.npz` file by name. Raises `Damaged`."""
+    """The arrays of an `.npz` file by name. Raises `Damaged`, or `FileNotFoundError`."""
     try:
         with zipfile.ZipFile(path) as members:
             sizes = {member.filename: member.file_size for member in members.infolist()}
@@ -108,10 +108,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
                 name.removesuffix(".npy"): read_array(members, name, size)
                 for name, size in sizes.items()
             }
-    except Damaged:
+    except (Damaged, FileNotFoundError):
         raise
-    except OSError as error:
-        raise Damaged(error.strerror or first_line(error)) from None
     # zipfile and NumPy raise about anything at damaged files, NotImplementedError among them.
     except Exception as error:
         raise Damaged(first_line(error)) from None
