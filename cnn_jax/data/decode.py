@@ -2,8 +2,9 @@
 
 Gray, palette, CMYK and 16-bit images do too (of 16 bits the high byte is kept, transparency is
 dropped). Of an animation the first picture is taken. The orientation in EXIF is ignored, as in the
-papers' pipelines. Pillow is the reference; simplejpeg, which is installed separately, decodes JPEGs
-to the same pixels faster, and Pillow takes those that it refuses.
+papers' pipelines; `upright` is for photos that people bring. Pillow is the reference; simplejpeg,
+which is installed separately, decodes JPEGs to the same pixels faster, and Pillow takes those that
+it refuses.
 """
 
 import importlib.util
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 DECODERS = ("pillow", "simplejpeg")
+ORIENTATION = 0x0112  # EXIF's number of the field; 1 is upright, 2 to 8 are turned or mirrored
 
 
 class BadImage(ValueError):
@@ -96,8 +98,6 @@ def full(encoded: bytes, size: tuple[int, int] | None, mode: str | None) -> np.n
     Raises:
       BadImage: the image is damaged, or has more than 8 bits a channel.
     """
-    from PIL import Image, ImageOps
-
     try:
         with open_image(encoded) as opened:
             if opened.mode == "F" or opened.mode.startswith("I"):
@@ -107,7 +107,37 @@ def full(encoded: bytes, size: tuple[int, int] | None, mode: str | None) -> np.n
         raise
     except Exception as error:  # as above
         raise BadImage(errors.first_line(error)) from None
-    if size is not None:
-        image = ImageOps.fit(image, size[::-1], Image.Resampling.BILINEAR)
+    return to_array(cover(image, size))
+
+
+def cover(image: "Image", size: tuple[int, int] | None) -> "Image":
+    """Brings an image to (height, width): resized to cover it, center cropped; None: as it is."""
+    from PIL import Image, ImageOps
+
+    if size in (None, (image.height, image.width)):
+        return image
+    return ImageOps.fit(image, size[::-1], Image.Resampling.BILINEAR)
+
+
+def upright(image: "Image") -> "Image":
+    """Turns an opened image as its EXIF orientation says, if it does. Raises `BadImage`."""
+    from PIL import ImageOps
+
+    try:
+        is_turned = image.getexif().get(ORIENTATION) in range(2, 9)
+        return ImageOps.exif_transpose(image) if is_turned else image
+    except Exception as error:  # as above
+        raise BadImage(errors.first_line(error)) from None
+
+
+def to_array(image: "Image") -> np.ndarray:
+    """An "RGB" or "L" image as uint8 [H, W, 3 or 1]."""
     array = np.asarray(image)
     return array if array.ndim == 3 else array[..., None]
+
+
+def from_array(pixels: np.ndarray) -> "Image":
+    """The inverse of `to_array`."""
+    from PIL import Image
+
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)

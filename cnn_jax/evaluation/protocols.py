@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image
 
 from cnn_jax import errors
-from cnn_jax.data.decode import BadImage
+from cnn_jax.data import decode
 from cnn_jax.data.stream.views import FILTERS, in_image, resized
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the resized image
@@ -87,10 +87,12 @@ class Protocol:
         arrays = []
         for box in part.boxes(*size):
             if min(box) < 0:
-                raise BadImage(f"it is {size[0]}x{size[1]}, smaller than the crop; give --resize")
+                raise decode.BadImage(
+                    f"it is {size[0]}x{size[1]}, smaller than the crop; give --resize"
+                )
             window = in_image(box, size, image.size)
-            array = np.asarray(image.resize((width, height), FILTERS[self.filter], box=window))
-            arrays.append(array if array.ndim == 3 else array[..., None])
+            view = image.resize((width, height), FILTERS[self.filter], box=window)
+            arrays.append(decode.to_array(view))
         return np.stack(arrays)
 
 
