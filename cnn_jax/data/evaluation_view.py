@@ -1,7 +1,7 @@
 """The evaluation view of a config: what the network sees of an image outside of training.
 
 `eval`, `predict`, `Run.predict` and the calibration of `compress` see it, so that all of them give
-one answer for one image. It is cut out of the image at its full size, as by the protocol "center".
+one answer for one image. Its pixels are those of the protocol "center".
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from cnn_jax import errors
 from cnn_jax.data import decode
 from cnn_jax.data.stream import views
 from cnn_jax.errors import UserError
@@ -26,6 +27,7 @@ class EvaluationView(NamedTuple):
     resize: int | None  # side that images are resized to before the crop; None: all of the image
     square: bool  # whether both sides are resized, or the shorter one
     filter: str  # for resizing
+    dct_scaling: bool  # whether large JPEGs are decoded at a fraction of their size, see `views`
 
     @property
     def mode(self) -> str:
@@ -46,8 +48,8 @@ class EvaluationView(NamedTuple):
             opened = decode.open_image(file.read_bytes())
             image = decode.upright(opened) if orientation == "exif" else opened
             changes = ["turned as its EXIF orientation says"] if image is not opened else []
-            image = decode.to_rgb(image)
-            return self.cut(image), changes + self.changes(image)
+            view = self.cut(image)
+            return view, changes + self.changes(decode.to_rgb(image))
         except OSError as error:
             raise UserError(f"cannot read the image {file} ({error.strerror})") from None
         except decode.BadImage as error:
@@ -65,14 +67,15 @@ class EvaluationView(NamedTuple):
 
     def cut(self, image: "Image") -> np.ndarray:
         """The view of an image of any size, uint8 [H, W, C]. Raises `decode.BadImage`."""
-        image = decode.to_rgb(image).convert(self.mode)
         if self.resize is None:
-            view = decode.cover(image, self.size)
-        else:
-            size, frame = self.size[0], "squash" if self.square else "full"
-            box = views.center(None, *image.size, size=size, resize=self.resize, frame=frame)
-            view = image.resize((size, size), views.FILTERS[self.filter], box=box)
-        return decode.to_array(view)
+            view = decode.cover(decode.to_rgb(image).convert(self.mode), self.size)
+            return decode.to_array(view)
+        size, frame = self.size[0], "squash" if self.square else "full"
+        box = views.center(None, *image.size, size=size, resize=self.resize, frame=frame)
+        if self.dct_scaling:
+            box = views.shrunk(image, box, size)
+        image = decode.to_rgb(image).convert(self.mode)
+        return decode.to_array(image.resize((size, size), views.FILTERS[self.filter], box=box))
 
     def cut_array(self, pixels: np.ndarray) -> np.ndarray:
         """The same of uint8 [H, W, C] with the channels of the view."""
@@ -87,11 +90,18 @@ def create(view: Mapping[str, Any], image_shape: tuple[int, int, int]) -> Evalua
     Args:
       view: empty for networks that were not trained here: all of an image is seen.
       image_shape: height, width and channels of the images that the network was trained on.
+
+    Raises `UserError` for a group that describes no view.
     """
-    own = view["evaluation"] if view else {"kind": "full"}
-    if own["kind"] == "full":
-        is_of_training = not view or view["train"]["kind"] == "full"
-        size = image_shape[:2] if is_of_training else None
-        return EvaluationView(size, image_shape[2], None, False, "bilinear")
-    size, square = (own["size"], own["size"]), own["frame"] == "squash"
-    return EvaluationView(size, 3, own["resize"], square, own["filters"][0])
+    try:
+        own = view["evaluation"] if view else {"kind": "full"}
+        if own["kind"] == "full":
+            is_of_training = not view or view["train"]["kind"] == "full"
+            size = tuple(image_shape[:2]) if is_of_training else None
+            return EvaluationView(size, image_shape[2], None, False, "bilinear", False)
+        views.create(decoder="pillow", **own)  # raises for what cannot be
+        size, square = (own["size"], own["size"]), own["frame"] == "squash"
+        how = (own["filters"][0], own["dct_scaling"])
+        return EvaluationView(size, 3, own["resize"], square, *how)
+    except (KeyError, TypeError) as error:
+        raise UserError(f"config.view.evaluation is no view: {errors.first_line(error)}") from None

@@ -261,7 +261,7 @@ def cut_batch(
     planned, bad = plan[number], {}
 
     def cut(image):
-        return protocol.views(planned.part, decode.to_rgb(image).convert(examples.mode))
+        return protocol.views(planned.part, image, examples.mode)
 
     found = [examples.use(int(i), cut, bad) for i in planned.rows]
     shape = (planned.batch_size, planned.part.count, *planned.shape, len(examples.mode))

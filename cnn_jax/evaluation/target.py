@@ -31,7 +31,7 @@ CHANGEABLE = ("data", "view", "evaluation", "precision", "compiler")  # of an ev
 
 
 class EvalTarget(NamedTuple):
-    """A network, its data, and the evaluation view; JPEGs are always decoded at full size."""
+    """A network, its data, and the evaluation view."""
 
     config: ConfigDict
     dataset: data.Dataset | StreamedDataset
@@ -69,7 +69,8 @@ class EvalTarget(NamedTuple):
         size, resize = sizes.get("crop", self.size), sizes.get("resize", view.resize)
         defaults = protocols.default_sizes(name, size, resize)
         square = view.square and name in ("center", "ten_crop")  # the others need shorter sides
-        options = {"square": square, "filter": view.filter} | options
+        own = {"dct_scaling": True} if view.dct_scaling and name == "center" else {}
+        options = {"square": square, "filter": view.filter} | own | options
         return protocols.create(name, **defaults | sizes, **options)
 
     def jit(self) -> compiler.Jit:

@@ -7,6 +7,7 @@ have checksums, and so do our own `.safetensors`: each is verified. No file's co
 import hashlib
 import io
 import json
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,19 +62,27 @@ def by_name(path: Path) -> dict[str, np.ndarray]:
 
 def read(data: bytes) -> dict[str, np.ndarray]:
     """The arrays in the bytes of a file; raises `UserError` for a format that is not read."""
+    if data[8:9] == b"{":
+        return read_safetensors(data)
     if data.startswith(b"PK"):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            check_members(data, archive)
             if any(name.endswith(".npy") for name in archive.namelist()):
                 return read_npz(archive)
         return torch_files.read(data)
     if data.startswith(b"\x80"):
         return torch_files.read(data)
-    if data[8:9] == b"{":
-        return read_safetensors(data)
     for start, what in FOREIGN.items():
         if data.startswith(start):
             raise UserError(what)
     raise UserError(f"it begins with {data[:8]!r}" if data else "it is empty")
+
+
+def check_members(data: bytes, archive: zipfile.ZipFile) -> None:
+    """Raises where an archive lists another number of members than it says: a bit can hide one."""
+    (count,) = struct.unpack_from("<H", data, data.rfind(b"PK\x05\x06") + 10)
+    if count != len(archive.infolist()):
+        raise ValueError(f"it lists {len(archive.infolist())} members, and says {count}")
 
 
 def read_npz(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
@@ -92,7 +101,7 @@ def read_npz(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
 def read_safetensors(data: bytes) -> dict[str, np.ndarray]:
     """The arrays of a `.safetensors` file; those of our own are compared with their checksum."""
     found = {}
-    for name, entry in safetensors.deserialize(data):
+    for name, entry in sorted(safetensors.deserialize(data)):
         if entry["dtype"] not in DTYPES:
             raise UserError(f"{name} is of type {entry['dtype']}, which is not read")
         found[name] = np.frombuffer(entry["data"], DTYPES[entry["dtype"]]).reshape(entry["shape"])

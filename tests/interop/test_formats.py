@@ -108,6 +108,27 @@ def test_halves_of_safetensors_become_float32(dtype, tmp_path):
     np.testing.assert_array_equal(found, ARRAYS["a"], strict=True)
 
 
+@pytest.mark.parametrize("length", [0x80, 0x4B50])
+def test_a_header_as_long_as_others_magic_numbers_is_read(length, tmp_path):
+    """Its length begins the file, and may begin as a pickle does, or as a zip archive, "PK"."""
+    path = tmp_path / "a.safetensors"
+    safetensors.numpy.save_file({"a": ARRAYS["a"]}, path, {"": ""})
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + size].rstrip() + b" " * length
+    path.write_bytes(length.to_bytes(8, "little") + header[:length] + content[8 + size :])
+    np.testing.assert_array_equal(formats.by_name(path)["a"], ARRAYS["a"])
+
+
+def test_a_member_that_hides_in_a_comment_is_missed(tmp_path):
+    path = written(tmp_path / "a.npz")
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 32] = 64  # the length of the comment
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"damaged or cut short .*it lists 1 members, and says 2"):
+        formats.by_name(path)
+
+
 def test_arrays_without_numbers_are_named(tmp_path):
     np.savez(tmp_path / "a.npz", names=np.array(["cat"]))
     with pytest.raises(UserError, match="names has no numbers, but values of type <U3"):
@@ -174,7 +195,13 @@ def test_weights_of_another_network_are_named_with_the_options_that_fit(resnet18
         read.variables(path, resnet18[1], (64, 64, 3))
     with pytest.raises(UserError, match=r"these are weights of resnet34 \(depth=34\), not of resn"):
         convert.convert("resnet18", path, tmp_path / "b.safetensors")
-    assert torchvision.name_of_state(state_of("squeezenet1_1")[0]) == "squeezenet1_1"
+
+
+def test_weights_are_recognized_by_their_shapes(resnet18):
+    assert torchvision.name_of_state(state_of("squeezenet1_1")[0], "squeezenet1_0") == (
+        "squeezenet1_1"
+    )
+    assert torchvision.name_of_state(resnet18[0], "resnet18") == "resnet18"
 
 
 def test_the_network_of_a_config_has_its_closest_name():
