@@ -18,9 +18,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from PIL import Image
 
 from cnn_jax import errors
-from cnn_jax.data import decode, preprocess
+from cnn_jax.data import decode
 from cnn_jax.data.dataset import Split
-from cnn_jax.data.preprocess import Preprocessing
+from cnn_jax.data.preprocess import Preprocessing, for_size
 from cnn_jax.data.stream import reader
 from cnn_jax.data.stream.sources import Source
 from cnn_jax.evaluation.protocols import Part, Protocol
@@ -136,9 +136,8 @@ def predict(
 
     def send(batch):
         planned, views = batch
-        own = preprocess.for_size(preprocessing, planned.shape)
-        on_device = jax.device_put(views, by_example)
-        return planned, {name: score(w, own, on_device) for name, w in weights.items()}
+        seen = (for_size(preprocessing, planned.shape), jax.device_put(views, by_example))
+        return planned, {name: score(variables, *seen) for name, variables in weights.items()}
 
     for planned, scores in ahead(read(examples, protocol, plan, threads, bad), send):
         for name, padded in zip(scores, jax.device_get([*scores.values()]), strict=True):

@@ -151,6 +151,11 @@ def test_other_files_are_told_by_what_they_are(content, message, tmp_path):
         formats.by_name(tmp_path / "a.pth")
 
 
+def test_a_file_that_is_not_there_is_named():
+    with pytest.raises(UserError, match=r"no file nowhere/b\.pth"):
+        torchvision.read("nowhere/b.pth")
+
+
 def state_of(name, classes=3):
     """A state dict of zeros, and its network."""
     model = torchvision.module(name, classes)

@@ -290,13 +290,3 @@ def test_files_are_converted_there_and_back(suffix, network, arrays, tmp_path, t
     convert.convert("squeezenet1_1", flax_file, last)
     back = torchvision.read(last)
     assert all((back[key] == state[key]).all() for key in state)
-
-
-def test_a_file_that_is_no_weights_is_refused(tmp_path):
-    (tmp_path / "a.safetensors").write_bytes(b"nothing")
-    with pytest.raises(
-        UserError, match="a.safetensors is not a file of weights: it begins with b'nothing'"
-    ):
-        torchvision.read(tmp_path / "a.safetensors")
-    with pytest.raises(UserError, match="no file"):
-        torchvision.read(tmp_path / "b.pth")
