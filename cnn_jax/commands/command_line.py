@@ -38,7 +38,7 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
             [--protocol=center|ten_crop|crops_12|crops_144|multi_scale] [--split=test] [--json]
             RUN RUN ... --ensemble
   predict   classifies images with a run
-            RUN IMAGE ... [--step=last|best|N] [--top=3]
+            RUN IMAGE ... [--step=last|best|N] [--top=3] [--orientation=exif|stored]
   summary   layers, shapes, parameters and multiply-adds of a network
             [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--image=HxWxC]
             [--classes=N] [--json]

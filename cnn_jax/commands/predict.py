@@ -1,4 +1,4 @@
-"""Shows the likeliest classes of images."""
+"""Shows the likeliest classes of images, of each of which it sees what `eval` would."""
 
 import argparse
 from pathlib import Path
@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 import cnn_jax
 from cnn_jax.commands.arguments import add_run, positive
-from cnn_jax.data.folder import decode
+from cnn_jax.progress import print_line
+
+ORIENTATIONS = ("exif", "stored")
 
 
 def add_arguments(add) -> None:
@@ -17,17 +20,40 @@ def add_arguments(add) -> None:
     add_run(add)
     add("images", type=Path, nargs="+", metavar="IMAGE", help="PNG or JPEG files")
     add("--top", type=positive, default=3, metavar="K", help="how many classes to show")
+    add(
+        "--orientation",
+        choices=ORIENTATIONS,
+        default="exif",
+        help="exif (default): photos are turned as cameras note; stored: as in data sets",
+    )
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Prints the likeliest classes of each image, with their probabilities."""
+    from jax.nn import softmax
+
     opened = cnn_jax.load_run(arguments.run)
-    height, width, channels = opened.image_shape
-    mode = "L" if channels == 1 else "RGB"
-    images = np.stack([decode(file, (height, width), mode) for file in arguments.images])
+    view, files = opened.evaluation_view, arguments.images
+    views, changes = zip(*(view.read(file, arguments.orientation) for file in files), strict=True)
+    probabilities = np.asarray(softmax(opened.logits(views, arguments.step)))
     top = min(arguments.top, len(opened.class_names))
     table = Table("image", *(f"{i + 1}." for i in range(top)))
-    for file, row in zip(arguments.images, opened.predict(images, arguments.step), strict=True):
+    for file, row in zip(files, probabilities, strict=True):
         best = np.argsort(-row, kind="stable")[:top]
-        table.add_row(str(file), *(f"{opened.class_names[i]} {row[i]:.1%}" for i in best))
+        cells = (str(file), *(f"{opened.class_names[i]} {row[i]:.1%}" for i in best))
+        table.add_row(*map(Text, cells))
+    for line in changed(files, changes):
+        print_line(console, line)
     console.print(table)
+
+
+def changed(files: list[Path], changes: list[list[str]]) -> list[str]:
+    """A line for each kind of change to images, with the first file and how many more."""
+    by_change: dict[str, list[Path]] = {}
+    for file, own in zip(files, changes, strict=True):
+        if own:
+            by_change.setdefault("; ".join(own), []).append(file)
+    return [
+        f"note: {found[0]}{f' and {len(found) - 1} more' if len(found) > 1 else ''}: {change}"
+        for change, found in by_change.items()
+    ]

@@ -2,8 +2,9 @@
 
 Palette, CMYK and 16-bit images do too (of 16 bits the high byte is kept, as by TensorFlow;
 transparency is dropped). Of an animation the first picture is taken. The orientation in EXIF is
-ignored, as in the papers' pipelines. Pillow is the reference; simplejpeg, which is installed
-separately, decodes JPEGs to the same pixels faster, and Pillow takes those that it refuses.
+ignored, as in the papers' pipelines; `upright` is for photos that people bring. Pillow is the
+reference; simplejpeg, which is installed separately, decodes JPEGs to the same pixels faster, and
+Pillow takes those that it refuses.
 """
 
 import importlib.util
@@ -26,6 +27,7 @@ DECODERS = ("pillow", "simplejpeg")
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM", "TIFF")
 PIXELS = 2**26  # that an image may have; ImageNet's largest has 61 million
 PNG = b"\x89PNG\r\n\x1a\n"
+ORIENTATION = 0x0112  # EXIF's number of the field; 1 is upright, 2 to 8 are turned or mirrored
 
 
 class BadImage(ValueError):
@@ -151,12 +153,39 @@ def full(encoded: bytes, size: tuple[int, int] | None, mode: str | None) -> np.n
     Raises:
       BadImage: the image is damaged, has 32 bits a channel, or too many pixels.
     """
-    from PIL import Image, ImageOps
-
     with open_image(encoded) as opened:
         image = to_rgb(opened)
-        image = image.convert(mode) if mode else image
-    if size is not None:
-        image = ImageOps.fit(image, size[::-1], Image.Resampling.BILINEAR)
+    return to_array(cover(image.convert(mode) if mode else image, size))
+
+
+def cover(image: "Image", size: tuple[int, int] | None) -> "Image":
+    """Brings an image to (height, width): resized to cover it, center cropped; None: as it is."""
+    from PIL import Image, ImageOps
+
+    if size in (None, (image.height, image.width)):
+        return image
+    return ImageOps.fit(image, size[::-1], Image.Resampling.BILINEAR)
+
+
+def upright(image: "Image") -> "Image":
+    """Turns an opened image as its EXIF orientation says, if it does. Raises `BadImage`."""
+    from PIL import ImageOps
+
+    try:
+        is_turned = image.getexif().get(ORIENTATION) in range(2, 9)
+        return ImageOps.exif_transpose(image) if is_turned else image
+    except Exception as error:  # as above
+        raise BadImage(errors.first_line(error)) from None
+
+
+def to_array(image: "Image") -> np.ndarray:
+    """An "RGB" or "L" image as uint8 [H, W, 3 or 1]."""
     array = np.asarray(image)
     return array if array.ndim == 3 else array[..., None]
+
+
+def from_array(pixels: np.ndarray) -> "Image":
+    """The inverse of `to_array`."""
+    from PIL import Image
+
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)

@@ -174,6 +174,29 @@ def fit_zca(images: np.ndarray) -> Preprocessing:
     return Preprocessing(np.float32(mean), np.ones(1, np.float32), np.float32(matrix))
 
 
+def for_size(preprocessing: Preprocessing, shape: tuple[int, int]) -> Preprocessing:
+    """The preprocessing for images of a size; means of pixels become means of channels.
+
+    Raises `UserError` for ZCA whitening, which is for images of one size.
+    """
+    if preprocessing.whitening is not None:
+        side = preprocessing.mean.shape[:2]
+        if side != shape:
+            raise errors.UserError(
+                f"ZCA whitening is for images of {side[0]}x{side[1]}, and the views have "
+                f"{shape[0]}x{shape[1]}: choose --protocol=center without --resize and --crop"
+            )
+        return preprocessing
+
+    def fitted(array):
+        array = np.asarray(array)
+        fits = array.ndim < 3 or array.shape[:2] in (shape, (1, 1))
+        return array if fits else array.mean((0, 1))
+
+    mean, std = fitted(preprocessing.mean), fitted(preprocessing.std)
+    return preprocessing.replace(mean=mean, std=std)
+
+
 def save(preprocessing: Preprocessing, path: Path) -> None:
     """Writes the arrays as one `.npz` file."""
     files.write_arrays(path, to_arrays(preprocessing))

@@ -20,7 +20,7 @@ from PIL import Image
 from cnn_jax import errors
 from cnn_jax.data import decode
 from cnn_jax.data.dataset import Split
-from cnn_jax.data.preprocess import Preprocessing
+from cnn_jax.data.preprocess import Preprocessing, for_size
 from cnn_jax.data.stream import reader
 from cnn_jax.data.stream.sources import Source
 from cnn_jax.evaluation.protocols import Part, Protocol
@@ -62,6 +62,7 @@ class Examples(NamedTuple):
     where: Callable[[int], str]  # the name of an image, for messages
     mode: str  # of the views, as Pillow names it: "RGB", or "L" for networks of one channel
     on_error: str  # "raise" or "skip"
+    size: tuple[int, int] | None = None  # width and height where all have the same
 
     def use(self, i: int, function: Callable[[Image.Image], Any], bad: reader.Bad) -> Any:
         """`function(image i)`; None for a bad image to be skipped, with the reason in `bad`."""
@@ -75,23 +76,30 @@ class Examples(NamedTuple):
         return None
 
 
-def of_source(source: Source, on_error: str) -> Examples:
-    """The examples of a source of encoded images."""
-    mode = "L" if source.channels == 1 else "RGB"
-    return Examples(
-        source.labels, lambda i: decode.open_image(source.encoded(i)), source.where, mode, on_error
-    )
+def of_source(source: Source, mode: str, on_error: str, image_size: int | None = None) -> Examples:
+    """The examples of a source of encoded images.
 
+    `image_size`: the side that all of them are brought to first, as `data.image_size` says.
+    """
 
-def of_arrays(name: str, split: Split) -> Examples:
-    """The examples of a split in memory."""
-    images, labels = split
-    is_gray = images.shape[-1] == 1
+    size = image_size and (image_size, image_size)
 
     def opened(i: int) -> Image.Image:
-        return Image.fromarray(images[i, ..., 0] if is_gray else images[i])
+        image = decode.open_image(source.encoded(i))
+        return decode.cover(decode.to_rgb(image).convert(mode), size) if size else image
 
-    return Examples(labels, opened, lambda i: f"{name}/{i}", "L" if is_gray else "RGB", "raise")
+    return Examples(source.labels, opened, source.where, mode, on_error, size)
+
+
+def of_arrays(name: str, mode: str, split: Split) -> Examples:
+    """The examples of a split in memory."""
+    images, labels = split
+
+    def opened(i: int) -> Image.Image:
+        return decode.from_array(images[i])
+
+    height, width = images.shape[1:3]
+    return Examples(labels, opened, lambda i: f"{name}/{i}", mode, "raise", (width, height))
 
 
 def predict(
@@ -128,8 +136,8 @@ def predict(
 
     def send(batch):
         planned, views = batch
-        own, on_device = for_size(preprocessing, planned.shape), jax.device_put(views, by_example)
-        return planned, {name: score(w, own, on_device) for name, w in weights.items()}
+        seen = (for_size(preprocessing, planned.shape), jax.device_put(views, by_example))
+        return planned, {name: score(variables, *seen) for name, variables in weights.items()}
 
     for planned, scores in ahead(read(examples, protocol, plan, threads, bad), send):
         for name, padded in zip(scores, jax.device_get([*scores.values()]), strict=True):
@@ -212,12 +220,13 @@ def plan_batches(
     """The batches with all views: every example once for each part of the protocol."""
     everything = np.arange(len(examples.labels), dtype=np.int32)
     sizes = None
-    if any(part.size is None for part in protocol.parts):  # reads the header of each image
+    if examples.size is None and any(part.size is None for part in protocol.parts):
+        # Reads the header of each image.
         sizes = {int(i): examples.use(i, lambda image: image.size, bad) for i in everything}
     for part in protocol.parts:
         groups: dict[tuple[int, int], list[int]] = {}
         for i in everything:
-            size = sizes[int(i)] if sizes else (1, 1)
+            size = sizes[int(i)] if sizes else examples.size or (1, 1)
             if size:
                 groups.setdefault(protocol.shape(part, *size), []).append(int(i))
         count = part.count * (1 + protocol.mirrored)
@@ -251,7 +260,7 @@ def cut_batch(
     planned, bad = plan[number], {}
 
     def cut(image):
-        return protocol.views(planned.part, decode.to_rgb(image).convert(examples.mode))
+        return protocol.views(planned.part, image, examples.mode)
 
     found = [examples.use(int(i), cut, bad) for i in planned.rows]
     shape = (planned.batch_size, planned.part.count, *planned.shape, len(examples.mode))
@@ -260,26 +269,3 @@ def cut_batch(
         if array is not None:
             row[:] = array
     return ViewBatch(planned, views), bad
-
-
-def for_size(preprocessing: Preprocessing, shape: tuple[int, int]) -> Preprocessing:
-    """The preprocessing for images of a size; means of pixels become means of channels.
-
-    Raises `UserError` for ZCA whitening, which is for images of one size.
-    """
-    if preprocessing.whitening is not None:
-        side = preprocessing.mean.shape[:2]
-        if side != shape:
-            raise errors.UserError(
-                f"ZCA whitening is for images of {side[0]}x{side[1]}, the protocol has views of "
-                f"{shape[0]}x{shape[1]}: choose --protocol=center without --resize and --crop"
-            )
-        return preprocessing
-
-    def fitted(array):
-        array = np.asarray(array)
-        fits = array.ndim < 3 or array.shape[:2] in (shape, (1, 1))
-        return array if fits else array.mean((0, 1))
-
-    mean, std = fitted(preprocessing.mean), fitted(preprocessing.std)
-    return preprocessing.replace(mean=mean, std=std)

@@ -27,8 +27,8 @@ import numpy as np
 from PIL import Image
 
 from cnn_jax import errors
-from cnn_jax.data.decode import BadImage
-from cnn_jax.data.stream.views import FILTERS, in_image, resized
+from cnn_jax.data import decode
+from cnn_jax.data.stream.views import FILTERS, in_image, resized, shrunk
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the resized image
 
@@ -60,6 +60,7 @@ class Protocol:
     mirrored: bool  # each view counts a second time, as its mirror image
     average: str  # what is averaged over the views: "softmax" or "logits"
     filter: str
+    dct_scaling: bool  # of the only view, see `data.stream.views`
 
     @property
     def views_of_each(self) -> int:
@@ -77,21 +78,24 @@ class Protocol:
         left, top, right, bottom = part.boxes(*self.resized(part, width, height))[0]
         return bottom - top, right - left
 
-    def views(self, part: Part, image: Image.Image) -> np.ndarray:
+    def views(self, part: Part, image: Image.Image, mode: str = "RGB") -> np.ndarray:
         """The views of a part, uint8 [V, H, W, C]; raises `BadImage` for too small an image.
 
-        Each view is cut and resized at once, as in `data.stream.views`.
+        Each view is cut and resized at once, as in `data.stream.views`. `mode`: "RGB", or "L".
         """
         size = self.resized(part, *image.size)
         height, width = self.shape(part, *image.size)
-        arrays = []
-        for box in part.boxes(*size):
-            if min(box) < 0:
-                raise BadImage(f"it is {size[0]}x{size[1]}, smaller than the crop; give --resize")
-            window = in_image(box, size, image.size)
-            array = np.asarray(image.resize((width, height), FILTERS[self.filter], box=window))
-            arrays.append(array if array.ndim == 3 else array[..., None])
-        return np.stack(arrays)
+        boxes = part.boxes(*size)
+        if min(map(min, boxes)) < 0:
+            raise decode.BadImage(
+                f"it is {size[0]}x{size[1]}, smaller than the crop; give --resize"
+            )
+        windows = [in_image(box, size, image.size) for box in boxes]
+        if self.dct_scaling:
+            windows = [shrunk(image, *windows, width)]
+        image = decode.to_rgb(image).convert(mode)
+        cut = [image.resize((width, height), FILTERS[self.filter], box=box) for box in windows]
+        return np.stack([decode.to_array(view) for view in cut])
 
 
 def create(
@@ -101,6 +105,7 @@ def create(
     flip: bool = False,
     average: str = "softmax",
     filter: str = "bilinear",
+    dct_scaling: bool = False,
     **sizes,
 ) -> Protocol:
     """A protocol by its name.
@@ -111,6 +116,7 @@ def create(
       average: what is averaged over the views, "softmax" or "logits" (fb.resnet.torch averages the
         logits of ten crops).
       filter: for resizing, one of `views.FILTERS`.
+      dct_scaling: of `center`, decodes large JPEGs at a fraction of their size, see `views`.
       sizes: those of `center` and the other functions below.
 
     Raises:
@@ -129,11 +135,12 @@ def create(
         about.append(f"mean of the {average}")
     short = [name, *(size_text(option, value) for option, value in sizes.items() if value)]
     short += ["square"] * square + ["mirrored"] * mirrored + [filter]
-    short += [average] * (average != "softmax")
+    short += [average] * (average != "softmax") + ["dct"] * dct_scaling
     texts = (", ".join(about), "-".join(short))
     options = {"square": square, "flip": mirrored, "average": average, "filter": filter}
-    settings = {"name": name, **sizes, **options}
-    return Protocol(name, settings, *texts, tuple(parts), square, mirrored, average, filter)
+    settings = {"name": name, **sizes, **options} | ({"dct_scaling": True} if dct_scaling else {})
+    how = (square, mirrored, average, filter, dct_scaling)
+    return Protocol(name, settings, *texts, tuple(parts), *how)
 
 
 def check_options(

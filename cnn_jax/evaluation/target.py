@@ -14,8 +14,9 @@ from PIL import Image
 from cnn_jax import config as configs
 from cnn_jax import data, errors, models
 from cnn_jax.cluster.join import Alone
-from cnn_jax.data import augment
+from cnn_jax.data import augment, evaluation_view
 from cnn_jax.data.dataset import batch_indices
+from cnn_jax.data.evaluation_view import EvaluationView
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.data.stream import reader, sources, views
 from cnn_jax.data.stream.streamed import StreamedDataset
@@ -30,16 +31,14 @@ CHANGEABLE = ("data", "view", "evaluation", "precision", "compiler")  # of an ev
 
 
 class EvalTarget(NamedTuple):
-    """A network, its data, and the evaluation view; JPEGs are always decoded at full size."""
+    """A network, its data, and the evaluation view."""
 
     config: ConfigDict
     dataset: data.Dataset | StreamedDataset
     model: nn.Module
     preprocessing: Preprocessing
     image_shape: tuple[int, int, int]  # height, width and channels of the evaluation view
-    resize: int | None  # side that images are resized to before the crop; None: not resized
-    square: bool  # whether both sides are resized, or the shorter one
-    filter: str  # for resizing
+    view: EvaluationView
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -57,19 +56,21 @@ class EvalTarget(NamedTuple):
         chosen = split or next(name for name in ("test", "validation", "train") if name in splits)
         if chosen not in splits:
             raise errors.unknown(f"split of {self.config.data.name}", chosen, splits)
-        images, on_error = splits[chosen], self.config.data.on_error
+        images, mode, own = splits[chosen], self.view.mode, self.config.data
         if isinstance(images, data.Split):
-            return chosen, predict.of_arrays(chosen, images)
+            return chosen, predict.of_arrays(chosen, mode, images)
         if isinstance(images, sources.FakeSource):
             return chosen, of_noise(replace(images, size=self.size))
-        return chosen, predict.of_source(images, on_error)
+        return chosen, predict.of_source(images, mode, own.on_error, own.image_size)
 
     def protocol(self, name: str, sizes: dict[str, Any], **options: Any) -> Protocol:
         """A protocol, by default with the sizes of the evaluation view."""
-        size, resize = sizes.get("crop", self.size), sizes.get("resize", self.resize)
+        view = self.view
+        size, resize = sizes.get("crop", self.size), sizes.get("resize", view.resize)
         defaults = protocols.default_sizes(name, size, resize)
-        square = self.square and name in ("center", "ten_crop")  # the others need shorter sides
-        options = {"square": square, "filter": self.filter} | options
+        square = view.square and name in ("center", "ten_crop")  # the others need shorter sides
+        own = {"dct_scaling": True} if view.dct_scaling and name == "center" else {}
+        options = {"square": square, "filter": view.filter} | own | options
         return protocols.create(name, **defaults | sizes, **options)
 
     def jit(self) -> compiler.Jit:
@@ -118,7 +119,8 @@ def of_noise(source: sources.FakeSource) -> Examples:
     def opened(i: int) -> Image.Image:
         return Image.fromarray(views.raw(source.encoded(i), None, size=source.size))
 
-    return Examples(source.labels, opened, source.where, "RGB", "raise")
+    size = (source.size, source.size)
+    return Examples(source.labels, opened, source.where, "RGB", "raise", size)
 
 
 def of_run(run: Run, overrides: list[str]) -> EvalTarget:
@@ -183,19 +185,20 @@ def of_config(config: ConfigDict) -> EvalTarget:
 
 def view_of(
     config: ConfigDict, dataset: data.Dataset | StreamedDataset
-) -> tuple[tuple[int, int, int], int | None, bool, str]:
-    """Image shape, resize, square and filter of the evaluation view."""
+) -> tuple[tuple[int, int, int], EvaluationView]:
+    """Height, width and channels of the evaluation view, and the view."""
     inputs.check_view(config.view)
-    view = config.view.evaluation
+    own = config.view.evaluation
     if isinstance(dataset, data.Dataset):
         inputs.check_kinds(dataset, config.view, "evaluation")
-        return dataset.image_shape, None, False, "bilinear"
-    if view.kind not in ("center", "full"):
+        shape = dataset.image_shape
+    elif own.kind not in ("center", "full"):
         raise errors.UserError(
-            f"view.evaluation.kind is {view.kind!r}; in evaluations it is 'center' or 'full'"
+            f"view.evaluation.kind is {own.kind!r}; in evaluations it is 'center' or 'full'"
         )
-    shape = dataset.images("train", "view.evaluation", view.to_dict()).shape
-    if view.kind == "full":
-        return shape, config.data.image_size, False, "bilinear"
-    is_noise = isinstance(dataset.splits["train"], sources.FakeSource)  # of the view's size
-    return shape, None if is_noise else view.resize, view.frame == "squash", view.filters[0]
+    else:
+        shape = dataset.images("train", "view.evaluation", own.to_dict()).shape
+    view = evaluation_view.create(config.view, shape)
+    if isinstance(dataset.splits["train"], sources.FakeSource):  # of the view's size
+        view = view._replace(resize=None)
+    return shape, view

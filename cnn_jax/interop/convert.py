@@ -6,7 +6,7 @@ import numpy as np
 
 from cnn_jax import files
 from cnn_jax.errors import UserError
-from cnn_jax.interop import torchvision, weights
+from cnn_jax.interop import formats, torchvision, weights
 
 
 def convert(name: str, source: Path, target: Path) -> tuple[str, dict[str, np.ndarray]]:
@@ -20,7 +20,7 @@ def convert(name: str, source: Path, target: Path) -> tuple[str, dict[str, np.nd
     torchvision.module(name)  # an unknown name raises before a large file is read
     if not target.parent.is_dir():
         raise UserError(f"no folder {target.parent} to write {target.name} into")
-    content = torchvision.read(source)
+    content = formats.by_name(source)
     if any(key.startswith("params/") for key in content):
         state = torchvision.to_torch(name, weights.load(source))
         write_state_dict(target, state)

@@ -1,7 +1,5 @@
 """Reads weights for a given network from a file of any known format, and verifies them."""
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +8,18 @@ import flax.traverse_util
 import jax
 import numpy as np
 
-from cnn_jax.errors import UserError, first_line
-from cnn_jax.interop import deep_compression, torchvision
+from cnn_jax.errors import UserError
+from cnn_jax.interop import deep_compression, formats, torchvision
 
-SUFFIXES = (".pth", ".pt", ".safetensors", ".npz", ".net")
+SUFFIXES = (*formats.SUFFIXES, ".net")
 
 
 def variables(path: Path, model: nn.Module, image_shape: tuple[int, ...]) -> dict[str, Any]:
-    """Reads variables {"params", "batch_stats"} (NumPy) for `model` from a file.
+    """Reads variables {"params", "batch_stats"} (float32, NumPy) for `model` from a file.
 
     Args:
-      path: a `.pth`, `.safetensors` or `.npz` file whose arrays have torchvision's names or paths
-        like "params/conv1/kernel"; or the authors' compressed SqueezeNet, `.net`.
+      path: a file of a format in `formats`, whose arrays have torchvision's names or paths like
+        "params/conv1/kernel"; or the authors' compressed SqueezeNet, `.net`.
       image_shape: height, width and channels of the network's images.
 
     Raises:
@@ -31,34 +29,18 @@ def variables(path: Path, model: nn.Module, image_shape: tuple[int, ...]) -> dic
         raise UserError(f"weights are in files {', '.join(SUFFIXES)}, not {path.name}", 2)
     if path.suffix == ".net":
         return checked(path, model, image_shape, deep_compression.read(path))
-    arrays = by_name(path)
+    arrays = formats.by_name(path)
     if any(key.startswith("params/") for key in arrays):
         return checked(path, model, image_shape, nested(path, arrays))
     name = torchvision.name_of(model)
     state = torchvision.as_torchvision(arrays)
-    if any(head in state for head in torchvision.HEADS):
+    if any(head in state for head in formats.HEADS):
         check_classes(path, torchvision.number_of_classes(state), model.num_classes)
     try:
-        return torchvision.for_module(name, model, state)
+        found = torchvision.for_module(name, model, state)
     except UserError as error:
         raise UserError(f"{path} is not for the network of the config: {error}") from None
-
-
-def by_name(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a file of any format but `.net`, by the names that they have there."""
-    return read_npz(path) if path.suffix == ".npz" else torchvision.read(path)
-
-
-def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """Reads the arrays of an `.npz` file by name."""
-    try:
-        found = np.load(path)
-        if not isinstance(found, np.lib.npyio.NpzFile):
-            raise ValueError("it holds one array, and no names")
-        with found as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"cannot read {path} ({first_line(error)})") from None
+    return jax.tree.map(np.float32, found)
 
 
 def nested(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -100,4 +82,4 @@ def checked(
         raise UserError(
             f"{path} is not for the network of the config: {'; '.join(sorted(lines)[:4])}{more}"
         )
-    return found
+    return jax.tree.map(np.float32, found)

@@ -16,8 +16,9 @@ import jax
 import numpy as np
 
 from cnn_jax import errors, models
-from cnn_jax.errors import UserError, first_line
+from cnn_jax.errors import UserError
 from cnn_jax.interop import (
+    formats,
     names_alexnet,
     names_googlenet,
     names_inception_v3,
@@ -34,8 +35,6 @@ FAMILIES = (
     names_squeezenet,
     names_vgg,
 )
-# Names of the last layer; the first that a state dict has shows its number of classes.
-HEADS = ("fc.weight", "classifier.6.weight", "classifier.1.weight", "head.fc.weight")
 BATCH_NORM = {"scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
 # timm's VGG has convolutions on the last map, with these names, in place of linear layers.
 TIMM_VGG = {
@@ -113,12 +112,17 @@ def to_flax(name: str, state_dict: Mapping[str, Any], **changes: Any) -> dict[st
 
 
 def name_of(model: nn.Module) -> str:
-    """Some torchvision name of the family of `model`; raises `UserError` if there is none."""
-    for family in FAMILIES:
-        for name, settings in family.NETWORKS.items():
-            if isinstance(model, models.family(settings["name"])):
-                return name
-    raise UserError(f"torchvision has no {type(model).__name__}: its weights are Flax variables")
+    """torchvision's name that is closest to `model`; raises `UserError` without its family."""
+
+    def difference(name):
+        own = [getattr(model, k) == value for k, value in options(name).items() if k != "name"]
+        return own.count(False) - own.count(True)
+
+    known = [name for name in names() if isinstance(model, models.family(options(name)["name"]))]
+    if not known:
+        what = type(model).__name__
+        raise UserError(f"torchvision has no {what}: its weights are Flax variables")
+    return min(known, key=difference)
 
 
 def for_module(name: str, model: nn.Module, state_dict: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,32 +172,8 @@ def to_torch(name: str, variables: Mapping[str, Any], **changes: Any) -> dict[st
 
 
 def read(path: str | Path) -> dict[str, np.ndarray]:
-    """Reads the state dict of a `.safetensors` or (with PyTorch, weights only) `.pth` file."""
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"no file {path}")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.numpy import load_file
-
-            return load_file(path)
-        import torch
-
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except ImportError:
-        raise UserError(f"reading {path} needs PyTorch: pip install torch") from None
-    except Exception as error:  # both libraries raise errors of many types for other files
-        raise UserError(f"{path} is not a file of weights ({first_line(error)})") from None
-    state = state.get("state_dict", state) if isinstance(state, Mapping) else state
-    if not isinstance(state, Mapping) or not all(hasattr(v, "numpy") for v in state.values()):
-        raise UserError(f"{path} has no state dict: it does not map names to arrays")
-    return {key: as_array(value.detach()) for key, value in state.items()}
-
-
-def as_array(tensor: Any) -> np.ndarray:
-    """Converts a detached tensor; half precision becomes float32, as NumPy has no bfloat16."""
-    is_half = tensor.is_floating_point() and tensor.element_size() < 4
-    return (tensor.float() if is_half else tensor).numpy()
+    """Reads the state dict of a file of any format in `formats`, without PyTorch."""
+    return formats.by_name(Path(path))
 
 
 def layer_names(name: str, model: nn.Module) -> dict[str, str | list[str]]:
@@ -236,14 +216,13 @@ def _entries(name: str, model: nn.Module) -> list[Entry]:
 
 def number_of_classes(state: Mapping[str, Any]) -> int:
     """The number of rows of the last layer in a state dict."""
-    head = next((key for key in HEADS if key in state), None)
+    head = next((key for key in formats.HEADS if key in state), None)
     return len(state[head]) if head and np.ndim(state[head]) else 1000
 
 
 def as_torchvision(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """NumPy arrays by torchvision's keys; timm's and `DataParallel`'s keys are renamed."""
-    state = {key: np.asarray(value) for key, value in state_dict.items()}
-    state = {key.removeprefix("module."): value for key, value in state.items()}
+    """NumPy arrays by torchvision's keys; timm's keys, and those of wrappers, are renamed."""
+    state = formats.unwrapped({key: np.asarray(value) for key, value in state_dict.items()})
     if "pre_logits.fc1.weight" not in state:
         return state
     renamed = {}
@@ -264,6 +243,24 @@ def _classes(flat: Mapping[tuple[str, ...], np.ndarray]) -> int:
     return 1000
 
 
+def name_of_state(state: Mapping[str, np.ndarray], likely: str) -> str | None:
+    """torchvision's name of the network whose weights these are, as far as shapes tell it.
+
+    The networks of the family of `likely` are tried first: each takes about a second.
+    """
+    layers = {key.rpartition(".")[0] for key in state}
+    for name in sorted(names(), key=lambda name: name not in _family(likely).NETWORKS):
+        model = module(name, number_of_classes(state))
+        prefixes = [[p] if isinstance(p, str) else p for p in layer_names(name, model).values()]
+        own = {prefix for several in prefixes for prefix in several}
+        if {p for p in own if not p.lower().startswith("aux")} <= layers <= own:
+            entries = _entries(name, model)
+            shapes = {entry.key: entry.torch_shape for entry in entries if entry.key in state}
+            if all(state[key].shape == shape for key, shape in shapes.items()):
+                return name
+    return None
+
+
 def _check(name: str, state: Mapping[str, np.ndarray], entries: list[Entry]) -> None:
     expected = {entry.key: entry.torch_shape for entry in entries}
     missing = set(expected) - set(state)
@@ -273,11 +270,19 @@ def _check(name: str, state: Mapping[str, np.ndarray], entries: list[Entry]) -> 
         for key, shape in expected.items()
         if key in state and state[key].shape != shape
     ]
-    if missing or unknown or wrong:
-        raise UserError(
-            f"these are not weights of {name}: {_some('missing', missing)}"
-            f"{_some('unknown', unknown)}{_some('of another shape', wrong)}"
-        )
+    if not (missing or unknown or wrong):
+        return
+    heads = tuple(head.removesuffix("weight") for head in formats.HEADS)
+    if not (unknown or wrong) and all(key.startswith(heads) for key in missing):
+        raise UserError(f"they have no classifier, {name}'s {' and '.join(sorted(missing))}")
+    if (fitting := name_of_state(state, name)) not in (None, name):
+        own = options(name)
+        other = ", ".join(f"{k}={v}" for k, v in options(fitting).items() if own.get(k) != v)
+        raise UserError(f"these are weights of {fitting} ({other}), not of {name}")
+    raise UserError(
+        f"these are not weights of {name}: {_some('missing', missing)}"
+        f"{_some('unknown', unknown)}{_some('of another shape', wrong)}"
+    )
 
 
 def _some(what: str, found: Any) -> str:

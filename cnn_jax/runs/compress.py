@@ -9,7 +9,8 @@ import numpy as np
 from cnn_jax import models
 from cnn_jax.compression import archive, network
 from cnn_jax.compression.calibrate import Calibration
-from cnn_jax.data.folder import decode
+from cnn_jax.data import evaluation_view
+from cnn_jax.data.evaluation_view import EvaluationView
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.errors import UserError
 from cnn_jax.interop import deep_compression
@@ -26,6 +27,7 @@ class Source(NamedTuple):
     model: Any
     variables: dict[str, Any]
     preprocessing: Preprocessing
+    view: EvaluationView
     about: dict[str, Any]  # config, class_names, num_classes, image_shape
 
 
@@ -41,14 +43,18 @@ def open_source(path: Path, step: str) -> Source:
         "image_shape": list(opened.image_shape),
     }
     variables = opened.variables(opened.find_step(step))
-    return Source(opened.model, variables, opened.preprocessing, about)
+    view = opened.evaluation_view
+    return Source(opened.model, variables, opened.preprocessing, view, about)
 
 
 def squeezenet(path: Path) -> Source:
     """Reads the authors' network; reverses the input channels of conv1, as their images are BGR."""
     settings = {"name": "squeezenet", "version": "1.0", "conv10_padding": 1}
-    config = {"model": models.options("squeezenet") | settings}
-    about = {"config": config, "class_names": None, "num_classes": 1000}
+    caffe = {"size": 227, "resize": 256, "frame": "squash", "filters": ["bilinear"]}
+    view = {"evaluation": {"kind": "center", "dct_scaling": False} | caffe}
+    config = {"model": models.options("squeezenet") | settings, "view": view}
+    shape = [227, 227, 3]
+    about = {"config": config, "class_names": None, "num_classes": 1000, "image_shape": shape}
     options = {name: value for name, value in config["model"].items() if name != "name"}
     variables = deep_compression.read(path)
     conv1 = variables["params"]["conv1"]
@@ -57,7 +63,8 @@ def squeezenet(path: Path) -> Source:
         models.create("squeezenet", num_classes=1000, **options),
         variables,
         Preprocessing(np.float32([123, 117, 104]), np.ones(1, np.float32), None),
-        about | {"image_shape": [227, 227, 3]},
+        evaluation_view.create(view, shape),
+        about,
     )
 
 
@@ -92,7 +99,7 @@ def coded(
         return network.shared(source.variables, bits, initialization)
     calibration = None
     if images:
-        shown = read_images(images, count, source.about["image_shape"])
+        shown = read_images(images, count, source.view)
         shown = np.asarray(source.preprocessing(shown))
         batches = [shown[i : i + BATCH] for i in range(0, len(shown), BATCH)]
         calibration = Calibration(source.model, source.variables, batches)
@@ -100,12 +107,20 @@ def coded(
     return network.in_steps(source.variables, 10.0**-chosen, calibration)
 
 
-def read_images(folder: Path, count: int, shape: list[int]) -> np.ndarray:
-    """`count` images below a folder, evenly spread over its sorted files: uint8 [N, H, W, C]."""
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGES)
+def read_images(folder: Path, count: int, view: EvaluationView) -> np.ndarray:
+    """The views of `count` images below a folder, evenly spread over its sorted files.
+
+    Returns uint8 [N, H, W, C]. Raises `UserError` where there is none, or one is damaged.
+    """
+    files = sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in IMAGES and not file.name.startswith(".")
+    )
     if not files:
         raise UserError(f"no images ({', '.join(IMAGES)}) below {folder}")
-    height, width, channels = shape
     chosen = files[:: max(1, len(files) // count)][:count]
-    mode = "L" if channels == 1 else "RGB"
-    return np.stack([decode(file, (height, width), mode) for file in chosen])
+    seen = [view.read(file)[0] for file in chosen]
+    if len(shapes := {image.shape for image in seen}) > 1:
+        raise UserError(f"the images below {folder} have {len(shapes)} sizes: bring them to one")
+    return np.stack(seen)

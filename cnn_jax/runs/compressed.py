@@ -36,9 +36,10 @@ class CompressedRun(Run):
             self.model = models.create(settings.pop("name"), num_classes=classes, **settings)
             image = jax.ShapeDtypeStruct((1, *shape), np.float32)
             expected = jax.eval_shape(self.model.init, jax.random.key(0), image)
+            jax.eval_shape(self.preprocessing, image)
+            shapes = jax.tree.map(np.shape, self.variables())
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(f"{path} describes no network: {first_line(error)}") from None
-        shapes = jax.tree.map(np.shape, self.variables())
         if shapes != jax.tree.map(np.shape, {"batch_stats": {}} | dict(expected)):
             raise UserError(f"{path} has other weights than its network, {self.config.model.name}")
         # Only here `classes` is known to match the weights; a damaged file could name any number.

@@ -1,6 +1,7 @@
 """A run, read back: in a notebook, on any machine, whatever devices it was trained on."""
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,28 +157,59 @@ class Run:
             )
         return checkpoints.load_arrays(directory, found, ("ema",))["ema"]
 
-    def predict(self, images: np.ndarray, step: int | str = "last") -> np.ndarray:
-        """Probabilities [B, classes] of uint8 images [B, H, W, C], preprocessed as in training."""
-        images = np.asarray(images)
-        if images.dtype != np.uint8 or images.ndim != 4:
-            raise UserError(
-                f"predict takes uint8 images [B, H, W, C], not {images.dtype} {list(images.shape)}"
-            )
-        if images.shape[1:] != self.image_shape or not len(images):
-            raise UserError(
-                f"the run was trained on images of {list(self.image_shape)}, these are "
-                f"{list(images.shape)}"
-            )
-        variables = self.variables(step)
-        parts = [images[i : i + 256] for i in range(0, len(images), 256)]
-        return np.concatenate([self._probabilities(variables, part) for part in parts])
-
     @functools.cached_property
-    def _probabilities(self) -> Any:
+    def evaluation_view(self) -> Any:
+        """What `eval` and `predict` see of an image, see `cnn_jax.data.evaluation_view`."""
+        from cnn_jax.data import evaluation_view
+
+        view = self.config.view if "view" in self.config else {}
+        return evaluation_view.create(view, self.image_shape)
+
+    def predict(self, images: Sequence[np.ndarray], step: int | str = "last") -> np.ndarray:
+        """Probabilities [B, classes] of images of any size, as `eval` sees them.
+
+        Args:
+          images: uint8 [B, H, W, C], or a list of [H, W, C] of several sizes. The evaluation view
+            is cut out of each; where it is all of the image, another size than that in training is
+            resized to cover it, and center cropped.
+        """
         import jax
 
-        def probabilities(variables, images):
-            logits = self.model.apply(variables, self.preprocessing(images), train=False)
-            return jax.nn.softmax(logits)
+        view = self.evaluation_view
+        for image in images:
+            shape, kind = np.shape(image), getattr(image, "dtype", type(image).__name__)
+            if kind != np.uint8 or len(shape) != 3 or shape[2] != view.channels or 0 in shape:
+                raise UserError(
+                    f"predict takes uint8 images [B, H, W, {view.channels}], not {kind} images "
+                    f"{list(shape)}"
+                )
+        logits = self.logits([view.cut_array(image) for image in images], step)
+        return np.asarray(jax.nn.softmax(logits))
 
-        return jax.jit(probabilities)
+    def logits(self, views: Sequence[np.ndarray], step: int | str = "last") -> np.ndarray:
+        """Logits [B, classes] of uint8 images [H, W, C] that `evaluation_view` has cut."""
+        from cnn_jax.data import preprocess
+
+        if not len(views):
+            raise UserError("no images to classify")
+        variables, found = self.variables(step), []
+        for first in range(0, len(views), 256):
+            part = views[first : first + 256]
+            is_one_size = len({view.shape for view in part}) == 1
+            for images in [np.stack(part)] if is_one_size else [view[None] for view in part]:
+                preprocessing = preprocess.for_size(self.preprocessing, images.shape[1:3])
+                found.append(self._logits(variables, preprocessing, images))
+        return np.concatenate(found)
+
+    @functools.cached_property
+    def _logits(self) -> Any:
+        import jax
+
+        is_recipe = "precision" in self.config  # and not a network without one
+        matmul = self.config.precision.matmul if is_recipe else "default"
+
+        def logits(variables, preprocessing, images):
+            with jax.default_matmul_precision(matmul):
+                return self.model.apply(variables, preprocessing(images), train=False)
+
+        return jax.jit(logits)

@@ -17,7 +17,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from cnn_jax.cluster.join import ProcessGroup
 from cnn_jax.errors import UserError
-from cnn_jax.interop import read
+from cnn_jax.interop import formats, read
 from cnn_jax.runs import load_run
 from cnn_jax.training.steps import TrainState
 
@@ -42,7 +42,7 @@ def trained(weights: str) -> dict[str, Any]:
     """The variables of a run or file, on the host."""
     path = Path(weights)
     if path.suffix in read.SUFFIXES:
-        arrays = read.by_name(path)
+        arrays = formats.by_name(path)
         if not any(name.startswith("params/") for name in arrays):
             raise UserError(f"{path} has other names: `launch.py convert` gives the arrays ours")
         return read.nested(path, arrays)

@@ -111,3 +111,5 @@ def test_the_authors_weights_take_less_than_0_55_mb_exactly(tmp_path, capsys):
     found = cnn_jax.load_run(path)
     jax.tree.map(np.testing.assert_array_equal, found.variables()["params"], expected)
     assert found.image_shape == (227, 227, 3) and len(found.class_names) == 1000
+    view = found.evaluation_view  # the recipe's
+    assert (view.size, view.resize, view.square) == ((227, 227), 256, True)

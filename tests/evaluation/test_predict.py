@@ -49,7 +49,7 @@ def run(source, protocol, pixels=3000, on_error="raise", weights=None, preproces
         MODEL,
         weights or {"raw": VARIABLES},
         preprocessing,
-        of_source(source, on_error),
+        of_source(source, "RGB", on_error),
         protocol,
         pixels=pixels,
         jit=compiler.Jit(with_precision=compiler.precision(matmul="float32")),

@@ -51,7 +51,7 @@ def test_center_of_a_square_resizes_both_sides_as_caffe_does():
 
 def test_center_without_sizes_is_the_image_itself():
     protocol = protocols.create("center", crop=None, resize=None)
-    ((view,),) = views_of(protocol, photo(30, 20, "L"))
+    (view,) = protocol.views(protocol.parts[0], photo(30, 20, "L"), "L")
     np.testing.assert_array_equal(view, np.asarray(photo(30, 20, "L"))[..., None])
 
 

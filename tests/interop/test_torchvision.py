@@ -276,7 +276,7 @@ def test_the_command_line_converts_and_compares(network, arrays, tmp_path, capsy
     assert "fire9/expand3x3" in out and "differs by more than 1e-4 (relative): none" in out
     assert weights.load(target)["params"]["conv1"]["kernel"].shape == (3, 3, 3, 64)
     assert launch.main(["convert", "resnet18", str(source), f"--out={target}"]) == 1
-    assert "these are not weights of resnet18: missing" in capsys.readouterr().err
+    assert "these are weights of squeezenet1_1 (" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -290,11 +290,3 @@ def test_files_are_converted_there_and_back(suffix, network, arrays, tmp_path, t
     convert.convert("squeezenet1_1", flax_file, last)
     back = torchvision.read(last)
     assert all((back[key] == state[key]).all() for key in state)
-
-
-def test_a_file_that_is_no_weights_is_refused(tmp_path):
-    (tmp_path / "a.safetensors").write_bytes(b"nothing")
-    with pytest.raises(UserError, match="a.safetensors is not a file of weights"):
-        torchvision.read(tmp_path / "a.safetensors")
-    with pytest.raises(UserError, match="no file"):
-        torchvision.read(tmp_path / "b.pth")

@@ -21,11 +21,15 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cnn_jax import errors
 from cnn_jax.data import decode
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the image
 Window = Callable[[np.random.Generator, int, int], Box]
@@ -212,14 +216,12 @@ def render(
     image = decode.open_image(encoded)
     box = window(rng, *image.size)
     chosen = filters[int(rng.integers(len(filters)))] if len(filters) > 1 else filters[0]
-    shrink = dct_factor(box, size) if dct_scaling and image.format == "JPEG" else 1
-    if shrink > 1:
-        width, height = image.size
-        image.draft(image.mode, (width // shrink, height // shrink))
-        box = in_image(box, (width, height), image.size)
+    stored = image.size
+    if dct_scaling:
+        box = shrunk(image, box, size)
     region, box = surroundings(box, size, image.size)
     pixels = None
-    if decoder == "simplejpeg" and shrink == 1:
+    if decoder == "simplejpeg" and image.size == stored:
         pixels = decode.decode_jpeg(encoded, image)
     if pixels is None:
         piece = decode.to_rgb(image).crop(region)
@@ -228,6 +230,15 @@ def render(
         piece = Image.fromarray(pixels[top:bottom, left:right])
     view = piece.resize((size, size), chosen, box=box)
     return np.asarray(view if view.mode == "RGB" else view.convert("RGB"))
+
+
+def shrunk(image: "Image", box: Box, size: int) -> Box:
+    """Has a JPEG decoded at the fraction of `dct_factor`, of which it returns the box."""
+    factor = dct_factor(box, size) if image.format == "JPEG" else 1
+    width, height = image.size
+    if factor > 1:
+        image.draft(image.mode, (width // factor, height // factor))
+    return in_image(box, (width, height), image.size) if factor > 1 else box
 
 
 def dct_factor(box: Box, size: int) -> int:
