@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from cnn_jax import config as configs
 from cnn_jax.errors import UserError
 from cnn_jax.runs import metrics, results
-from cnn_jax.runs.directory import MEASUREMENTS, read_config, read_json, read_status
+from cnn_jax.runs.directory import MEASUREMENTS, pinned_jax, read_config, read_json, read_status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -170,7 +170,8 @@ class Run:
             )
         variables = self.variables(step)
         parts = [images[i : i + 256] for i in range(0, len(images), 256)]
-        return np.concatenate([self._probabilities(variables, part) for part in parts])
+        with pinned_jax():
+            return np.concatenate([self._probabilities(variables, part) for part in parts])
 
     @functools.cached_property
     def _probabilities(self) -> Any:
