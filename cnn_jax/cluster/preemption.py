@@ -43,11 +43,12 @@ class Preemption:
     def listen(self, reader: socket.socket) -> None:
         """Takes the numbers of signals as they come, until the other side is closed."""
         is_again = False
-        while byte := reader.recv(1):
-            if byte[0] in SIGNALS:
-                if error := self._at_once(byte[0], is_again):
-                    self._end(error)
-                is_again = True
+        with reader:
+            while byte := reader.recv(1):
+                if byte[0] in SIGNALS:
+                    if error := self._at_once(byte[0], is_again):
+                        self._end(error)
+                    is_again = True
 
     def _at_once(self, number: int, again: bool) -> UserError | None:
         name = signal.Signals(number).name
@@ -82,3 +83,5 @@ def listening(end: Callable[[UserError], None] | None = None) -> Iterator[Preemp
         for number, handler in before.items():
             signal.signal(number, handler)
         writer.close()  # ends the thread
+        if not end:
+            reader.close()
