@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cnn_jax.errors import printable
+from cnn_jax.progress import plain
 
 COLORS = {"train": "tab:gray", "validation": "tab:blue", "test": "tab:red"}
 
@@ -27,5 +27,5 @@ def draw(lines: list[dict], path: Path, title: str) -> None:
     for axis in axes:
         axis.grid(alpha=0.3)
     axes[1].legend()
-    figure.suptitle(printable(title), parse_math=False)  # the name of a folder
+    figure.suptitle(plain(title), parse_math=False)  # the name of a folder
     figure.savefig(path, dpi=120)
