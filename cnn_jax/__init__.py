@@ -66,8 +66,8 @@ def train(
 def train(config, workdir, *, seeds=None, console=None):
     """Trains what the config says in a directory, or goes on with the run that is there.
 
-    In the main thread SIGINT and SIGTERM are heard meanwhile: the run saves, and stops with a
-    `UserError`.
+    In the main thread SIGINT, SIGTERM and SIGHUP are heard meanwhile: the run saves, and stops with
+    a `UserError`. Settings of JAX that would change the numbers have no effect meanwhile.
 
     Args:
       workdir: of the run; a finished one is not run again.
@@ -83,9 +83,11 @@ def train(config, workdir, *, seeds=None, console=None):
     from rich.console import Console
 
     from cnn_jax.runs import load_run
+    from cnn_jax.runs.directory import pinned_jax
     from cnn_jax.training.train import train
 
-    train(config, Path(workdir), console or Console(quiet=True), seeds=seeds)
+    with pinned_jax():
+        train(config, Path(workdir), console or Console(quiet=True), seeds=seeds)
     if seeds is None:
         return load_run(workdir)
     numbers = range(config.seed, config.seed + seeds)
@@ -121,11 +123,13 @@ def evaluate(
       `top5_right`, and `skipped`: a line for each image that could not be read.
     """
     from cnn_jax.evaluation.ensemble import evaluate_runs
+    from cnn_jax.runs.directory import pinned_jax
 
     given = run if isinstance(run, Sequence) and not isinstance(run, str) else [run]
     runs = [load_run(one) if isinstance(one, str | Path) else one for one in given]
     choices = {"split": split, "protocol": protocol, "step": step, "weights": weights}
-    return evaluate_runs(runs, **choices, data=data, average=average, **sizes)
+    with pinned_jax():
+        return evaluate_runs(runs, **choices, data=data, average=average, **sizes)
 
 
 def load_run(path: str | Path) -> "Run":

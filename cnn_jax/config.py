@@ -6,14 +6,14 @@ right ones. `cnn_jax` has no defaults behind it: `config.json` of a run tells ev
 """
 
 import ast
+import contextlib
 import functools
 import importlib.util
 import inspect
 import json
 import sys
-import traceback
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +32,10 @@ EXPERIMENTS = "cnn_jax.experiments"  # what its files are called as modules, in 
 FILES = ("path", "class_list", "exclude")  # the fields of the group `data` that name files
 # What may be None wherever it stands, besides the options of networks that are None by default.
 OPTIONAL = (*(f"data.{name}" for name in (*FILES, "image_size")), "optimizer.clip_norm")
+BOOLS = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
 AUTOMATIC = ("training.steps_per_dispatch",)  # numbers that may be the word "auto"
 
 
@@ -49,7 +53,7 @@ def load_config(file_and_variant: str, overrides: Iterable[str] = ()) -> ConfigD
       UserError: no such file, variant or field, or a value of the wrong type.
     """
     path, variant = find_experiment(file_and_variant)
-    config = load_experiment(path).get_config(variant)
+    config = recipe(path, variant)
     for field in field_names(config):
         if new := new_name(field):
             raise UserError(f"{path}: the config field {field} is called {new} now", 2)
@@ -66,6 +70,16 @@ def load_config(file_and_variant: str, overrides: Iterable[str] = ()) -> ConfigD
     for field, text in pairs:
         if field != "model.name":
             override_field(config, field, text)
+    return config
+
+
+def recipe(path: Path, variant: str) -> ConfigDict:
+    """What an experiment file gives for a variant; raises `UserError` where that is no recipe."""
+    module = load_experiment(path)
+    with in_one_line(module.__name__, path):
+        config = module.get_config(variant)
+    if not (isinstance(config, ConfigDict) and "model" in config and "name" in config.model):
+        raise UserError(f"{path}: get_config gives no ConfigDict that has model.name", 2)
     return config
 
 
@@ -101,19 +115,29 @@ def load_module(path: Path) -> ModuleType:
     from too. Neither `sys.path` nor a package `experiments` of the caller's matters or changes.
     """
     if not path.is_file():
-        raise UserError(f"no experiment file {path}; `python launch.py list` shows them", 2)
+        from cnn_jax import hints
+
+        raise UserError(f"no experiment file {path}; {hints.experiment_like(path, HOME)}", 2)
     spec = importlib.util.spec_from_file_location(module_name(path.resolve()), path)
     module = importlib.util.module_from_spec(spec)
-    try:
+    with in_one_line(module.__name__, path):
         spec.loader.exec_module(module)
+    return module
+
+
+@contextlib.contextmanager
+def in_one_line(name: str, path: Path) -> Iterator[None]:
+    """Errors of an experiment file, `name` as a module, and of its neighbors become one line."""
+    try:
+        yield
     except UserError:
         raise
     except Exception as error:
-        text = f"{where(error, path)}: {type(error).__name__}: {error}"
+        package = EXPERIMENTS if name.startswith(EXPERIMENTS) else name.partition(".")[0]
+        text = f"{errors.line_in(package, error) or path}: {errors.described(error)}"
         if isinstance(error, ImportError):
             text += "; ours are found by `from cnn_jax.experiments import NAME`"
-        raise UserError(text) from error
-    return module
+        raise UserError(f"{text} (--debug shows the traceback)") from error
 
 
 def module_name(path: Path) -> str:
@@ -137,15 +161,6 @@ def add_package(name: str, folder: Path) -> None:
         spec = ModuleSpec(name, None, is_package=True)
         spec.submodule_search_locations = [str(folder)]
         sys.modules[name] = importlib.util.module_from_spec(spec)
-
-
-def where(error: Exception, path: Path) -> str:
-    """The line of an experiment file that an error comes from."""
-    if isinstance(error, SyntaxError):
-        return f"{error.filename or path}, line {error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
-    return f"{path}, line {lines[-1]}" if lines else str(path)
 
 
 def choose(variant: str, choices: Mapping[str, Iterable[str]]) -> dict[str, str]:
@@ -175,41 +190,32 @@ def split_override(override: str) -> tuple[str, str]:
 
 def override_field(config: ConfigDict, field: str, text: str) -> None:
     """Sets `group.name` to the value that `text` spells, of the type that the field has."""
+    if field not in field_names(config):
+        from cnn_jax import hints
+
+        raise hints.unknown_field(field, field_names(config), new_name(field))
     *groups, name = field.split(".")
-    group = config
-    for part in groups:
-        if part not in group or not isinstance(group[part], ConfigDict):
-            raise unknown_field(field, config)
-        group = group[part]
-    if name not in group or isinstance(group[name], ConfigDict):
-        raise unknown_field(field, config)
+    group = functools.reduce(getattr, groups, config)
     if field in AUTOMATIC:
         with group.ignore_type():
             group[name] = literal(text)
         return
-    kind = group.get_type(name)
+    kind, is_optional = group.get_type(name), may_be_none(config, field)
+    value = spelled(text, kind, is_optional)
     try:
-        value = text if kind is str and text != "None" else literal(text)
-        if value is None and not may_be_none(config, field):
-            raise TypeError("it cannot be None")
+        if (value is None and not is_optional) or (isinstance(value, bool) and kind is not bool):
+            raise TypeError
         group[name] = placeholder(kind) if value is None else value
-    except (TypeError, ValueError) as error:
-        reason = f"config field {field} takes {kind.__name__}, not {text!r} ({error})"
-        raise UserError(reason, 2) from None
+    except (TypeError, ValueError):
+        from cnn_jax import hints
+
+        raise hints.wrong_value(field, text, kind, is_optional) from None
 
 
 def may_be_none(config: ConfigDict, field: str) -> bool:
     """Whether a field of the config takes None: it is None now, or may be by its meaning."""
-    options = models.options(config.model.name).items()
-    optional = {*OPTIONAL, *(f"model.{name}" for name, default in options if default is None)}
+    optional = {*OPTIONAL, *(f"model.{name}" for name in models.optional(config.model.name))}
     return field in optional or functools.reduce(getattr, field.split("."), config) is None
-
-
-def unknown_field(field: str, config: ConfigDict) -> UserError:
-    """The error for a field that is not there: what it is called now, or the closest one."""
-    if new := new_name(field):
-        return UserError(f"unknown config field {field!r} (did you mean {new!r}?): renamed", 2)
-    return errors.unknown("config field", field, field_names(config))
 
 
 def new_name(field: str) -> str | None:
@@ -220,15 +226,22 @@ def new_name(field: str) -> str | None:
     return None
 
 
+def spelled(text: str, kind: type, is_optional: bool) -> Any:
+    """The value that a text spells, for a field of this type."""
+    if kind is str and text != "None":
+        return text
+    if is_optional and text.lower() in ("none", "null"):
+        return None
+    return BOOLS.get(text.lower(), text) if kind is bool else literal(text)
+
+
 def literal(text: str) -> Any:
     """A Python value; `true` and `false` too; what is none is text."""
-    try:
-        return {"true": True, "false": False}[text.lower()]
-    except KeyError:
-        pass
+    if text.lower() in ("true", "false"):
+        return BOOLS[text.lower()]
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
 
 

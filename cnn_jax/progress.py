@@ -1,16 +1,56 @@
-"""How far long work is: a bar on a terminal, a line now and then elsewhere."""
+"""What a person sees: text and tables as they are, and how far long work is.
+
+That is a bar on a terminal, a line now and then elsewhere.
+"""
 
 import time
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from cnn_jax.errors import printable
 
 PLAIN_SECONDS = 30.0  # between two lines where there is no terminal
+WIDTH = 160  # where there is none: tables are not squeezed into 80 columns
+
+
+class PlainConsole(Console):
+    """Prints names as they are, in tables too: brackets and colons in them are no markup.
+
+    All commands print by it. In a console of somebody else `print_line` does the same.
+    """
+
+    def __init__(self, **options):
+        super().__init__(highlight=False, **options)
+        if not self.is_terminal:
+            self.width = WIDTH
+
+    def render_str(self, text: str, *, style="", justify=None, overflow=None, **_) -> Text:
+        return Text(plain(text), style, justify=justify, overflow=overflow)
+
+
+def plain(text: str) -> str:
+    """The text as any terminal takes it."""
+    return text if text.isprintable() else printable(text)
 
 
 def print_line(console: Console, text: str) -> None:
-    """Prints a line that is neither colored nor broken; brackets in it are no markup."""
-    console.print(text, highlight=False, soft_wrap=True, markup=False)
+    """Prints one line that is neither colored nor broken."""
+    console.print(Text(plain(text)), soft_wrap=True)
+
+
+def summary_table(summary: Mapping[str, Mapping[str, float]], title: str) -> Table:
+    """The last numbers of each split of a run."""
+    columns = ("split", "loss", "top-1 error", "top-5 error", "accuracy")
+    table = Table(*columns, title=Text(plain(title), "table.title"))
+    for split, values in summary.items():
+        top1, top5 = values["top1_error"], values["top5_error"]
+        numbers = (f"{values['loss']:.4f}", f"{top1:.2%}", f"{top5:.2%}", f"{1 - top1:.2%}")
+        table.add_row(split, *numbers)
+    return table
 
 
 class ProgressBar:
@@ -46,6 +86,7 @@ class ProgressBar:
           text: stands behind the numbers.
           left: the time that remains, for plain lines; the bar measures it itself.
         """
+        work, text = plain(work), plain(text)
         if work not in self._tasks:
             self._tasks[work] = self._bar.add_task(work, total=total, completed=done, text=text)
         self._bar.update(self._tasks[work], completed=done, text=text)

@@ -20,7 +20,7 @@ FLOORS = (
     {"runs", "interop", "cluster", "optim"},
     {"config"},
     {"data", "models", "compression"},
-    {"errors", "files", "old_names", "progress", "wheels"},
+    {"errors", "files", "hints", "old_names", "progress", "standard_streams", "wheels"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # The Python API stands beside the house: commands and notebooks call it, and it calls the rooms.

@@ -32,6 +32,10 @@ EXPERIMENTS = [
         ("evaluation.splits=['test']", "evaluation.splits", ["test"]),
         ("model.bn_group_size=32", "model.bn_group_size", 32),
         ("data.path=None", "data.path", None),
+        ("augmentation.flip=yes", "augmentation.flip", True),
+        ("augmentation.flip=Off", "augmentation.flip", False),
+        ("model.bn_group_size=none", "model.bn_group_size", None),
+        ("preprocessing.whitening=none", "preprocessing.whitening", "none"),
     ],
 )
 def test_an_override_sets_a_field_in_its_own_type(override, field, value):
@@ -42,14 +46,20 @@ def test_an_override_sets_a_field_in_its_own_type(override, field, value):
 @pytest.mark.parametrize(
     "override,message",
     [
-        ("model.widht=4", "unknown config field 'model.widht' .did you mean 'model.width'.*seed"),
+        ("model.widht=4", "unknown config field 'model.widht' .did you mean 'model.width'..$"),
         ("widht=4", "unknown config field 'widht'"),
         ("model=4", "unknown config field 'model'"),
-        ("model.width=wide", "model.width takes int, not 'wide'"),
+        ("model.width=wide", "model.width takes a whole number, not 'wide'$"),
         ("model.width", "write field=value"),
-        ("model.width=None", "model.width takes int, not 'None' .it cannot be None"),
-        ("data.image_size=big", "data.image_size takes int, not 'big'"),
-        ("model.bn_group_size=x", "model.bn_group_size takes int, not 'x'"),
+        ("model.width=None", "model.width takes a whole number, not 'None'$"),
+        ("data.image_size=big", "data.image_size takes a whole number or None, not 'big'$"),
+        ("model.width=2.5", "model.width takes a whole number, not '2.5'$"),
+        ("model.width=true", "model.width takes a whole number, not 'true'$"),
+        ("learning_rate.rate=yes", "learning_rate.rate takes a number, not 'yes'$"),
+        ("augmentation.flip=2", "augmentation.flip takes true or false, not '2'$"),
+        ("evaluation.splits=test", "splits takes a list such as .\\['a', 'b'\\]., not 'test'$"),
+        ("lr=0.1", "unknown config field 'lr' .did you mean 'learning_rate.rate'..$"),
+        (f"model.width={'(' * 5000}", "model.width takes a whole number"),
         ("colour.brightness=0.4", "'colour.brightness' .did you mean 'color.brightness'"),
         ("preprocessing.deviation=none", "did you mean 'preprocessing.std'.*renamed"),
         ("model.name=resnext", "unknown network 'resnext'.*choose from: .*wide_resnet"),
@@ -131,7 +141,7 @@ def test_a_missing_experiment_file_is_told(tmp_path):
 
 def test_a_mistake_in_an_experiment_file_is_told_with_its_line(tmp_path):
     (tmp_path / "x.py").write_text("a = 1\nb = a.c\n")
-    with pytest.raises(UserError, match="x.py, line 2: AttributeError"):
+    with pytest.raises(UserError, match="x.py, line 2: AttributeError: 'int' .* .--debug shows"):
         cnn_jax.load_config(str(tmp_path / "x.py"))
 
 
@@ -140,11 +150,36 @@ def test_a_mistake_in_a_file_that_an_experiment_imports_is_told_with_a_line(
 ):
     (tmp_path / "x.py").write_text("a = 1\n\nfrom . import y\n")
     (tmp_path / "y.py").write_text("b = a.c\n")
-    with pytest.raises(UserError, match="x.py, line 3: NameError"):
+    with pytest.raises(UserError, match="y.py, line 1: NameError"):
+        cnn_jax.load_config(str(tmp_path / "x.py"))
+    (tmp_path / "y.py").write_text("import ast\n\nast.literal_eval('(')\n")
+    with pytest.raises(UserError, match="y.py, line 3: SyntaxError"):
         cnn_jax.load_config(str(tmp_path / "x.py"))
     (tmp_path / "y.py").write_text("\nb = (\n")
     with pytest.raises(UserError, match="y.py, line 2: SyntaxError"):
         cnn_jax.load_config(str(tmp_path / "x.py"))
+
+
+@pytest.mark.parametrize(
+    "line,message",
+    [
+        ("return groups.momentum(nesterv=True)", "line 4: TypeError: momentum.* 'nesterv'"),
+        ("return confg", "line 4: NameError: name 'confg' is not defined"),
+        ("return quickstart.get_config().model.widht", "line 4: AttributeError: .*widht"),
+        ("raise KeyError", "line 4: KeyError"),
+        ("return groups.scale_crop(224, 5)", "line 4: TypeError"),
+        ("return {'model': 1}", "get_config gives no ConfigDict that has model.name"),
+        ("return quickstart.ConfigDict({'seed': 1})", "gives no ConfigDict that has model.name"),
+    ],
+)
+def test_a_mistake_in_get_config_is_told_in_a_line_with_the_users_file_and_line(
+    line, message, tmp_path
+):
+    text = "from cnn_jax.experiments import groups, quickstart\n\ndef get_config(variant):\n    "
+    (tmp_path / "own.py").write_text(text + line + "\n")
+    with pytest.raises(UserError, match=f"^{tmp_path}/own.py.*{message}") as caught:
+        cnn_jax.load_config(str(tmp_path / "own.py"))
+    assert "\n" not in str(caught.value)
 
 
 def test_an_experiment_of_version_0_1_is_told_the_new_name_of_a_field(tmp_path):

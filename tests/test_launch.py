@@ -54,12 +54,49 @@ def test_every_command_has_a_help_of_its_own(command, capsys):
         (["bench", "--against=torhc"], "(did you mean 'torch'?)"),
         (["bench", "--fake", "--image=8"], "write HxWxC"),
         (["bench", "--config=experiments/resnet/cifar10.py", "--config.data.path=none"], "none"),
+        (["train", "--epochs=3"], "train has no --epochs; write --config.training.duration='3 ep"),
+        (["train", "--lr", "0.1"], "train has no --lr; write --config.learning_rate.rate=0.1"),
+        (["train", "--config.seed"], "--config.seed lacks its value: write --config.seed=VALUE"),
+        (["train", "a.py:20"], "train takes the experiment as --config=a.py:20"),
+        (["a.py:20"], "'a.py:20' is no command: python launch.py train --config=a.py:20"),
+        (["train", "--config=quikstart.py"], "did you mean experiments/quickstart.py?"),
+        (["train", "--config.training.batch_size", "x"], "takes a whole number, not 'x'"),
+        (["predict", "RUN", "IMAGE", "--lr=1"], "unknown argument of predict '--lr=1'"),
     ],
 )
 def test_a_mistake_is_one_line_on_stderr(arguments, message, capsys):
     code, out, err = run(capsys, *arguments)
     assert code in (1, 2) and out == ""
     assert err.startswith("error: ") and err.count("\n") == 1 and message in err
+
+
+def test_a_value_may_stand_behind_a_space():
+    words = ["train", "--config.training.batch_size", "32", "--config.seed=1", "--workdir", "x"]
+    _, parsed = command_line.parse(words, command_line.LAUNCH)
+    assert parsed.overrides == ["training.batch_size=32", "seed=1"]
+    assert str(parsed.workdir) == "x"
+
+
+@pytest.mark.parametrize(
+    "error,line",
+    [
+        (KeyError("x"), "error: KeyError: 'x' ("),
+        (FileNotFoundError(2, "No such file", "x"), "error: [Errno 2] No such file: 'x' ("),
+    ],
+)
+def test_a_surprise_is_one_line_with_its_place_and_debug_shows_the_traceback(
+    error, line, capsys, monkeypatch
+):
+    def run(*_):
+        raise error
+
+    monkeypatch.setattr("cnn_jax.commands.list.run", run)
+    monkeypatch.setenv("CNN_JAX_DEBUG", "0")
+    code, (out, err) = launch.main(["list"]), capsys.readouterr()
+    assert (code, out) == (1, "") and err.startswith(line) and err.count("\n") == 1
+    assert "--debug shows the traceback" in err
+    assert launch.main(["list", "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_list_shows_networks_data_sets_and_experiments(capsys):

@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from cnn_jax.analysis.comparison import Line
 from cnn_jax.analysis.run_records import Record
 from cnn_jax.config import flatten
+from cnn_jax.errors import printable
 
 PAPER, OURS = "black", ("tab:red", "tab:blue", "tab:green", "tab:orange", "tab:purple")
 NAMES = {"top1_error": "top-1 error, %", "top5_error": "top-5 error, %"}
 
 
+@rc_context({"text.parse_math": False})  # a $ in a name is one
 def draw(
     facts: dict[str, Any], lines: Sequence[Line], records: Sequence[Record], path: Path
 ) -> None:
@@ -31,14 +34,16 @@ def draw(
         plot(axes, own, x_of, is_scale, facts["statistic"])
         axes.set(xlabel=facts["axis"] or "row of the table", ylabel=metric_text(metric))
         crowded = len(ticks) > 4 and facts["axis"] is None
-        axes.set_xticks(list(ticks), list(ticks.values()), rotation=60 if crowded else 0)
+        axes.set_xticks(
+            list(ticks), list(map(printable, ticks.values())), rotation=60 if crowded else 0
+        )
         axes.margins(x=0.1)
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(fontsize="small")
     columns = int(12 * width * len(metrics))  # characters in a line
-    figure.suptitle(textwrap.fill(facts["title"], columns), fontsize="medium")
-    protocol = f"Protocol: {facts['protocol']}"
+    figure.suptitle(textwrap.fill(printable(facts["title"]), columns), fontsize="medium")
+    protocol = printable(f"Protocol: {facts['protocol']}")
     figure.supxlabel(textwrap.fill(protocol, columns), fontsize="small")
     figure.savefig(path, dpi=120)
 

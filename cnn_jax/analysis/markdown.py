@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnn_jax.analysis.comparison import Line, recipe_text
+from cnn_jax.errors import printable
 
 COLUMNS = (
     *("row", "metric", "paper", "ours", "difference", "verdict"),
@@ -59,14 +60,21 @@ def markdown(facts: dict[str, Any], lines: Sequence[Line]) -> str:
     """The section of a table: heading, protocol, commands, lines."""
     table = grid([COLUMNS, *(cells(line) for line in lines)])
     commands = (f"`{command}`" for command in facts["commands"])
-    return "\n\n".join([f"## {facts['title']}", protocol(facts), *commands, table]) + "\n"
+    return (
+        "\n\n".join([f"## {printable(facts['title'])}", protocol(facts), *commands, table]) + "\n"
+    )
 
 
 def grid(rows: Sequence[Sequence[str]]) -> str:
     """A table in Markdown; the first row is its head."""
-    head, *body = (" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows)
+    head, *body = (" | ".join(map(escaped, row)) for row in rows)
     rule = " | ".join("---" for _ in rows[0])
     return "\n".join(f"| {line} |" for line in (head, rule, *body))
+
+
+def escaped(cell: str) -> str:
+    """A cell that ends neither its column nor its line."""
+    return printable(cell).replace("|", "\\|")
 
 
 def as_csv(tables: Sequence[tuple[dict[str, Any], Sequence[Line]]]) -> str:

@@ -4,7 +4,6 @@ import contextlib
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,7 +11,8 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from cnn_jax.errors import UserError, first_line
+from cnn_jax import errors
+from cnn_jax.errors import UserError
 
 Tree = Any
 
@@ -139,10 +139,10 @@ class Exit:
         code = getattr(error, "exit_code", 1)
         if sys.stdout.isatty():
             print("\x1b[?25h", end="")  # the cursor, which a progress bar hides
-        print(f"error: {first_line(error, 1000)}", file=sys.stderr)
+        errors.show(error)
         sys.stdout.flush()
         sys.stderr.flush()
-        self.group.leave(first_line(error), code)
+        self.group.leave(errors.described(error), code)
         os._exit(code)
 
 
@@ -163,7 +163,4 @@ def join(address: Address | None, hang_minutes: float, end: Exit) -> Iterator[Pr
         yield end.group
         end.group.finish()
     except BaseException as error:
-        error = end.group.explained(error)
-        if not isinstance(error, UserError | OSError):
-            traceback.print_exc()
-        end(error)
+        end(end.group.explained(error))

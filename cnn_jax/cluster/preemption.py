@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: noted, so that a run can save first; obeyed at once where nothing is lost."""
+"""Signals that ask to stop: noted, so that a run can save; obeyed at once where nothing is lost."""
 
 import contextlib
 import signal
@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterator
 
 from cnn_jax.errors import STOPPED, UserError
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Ctrl-C, what schedulers send, and a terminal or connection that is closed.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def heard() -> list[signal.Signals]:
+    """`SIGNALS`, without a SIGHUP that `nohup` has set to be ignored."""
+    is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [number for number in SIGNALS if number != signal.SIGHUP or not is_ignored]
 
 
 class Preemption:
@@ -22,6 +29,8 @@ class Preemption:
     def __init__(self, end: Callable[[UserError], None] | None = None):
         self.requested: signal.Signals | None = None
         self.can_save = False
+        # What is on disk, for a person who does not wait until it is saved.
+        self.saved: Callable[[], str] = lambda: "what was saved before is whole"
         self._end = end
 
     def note(self, number: int, _frame) -> None:
@@ -34,19 +43,20 @@ class Preemption:
     def listen(self, reader: socket.socket) -> None:
         """Takes the numbers of signals as they come, until the other side is closed."""
         is_again = False
-        while byte := reader.recv(1):
-            if byte[0] in SIGNALS:
-                if error := self._at_once(byte[0], is_again):
-                    self._end(error)
-                is_again = True
+        with reader:
+            while byte := reader.recv(1):
+                if byte[0] in SIGNALS:
+                    if error := self._at_once(byte[0], is_again):
+                        self._end(error)
+                    is_again = True
 
     def _at_once(self, number: int, again: bool) -> UserError | None:
         name = signal.Signals(number).name
         if not self.can_save:
-            what = "stopped before there was anything to save; the same command starts again"
-            return UserError(f"{name}: {what}", STOPPED)
+            what = "stopped before there was anything to save"
+            return UserError(f"{name}: {what}; the same command begins as this one did", STOPPED)
         if again and number == signal.SIGINT:
-            return UserError(f"{name} again: stopped without saving; the last checkpoint is whole")
+            return UserError(f"{name} again: stopped without saving; {self.saved()}")
         return None
 
 
@@ -62,7 +72,7 @@ def listening(end: Callable[[UserError], None] | None = None) -> Iterator[Preemp
         return
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    before = {number: signal.signal(number, preemption.note) for number in SIGNALS}
+    before = {number: signal.signal(number, preemption.note) for number in heard()}
     fd_before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     if end:
         threading.Thread(target=preemption.listen, args=(reader,), daemon=True).start()
@@ -73,3 +83,5 @@ def listening(end: Callable[[UserError], None] | None = None) -> Iterator[Preemp
         for number, handler in before.items():
             signal.signal(number, handler)
         writer.close()  # ends the thread
+        if not end:
+            reader.close()

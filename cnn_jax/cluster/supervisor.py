@@ -11,6 +11,8 @@ import signal
 import sys
 import threading
 
+from cnn_jax.cluster import preemption
+
 # The line with which the client aborts, and what C++ logs before it.
 FATAL, NOISE = re.compile(rb"F\d{4} "), re.compile(rb"[EWI]\d{4} |\[Gloo\]")
 
@@ -49,7 +51,7 @@ def follow(alive: int) -> None:
 
 def attend(child: int, errors: int) -> int:
     """Passes signals to the child and its errors on; gives its exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in preemption.heard():
         signal.signal(number, lambda number, _: os.kill(child, number))
     with os.fdopen(errors, "rb") as lines:
         for line in lines:

@@ -1,11 +1,13 @@
-"""What several commands take from the command line."""
+"""What several commands take from the command line, and how they print others to type."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
+from cnn_jax.errors import UNPRINTABLE, escaped
 
 QUICKSTART = "experiments/quickstart.py"
 
@@ -42,6 +44,17 @@ def experiment_name(arguments: argparse.Namespace) -> str:
     """The experiment as the name of a folder, by default below runs/."""
     name = experiment_anywhere(arguments).removeprefix("experiments/").replace(".py", "")
     return "".join(c if c.isalnum() else "-" for c in name)
+
+
+def quoted(word: str | Path) -> str:
+    """A word of a command for a shell; a path that begins like a flag is no flag."""
+    text = str(word)
+    if isinstance(word, Path) and text.startswith("-"):
+        text = f"./{text}"
+    if not UNPRINTABLE.search(text):
+        return shlex.quote(text)
+    text = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"$'{UNPRINTABLE.sub(lambda found: escaped(found[0]), text)}'"  # of bash and zsh
 
 
 def positive(text: str) -> int:

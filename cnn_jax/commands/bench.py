@@ -10,7 +10,7 @@ from rich.table import Table
 
 from cnn_jax import errors
 from cnn_jax.commands.arguments import add_config, load_config, positive
-from cnn_jax.progress import ProgressBar, print_line
+from cnn_jax.progress import PlainConsole, ProgressBar, print_line
 
 AGAINST = ("torch-eager", "torch-compile", "torch-bf16", "torch-compile-bf16")
 WAYS = {
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         least_seconds=arguments.seconds,
     )
     # Standard output is the JSON's alone.
-    with ProgressBar(Console(stderr=True) if arguments.json else console) as bar:
+    with ProgressBar(PlainConsole(stderr=True) if arguments.json else console) as bar:
         result = benchmark.run(config, options, lambda *counts: bar.show("measurement", *counts))
     result = {"config": arguments.config, "overrides": arguments.overrides, **result}
     text = json.dumps(result, indent=1)

@@ -23,6 +23,7 @@ from cnn_jax.accelerators.campaign import LEAST_SECONDS, Campaign, Clock, Places
 from cnn_jax.accelerators.campaign_tasks import Task, Training
 from cnn_jax.analysis import pack
 from cnn_jax.cluster import preemption
+from cnn_jax.commands.arguments import quoted
 from cnn_jax.data.prepare import pieces
 from cnn_jax.errors import UserError
 from cnn_jax.files import cache_folder
@@ -158,8 +159,8 @@ def run_campaign(campaign: Campaign, arguments: argparse.Namespace, console: Con
         finally:
             report.pack()
             console.print(dry_run(campaign, None))
-    command = f"{arguments.program} report {file} --record"
-    print_line(console, f"what was measured is in {file}; a checkout takes it in with\n  {command}")
+    print_line(console, f"what was measured is in {file}; a checkout takes it in with")
+    print_line(console, f"  {arguments.program} report {quoted(file)} --record")
 
 
 def check_budget(campaign: Campaign, seconds: float) -> None:

@@ -5,15 +5,16 @@ Installed, it is called `cnn-jax`, or `python -m cnn_jax`.
 
 import argparse
 import importlib
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from cnn_jax import errors, wheels
-from cnn_jax.errors import UserError
+from cnn_jax.errors import LAUNCH, UserError
 
-LAUNCH = "python launch.py"  # what a user of the checkout types before a command
 # Each is a module of cnn_jax.commands, which is imported only when it is asked for.
 COMMANDS = (
     *("train", "sweep", "report", "eval", "predict", "summary", "convert", "compress", "data"),
@@ -64,6 +65,7 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
             [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--workdir=DIR]
 
   python launch.py COMMAND --help     tells more of one of them
+  python launch.py COMMAND --debug    shows the traceback of an error; so does CNN_JAX_DEBUG=1
 
 examples:
   python launch.py train --config=experiments/resnet/cifar10.py:20,fast --config.data.path=CIFAR
@@ -93,6 +95,8 @@ def parse(arguments: list[str], program: str) -> tuple[ModuleType, argparse.Name
         command, *arguments = arguments
     else:
         command = "train"
+    if command.partition(":")[0].endswith(".py"):
+        raise UserError(f"{command!r} is no command: {program} train --config={command}", 2)
     if command not in COMMANDS:
         raise errors.unknown("command", command, COMMANDS)
     from cnn_jax import config as configs  # needs what `main` may have found in wheels
@@ -101,49 +105,82 @@ def parse(arguments: list[str], program: str) -> tuple[ModuleType, argparse.Name
     parser = Parser(f"{program} {command}", description=module.__doc__, allow_abbrev=False)
     module.add_arguments(parser.add_argument)
     flags = [flag for action in parser._actions for flag in action.option_strings]
-    overrides, rest = [], []
-    for argument in arguments:
-        is_override = argument.startswith("--config.") and "--config" in flags
-        (overrides if is_override else rest).append(argument)
+    overrides, rest = split_overrides(arguments) if "--config" in flags else ([], arguments)
     parsed, unknown = parser.parse_known_args(rest)
     if unknown:
-        raise errors.unknown(f"argument of {command}", unknown[0], flags)
-    parsed.overrides = [override.removeprefix("--config.") for override in overrides]
+        raise unknown_argument(command, unknown, flags, getattr(parsed, "config", None))
+    parsed.overrides = overrides
     parsed.home, parsed.program = configs.HOME, program
     return module, parsed
 
 
+def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The `field=value` of `--config.field=value` or `--config.field value`, and all else."""
+    overrides, rest, words = [], [], iter(arguments)
+    for word in words:
+        if not word.startswith("--config."):
+            rest.append(word)
+            continue
+        field, equals, value = word.removeprefix("--config.").partition("=")
+        if not equals:
+            value = next(words, "--")
+            if value.startswith("--"):
+                raise UserError(f"{word} lacks its value: write {word}=VALUE", 2)
+        overrides.append(f"{field}={value}")
+    return overrides, rest
+
+
+def unknown_argument(
+    command: str, unknown: Sequence[str], flags: Sequence[str], experiment: str | None
+) -> UserError:
+    """The error for words that a command does not take, with the field that is meant."""
+    from cnn_jax import config as configs
+    from cnn_jax import hints
+    from cnn_jax.commands.arguments import QUICKSTART
+
+    fields = []
+    if "--config" in flags:
+        fields = configs.field_names(configs.load_config(experiment or QUICKSTART))
+    return hints.unknown_argument(command, unknown, flags, fields)
+
+
 def main(arguments: list[str], program: str = LAUNCH) -> int:
     """Runs a command; returns the exit code."""
-    if arguments[:1] in (["--help"], ["-h"], ["help"]):
-        print(USAGE.replace(LAUNCH, program), end="")
-        return 0
+    if "--debug" in arguments:
+        arguments = [word for word in arguments if word != "--debug"]
+        os.environ[errors.DEBUG] = "1"  # which the processes of a sweep inherit
     try:
+        if arguments[:1] in (["--help"], ["-h"], ["help"]):
+            print(USAGE.replace(LAUNCH, program), end="")
+            return 0
         for flag in (word for word in arguments if word.startswith(wheels.FLAG)):
             wheels.add(Path(flag.removeprefix(wheels.FLAG)))
         command, parsed = parse(arguments, program)
-        from rich.console import Console  # takes longer than all of --help
+        from cnn_jax.progress import PlainConsole  # takes longer than all of --help
+        from cnn_jax.runs.directory import pinned_jax
 
-        # Tables are not squeezed into 80 columns where nobody looks at a terminal.
-        console = Console(width=None if sys.stdout.isatty() else 160)
-        command.run(parsed, console)
-    except UserError as error:
-        # Messages speak of launch.py; who installed the package has no such file.
-        print(f"error: {error}".replace(LAUNCH, program), file=sys.stderr)
-        return error.exit_code
-    except OSError as error:  # a full disk, a file that may not be read
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        with pinned_jax():
+            command.run(parsed, PlainConsole())
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 1
+    except Exception as error:
+        return errors.show(error, program)
     return 0
 
 
 def run_process(program: str = "cnn-jax") -> int:
     """Runs the command of a process that is nothing but the command line; returns its exit code."""
+    from cnn_jax import standard_streams
+
     sys.unraisablehook = ignore_closed_loop
-    return main(sys.argv[1:], program)
+    standard_streams.prepare()
+    code = main(sys.argv[1:], program)
+    try:
+        standard_streams.finish()
+    except OSError as error:  # of a full disk
+        return code or errors.show(error)
+    return code
 
 
 def ignore_closed_loop(unraisable: Any) -> None:

@@ -34,4 +34,4 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         table.add_row(row.layer, row.torch_layer, f"{row.largest:.2e}", f"{row.relative:.2e}")
     console.print(table)
     first = next((row.layer for row in rows if row.relative > 1e-4), None)
-    console.print(f"first layer that differs by more than 1e-4 (relative): {first or 'none'}")
+    print_line(console, f"first layer that differs by more than 1e-4 (relative): {first or 'none'}")

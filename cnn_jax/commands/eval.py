@@ -13,7 +13,7 @@ from rich.table import Table
 import cnn_jax
 from cnn_jax import errors
 from cnn_jax.commands.arguments import load_config, positive
-from cnn_jax.progress import ProgressBar, print_line
+from cnn_jax.progress import PlainConsole, ProgressBar, print_line
 
 WEIGHTS = ("raw", "ema", "bn", "ema_bn")
 SIZES = ("resize", "crop", "sides", "multiple")
@@ -107,7 +107,7 @@ def evaluate_opened(opened: list[Opened], arguments: argparse.Namespace, console
     if folder:  # first, as it may not be writable
         folder.mkdir(parents=True, exist_ok=True)
     # Standard output is the JSON's alone.
-    with ProgressBar(Console(stderr=True) if arguments.json else console) as bar:
+    with ProgressBar(PlainConsole(stderr=True) if arguments.json else console) as bar:
         for (_, target, split, protocol), own in zip(members, weights, strict=True):
             batch_size = arguments.batch or target.config.evaluation.batch_size
             about = (target, own, target.examples(split)[1], protocol, batch_size)

@@ -7,6 +7,8 @@ from rich.table import Table
 
 from cnn_jax import config as configs
 from cnn_jax import data, models
+from cnn_jax.errors import UserError
+from cnn_jax.progress import print_line
 
 
 def add_arguments(add) -> None:
@@ -21,14 +23,19 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         options = models.options(name).items()
         table.add_row(name, ", ".join(f"{option}={value!r}" for option, value in options))
     console.print(table)
-    console.print("data sets:", ", ".join(data.names()), highlight=False)
+    print_line(console, f"data sets: {', '.join(data.names())}")
     table = Table("experiment", "what", "variants", "tables")
     for file in sorted((arguments.home / "experiments").rglob("*.py")):
-        if "def get_config" not in file.read_text():
+        if "def get_config" not in file.read_text(encoding="utf-8"):
             continue
-        module = configs.load_experiment(file)
-        words = ["|".join(words) for words in module.VARIANTS.values() if len(words) > 1]
-        title = module.__doc__.strip().splitlines()[0]
-        tables = ", ".join(getattr(module, "TABLES", {}))
-        table.add_row(str(file.relative_to(arguments.home)), title, ", ".join(words), tables)
+        name = str(file.relative_to(arguments.home))
+        try:
+            module = configs.load_experiment(file)
+        except UserError as error:  # somebody's, who does not ask for it
+            table.add_row(name, str(error))
+            continue
+        variants = getattr(module, "VARIANTS", {}).values()
+        words = ["|".join(words) for words in variants if len(words) > 1]
+        title = (module.__doc__ or "").strip().partition("\n")[0]
+        table.add_row(name, title, ", ".join(words), ", ".join(getattr(module, "TABLES", {})))
     console.print(table)

@@ -16,7 +16,7 @@ from cnn_jax import config as configs
 from cnn_jax.commands.arguments import add_config, load_config
 from cnn_jax.commands.sweep import find_table
 from cnn_jax.errors import UserError
-from cnn_jax.progress import ProgressBar, print_line
+from cnn_jax.progress import PlainConsole, ProgressBar, print_line
 
 if TYPE_CHECKING:
     from cnn_jax.accelerators.costs import Job
@@ -72,7 +72,7 @@ def plan_recipe(arguments: argparse.Namespace, target: "Target", console: Consol
         "counted": costs.conclude(job, job.costs),
     }
     if not arguments.analytic:
-        result |= compile_it(arguments, job, Console(stderr=True))
+        result |= compile_it(arguments, job, PlainConsole(stderr=True))
     if arguments.json:
         print(json.dumps(result, indent=1))
     else:
@@ -188,7 +188,7 @@ def plan_table(arguments: argparse.Namespace, target: "Target", console: Console
 
     file, variant = configs.find_experiment(arguments.config)
     rows, results = find(arguments), []
-    with ProgressBar(Console(stderr=True) if arguments.json else console) as bar:
+    with ProgressBar(PlainConsole(stderr=True) if arguments.json else console) as bar:
         for done, row in enumerate(rows):
             bar.show("row", done, len(rows), row.name)
             pairs = [*sweep.as_text(row.overrides), *arguments.overrides]

@@ -52,9 +52,11 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         markdown.markdown(facts, lines) + f"\n![our points beside the paper's]({picture.name})\n"
         for facts, lines, _, picture in tables
     )
-    (out / "report.md").write_text(text)
-    (out / "report.csv").write_text(markdown.as_csv([table[:2] for table in tables]))
-    (out / "report.html").write_text(page.page(tables))
+    as_csv = markdown.as_csv([table[:2] for table in tables])
+    for name, content in (("md", text), ("csv", as_csv), ("html", page.page(tables))):
+        # Names of files may have bytes that are not UTF-8.
+        content = content.encode(errors="backslashreplace")
+        (out / f"report.{name}").write_bytes(content)
     print_line(console, f"the report is in {out}: open {out}/report.html")
     if arguments.record:
         keep(found, paths, arguments.home, console)

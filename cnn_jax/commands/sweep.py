@@ -6,7 +6,6 @@ save and end. With --cluster=slurm each run is a job, which outlives this proces
 """
 
 import argparse
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from cnn_jax.commands.arguments import (
     experiment_anywhere,
     experiment_name,
     positive,
+    quoted,
 )
 from cnn_jax.errors import DIVERGED, STOPPED, UserError
 from cnn_jax.progress import ProgressBar, print_line
@@ -76,7 +76,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     with local.alone_in(sweep.workdir):
         write(sweep)
         if arguments.commands:
-            print("\n".join(f"{arguments.program} {shlex.join(r.arguments)}" for r in sweep.runs))
+            for each in sweep.runs:
+                print(arguments.program, *map(quoted, each.arguments))
             return
         train = train_on_slurm if arguments.cluster else train_here
         runs = train(sweep, arguments, console)
@@ -157,7 +158,7 @@ def command(arguments: argparse.Namespace) -> str:
         *(f"--config.{field}" for field in fields),
         f"--seeds={arguments.seeds}",
     ]
-    return f"python launch.py sweep {shlex.join(words)}"
+    return f"python launch.py sweep {' '.join(map(quoted, words))}"
 
 
 def find_table(file: Path, name: str) -> "Table":
@@ -223,8 +224,8 @@ def beside(count: int, quantity: str, papers: Sequence[Any]) -> str:
 
 def report(sweep: "Sweep", runs: "Children | Jobs", program: str, console: Console) -> None:
     """Prints what to do next; raises `UserError` where runs failed, stopped or diverged."""
-    command = f"{program} report {sweep.workdir}"
-    print_line(console, f"the runs are in {sweep.workdir}; beside the paper:\n  {command}")
+    print_line(console, f"the runs are in {sweep.workdir}; beside the paper:")
+    print_line(console, f"  {program} report {quoted(sweep.workdir)}")
     for state, code in (("failed", 1), ("stopped", STOPPED), ("diverged", DIVERGED)):
         ended = [run for run, ended_as in runs.states.items() if ended_as == state]
         if ended:

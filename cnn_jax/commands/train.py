@@ -7,6 +7,7 @@ Several processes train as one where SLURM or a TPU pod starts them, or with --c
 import argparse
 import contextlib
 import functools
+import json
 import re
 import shlex
 from collections.abc import Callable, Iterator
@@ -16,8 +17,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from cnn_jax.commands import command_line
-from cnn_jax.commands import eval as eval_command
-from cnn_jax.commands.arguments import add_config, experiment_name, load_config, positive
+from cnn_jax.commands.arguments import (
+    add_config,
+    experiment_name,
+    load_config,
+    positive,
+    quoted,
+)
+from cnn_jax.progress import print_line
 
 if TYPE_CHECKING:
     from cnn_jax.training.build import Setup
@@ -67,18 +74,23 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         keep_compiled()
         watch = functools.partial(watched, arguments)
         train(config, workdir, console, stop, arguments.seeds, group, watch)
-    if group.index == 0:
+    if protocols and group.index == 0:
         evaluate(directories(workdir, config.seed, arguments.seeds), protocols, console)
-    console.print(
-        f"the run is in {workdir}, its curves in {workdir}/curves.png; go on with\n"
-        f"  {arguments.program} eval {workdir}\n"
-        f"  {arguments.program} predict {workdir} IMAGE.png\n"
-        f"  python -c \"import cnn_jax; print(cnn_jax.load_run('{workdir}').history)\"\n"
-        f"  tensorboard --logdir={workdir.parent}    (after pip install tensorboard)"
-        + (f"\nthe trace is in {workdir}/profile" if arguments.profile else ""),
-        highlight=False,
-        soft_wrap=True,
-    )
+    for line in what_next(workdir, arguments):
+        print_line(console, line)
+
+
+def what_next(workdir: Path, arguments: argparse.Namespace) -> Iterator[str]:
+    """Where the run is, and commands that go on with it."""
+    path = quoted(workdir)
+    name = json.dumps(str(workdir), ensure_ascii=False)  # as Python spells it, too
+    yield f"the run is in {workdir}, its curves in {workdir}/curves.png; go on with"
+    yield f"  {arguments.program} eval {path}"
+    yield f"  {arguments.program} predict {path} IMAGE.png"
+    yield f"  python -c {quoted(f'import cnn_jax; print(cnn_jax.load_run({name}).history)')}"
+    yield f"  tensorboard --logdir={quoted(workdir.parent)}    (after pip install tensorboard)"
+    if arguments.profile:
+        yield f"the trace is in {workdir}/profile"
 
 
 def steps_of(text: str) -> tuple[int | None, int]:
@@ -109,9 +121,11 @@ def watched(arguments: argparse.Namespace, setup: "Setup", folder: Path) -> Iter
 
 def evaluate(runs: list[Path], protocols: list[argparse.Namespace], console: Console) -> None:
     """Evaluates trained runs by each protocol by which they are not evaluated yet."""
+    from cnn_jax.commands.eval import run_once
+
     for run in runs:
         for protocol in protocols:
-            eval_command.run_once(run, protocol, console)
+            run_once(run, protocol, console)
 
 
 def directories(workdir: Path, first: int, seeds: int | None) -> list[Path]:

@@ -69,5 +69,5 @@ def write(
 
 def write_csv(path: Path, rows: list) -> None:
     """Writes the rows of a table; the first has the names of the columns."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         csv.writer(file).writerows(rows)

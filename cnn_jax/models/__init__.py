@@ -55,6 +55,12 @@ def option_types(name: str) -> dict[str, type]:
     return {option: kind[0] for option, kind in kinds.items()}
 
 
+def optional(name: str) -> set[str]:
+    """The options of a family that may be None."""
+    hints = typing.get_type_hints(family(name))
+    return {option for option in options(name) if type(None) in typing.get_args(hints[option])}
+
+
 def create(name: str, *, num_classes: int, **settings: Any) -> "nn.Module":
     """A network: `model.apply(variables, images, train=False)`, [B, H, W, C] -> [B, classes].
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from cnn_jax.progress import plain
+
 COLORS = {"train": "tab:gray", "validation": "tab:blue", "test": "tab:red"}
 
 
@@ -25,5 +27,5 @@ def draw(lines: list[dict], path: Path, title: str) -> None:
     for axis in axes:
         axis.grid(alpha=0.3)
     axes[1].legend()
-    figure.suptitle(title)
+    figure.suptitle(plain(title), parse_math=False)  # the name of a folder
     figure.savefig(path, dpi=120)

@@ -1,11 +1,13 @@
 """The directory of a run: `config.json`, `environment.json`, `status.json` and the rest."""
 
+import contextlib
 import fcntl
 import json
 import os
 import platform
 import re
 import subprocess
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,19 +22,23 @@ from cnn_jax.files import is_temporary, remove_leftovers, write_json
 if TYPE_CHECKING:
     from cnn_jax.data.preprocess import Preprocessing
 
-# Settings of JAX that change numbers or speed; the rest is in the flags.
-JAX_CONFIG = (
-    "jax_default_matmul_precision",
-    "jax_enable_x64",
-    "jax_default_prng_impl",
-    "jax_threefry_partitionable",
-    "jax_numpy_dtype_promotion",
-    "jax_disable_jit",
-)
+# Settings of JAX that numbers depend on, with those that are pinned; the rest is in the flags.
+JAX_CONFIG = {
+    "jax_default_matmul_precision": None,  # `precision.matmul` of the config says it
+    "jax_enable_x64": False,
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_numpy_rank_promotion": "allow",
+    "jax_softmax_custom_jvp": True,
+    "jax_disable_jit": False,  # each operation alone rounds otherwise
+}
 FLAGS = (
     *("JAX_", "XLA_", "LIBTPU_", "NCCL_", "OMP_", "CUDA_VISIBLE", "GLIBC_TUNABLES"),
     *("TF_CPP_", "TF_XLA_", "TF_GPU_", "TF_CUDNN_", "TF_CUDA_", "TF_DETERMINISTIC_", "TF_ENABLE_"),
 )
+# What Orbax takes for patterns, and then loses what it wrote; and bytes that are not UTF-8.
+UNFIT = re.compile("[][*?\ud800-\udfff]")
 STAGES = "stages"  # the runs that `launch.py compress` makes on the way to this one
 MEASUREMENTS = "measurements.json"  # numbers by metric that were measured besides training
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "numpy")
@@ -49,6 +55,11 @@ class RunDirectory:
             another config; the message has the difference.
         """
         self.path = path
+        if found := UNFIT.search(str(path.absolute())):
+            raise UserError(
+                f"no checkpoints can be kept in {path.absolute()}: Orbax takes no {found[0]!r} in "
+                "a path; choose another --workdir"
+            )
         is_run = (path / "config.json").exists()
         if path.is_dir() and not is_run and any(map(is_foreign, os.listdir(path))):
             raise UserError(f"{path} has files that are not a run's; choose another --workdir")
@@ -199,6 +210,23 @@ def environment() -> dict:
         "flags": {name: value for name, value in sorted(os.environ.items()) if is_flag(name)},
         "jax_config": {name: jax.config.values[name] for name in JAX_CONFIG},
     }
+
+
+@contextlib.contextmanager
+def pinned_jax() -> Iterator[None]:
+    """JAX's settings as in `JAX_CONFIG`, in this thread for as long as this lasts.
+
+    The environment (JAX_ENABLE_X64=1) or a notebook sets them for a process, but the numbers of a
+    run are a function of its config. Raises `UserError` for a setting that cannot be set back.
+    """
+    import jax
+
+    if jax.config.jax_random_seed_offset:
+        raise UserError("JAX_RANDOM_SEED_OFFSET makes another seed of each: unset it", 2)
+    with contextlib.ExitStack() as settings:
+        for name, value in JAX_CONFIG.items():
+            settings.enter_context(getattr(jax, name.removeprefix("jax_"))(value))
+        yield
 
 
 def is_flag(name: str) -> bool:

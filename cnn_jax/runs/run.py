@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from cnn_jax import config as configs
 from cnn_jax.errors import UserError
 from cnn_jax.runs import metrics, results
-from cnn_jax.runs.directory import MEASUREMENTS, read_config, read_json, read_status
+from cnn_jax.runs.directory import MEASUREMENTS, pinned_jax, read_config, read_json, read_status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -193,12 +193,13 @@ class Run:
         if not len(views):
             raise UserError("no images to classify")
         variables, found = self.variables(step), []
-        for first in range(0, len(views), 256):
-            part = views[first : first + 256]
-            is_one_size = len({view.shape for view in part}) == 1
-            for images in [np.stack(part)] if is_one_size else [view[None] for view in part]:
-                preprocessing = preprocess.for_size(self.preprocessing, images.shape[1:3])
-                found.append(self._logits(variables, preprocessing, images))
+        with pinned_jax():
+            for first in range(0, len(views), 256):
+                part = views[first : first + 256]
+                is_one_size = len({view.shape for view in part}) == 1
+                for images in [np.stack(part)] if is_one_size else [view[None] for view in part]:
+                    preprocessing = preprocess.for_size(self.preprocessing, images.shape[1:3])
+                    found.append(self._logits(variables, preprocessing, images))
         return np.concatenate(found)
 
     @functools.cached_property

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from cnn_jax.cluster.preemption import SIGNALS
+from cnn_jax.cluster import preemption
 from cnn_jax.errors import DIVERGED, STOPPED, UserError
 from cnn_jax.runs.directory import is_open
 from cnn_jax.sweeps import die_with_parent
@@ -109,14 +109,14 @@ def train(
 
 @contextlib.contextmanager
 def passed_on(children: Children) -> Iterator[list[int]]:
-    """Passes SIGINT and SIGTERM on to the children; yields the list of those that came."""
+    """Passes signals that ask to stop on to the children; yields the list of those that came."""
     came: list[int] = []
 
     def note(number, _frame):
         came.append(number)
         children.send(number)
 
-    before = {number: signal.signal(number, note) for number in SIGNALS}
+    before = {number: signal.signal(number, note) for number in preemption.heard()}
     try:
         yield came
     finally:

@@ -153,6 +153,8 @@ def create_parts(
 
 def make_part(config: ConfigDict, function: Callable, name: str, **others: Any) -> Any:
     """Calls `function` with the fields of the config group `name`, and `others`."""
+    if name not in config:
+        raise errors.UserError(f"the config lacks the group {name!r}: see experiments/groups.py", 2)
     return configs.call(function, name, config[name], **others)
 
 
@@ -264,9 +266,9 @@ def make_learning_rate(config: ConfigDict, plan: Plan) -> LearningRate:
 
 
 def check_seed(seed: int) -> None:
-    """Raises `UserError` for a negative one."""
-    if seed < 0:
-        raise errors.UserError(f"seed {seed} is negative")
+    """Raises `UserError` for one that is not uint32."""
+    if not 0 <= seed < 2**32:
+        raise errors.UserError(f"seed {seed} is not from 0 to {2**32 - 1:,}")
 
 
 def check_evaluation(config: ConfigDict, splits: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from cnn_jax.cluster.join import ProcessGroup
-from cnn_jax.errors import DIVERGED, UserError, first_line
+from cnn_jax.errors import DIVERGED, UserError, facts
 from cnn_jax.optim import plateau
 from cnn_jax.progress import TrainingProgress
 from cnn_jax.runs.checkpoints import Checkpoints
@@ -153,7 +153,7 @@ class RunWriter:
 def note_failure(directory: RunDirectory, status: str, error: BaseException) -> None:
     """Writes why a run ended early."""
     with contextlib.suppress(OSError):  # a full disk is what the error says
-        directory.set_status(status, message=first_line(error))
+        directory.set_status(status, **facts(error))
 
 
 def diverged(step: int, what: str) -> UserError:

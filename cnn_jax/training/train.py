@@ -10,16 +10,15 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 from rich.console import Console
-from rich.table import Table
 
 from cnn_jax import config as configs
 from cnn_jax.cluster import preemption
 from cnn_jax.cluster.join import Alone, ProcessGroup
 from cnn_jax.cluster.preemption import Preemption
 from cnn_jax.errors import DIVERGED, STOPPED, UserError
-from cnn_jax.progress import TrainingProgress
+from cnn_jax.progress import TrainingProgress, print_line, summary_table
 from cnn_jax.runs import curves, metrics
-from cnn_jax.runs.checkpoints import Checkpoints
+from cnn_jax.runs.checkpoints import Checkpoints, saved_steps
 from cnn_jax.runs.directory import RunDirectory
 from cnn_jax.training.build import Setup, build
 from cnn_jax.training.compiler import Guards
@@ -51,7 +50,7 @@ def train(
       watch: what stands around each program, such as a profiler.
 
     Raises `UserError` for something wrong with config, data or directory (exit code 1), a loss that
-    is not finite (3), and where SIGINT or SIGTERM stopped it, after saving (75).
+    is not finite (3), and where a signal (`preemption.SIGNALS`) stopped it, after saving (75).
     """
     group = group or Alone()
     with contextlib.ExitStack() as opened:
@@ -72,7 +71,7 @@ def train(
                 directory.write_start(*start)
             run(setup, opened.enter_context(watch(setup, path)), todo, console, stop, group)
         else:
-            console.print(f"{workdir} is finished, and is not run again", highlight=False)
+            print_line(console, f"{workdir} is finished, and is not run again")
         if group.index == 0:
             for directory in directories:
                 console.print(summary_table(metrics.summary(directory.path), directory.name))
@@ -99,6 +98,8 @@ def run(
     with contextlib.ExitStack() as opened:
         try:
             checkpoints = [open_checkpoints(setup, d, group, opened) for d in directories]
+            if group.index == 0:
+                stop.saved = functools.partial(left_on_disk, [d.path for d in directories])
             state, step, seconds = restore(setup, directories, checkpoints, group)
             plan = setup.plan
             progress = TrainingProgress(step, plan.total_steps, plan.batch_size, console)
@@ -212,6 +213,14 @@ def restore(
     return state, steps[0], max(seconds)
 
 
+def left_on_disk(paths: list[Path]) -> str:
+    """What is left of runs that are ended at once, for a person."""
+    steps = [saved_steps(path / "checkpoints")[-1:] for path in paths]
+    if not all(steps):
+        return "there is no checkpoint yet, and the same command begins again"
+    return f"the same command goes on from the checkpoint of step {min(steps)[0]:,}"
+
+
 def open_checkpoints(
     setup: Setup, directory: RunDirectory, group: ProcessGroup, opened: contextlib.ExitStack
 ) -> Checkpoints | None:
@@ -263,16 +272,6 @@ def check_config(config: ConfigDict, group: ProcessGroup) -> None:
     there = group.broadcast_json("the config", config.to_dict())
     if lines := configs.difference(ConfigDict(there), config):
         raise UserError(f"process 0 has another config: {'; '.join(lines)}")
-
-
-def summary_table(summary: dict[str, dict[str, float]], title: str) -> Table:
-    """The last numbers of each split."""
-    table = Table("split", "loss", "top-1 error", "top-5 error", "accuracy", title=title)
-    for split, values in summary.items():
-        top1, top5 = values["top1_error"], values["top5_error"]
-        numbers = (f"{values['loss']:.4f}", f"{top1:.2%}", f"{top5:.2%}", f"{1 - top1:.2%}")
-        table.add_row(split, *numbers)
-    return table
 
 
 def stopped(signal_name: str, step: int, total_steps: int) -> UserError:
