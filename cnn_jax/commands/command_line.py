@@ -6,6 +6,7 @@ Installed, it is called `cnn-jax`, or `python -m cnn_jax`.
 import argparse
 import importlib
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -143,7 +144,13 @@ def main(arguments: list[str], program: str = LAUNCH) -> int:
 def run_process(program: str = "cnn-jax") -> int:
     """Runs the command of a process that is nothing but the command line; returns its exit code."""
     sys.unraisablehook = ignore_closed_loop
+    warnings.formatwarning = one_line
     return main(sys.argv[1:], program)
+
+
+def one_line(message: Any, *_: Any) -> str:
+    """A warning as a user of the command line sees it: without the place in the code."""
+    return f"warning: {message}\n"
 
 
 def ignore_closed_loop(unraisable: Any) -> None:

@@ -6,6 +6,8 @@ deviation; the tables 2-4 of Wide ResNet are for ZCA-whitened images. For ImageN
 constants as well: those of fb.resnet.torch, of Caffe's networks and of Inception.
 """
 
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -180,9 +182,18 @@ def save(preprocessing: Preprocessing, path: Path) -> None:
 
 
 def load(path: Path) -> Preprocessing:
-    """Reads what `save` wrote."""
-    with np.load(path) as arrays:
-        return from_arrays(arrays)
+    """Reads what `save` wrote; raises `UserError` where the file is damaged."""
+    try:
+        with zipfile.ZipFile(path) as file:  # NumPy reads no further than a header says
+            if (name := file.testzip()) is not None:
+                raise ValueError(f"the checksum of {name} is wrong")
+        with np.load(path) as arrays:
+            return from_arrays(arrays)
+    except (
+        *(zipfile.BadZipFile, zlib.error, ValueError, KeyError, TypeError, EOFError),
+        *(RuntimeError, NotImplementedError),
+    ) as error:
+        raise errors.UserError(f"{path} is damaged: {errors.first_line(error)}") from None
 
 
 def to_arrays(preprocessing: Preprocessing) -> dict[str, np.ndarray]:

@@ -1,6 +1,8 @@
-"""`curves.png`: loss and error over the epochs."""
+"""`curves.png`: loss and error over the epochs, drawn while a run trains and where it ends."""
 
 from pathlib import Path
+
+from cnn_jax.files import replacing
 
 COLORS = {"train": "tab:gray", "validation": "tab:blue", "test": "tab:red"}
 
@@ -26,4 +28,5 @@ def draw(lines: list[dict], path: Path, title: str) -> None:
         axis.grid(alpha=0.3)
     axes[1].legend()
     figure.suptitle(title)
-    figure.savefig(path, dpi=120)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
