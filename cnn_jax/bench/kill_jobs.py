@@ -39,7 +39,7 @@ class Job(ABC):
 
     name: str
     moments: tuple[str, ...]  # see `kill_test.MOMENTS`
-    environment = {"PYTHONPATH": str(configs.PACKAGE.parent)}  # for what `before` imports
+    on_cpu = True  # a GPU serves one process
 
     @abstractmethod
     def command(self, place: Path) -> list[list[str]]:
@@ -54,10 +54,12 @@ class Job(ABC):
         run = f"import runpy, sys; {before or 'pass'}\nsys.argv = sys.argv[1:]\n"
         run += "runpy.run_path(sys.argv[0], run_name='__main__')"
         starts = [sys.executable, "-c", run, str(LAUNCH)] if before else [sys.executable, LAUNCH]
+        environment = os.environ | {"PYTHONPATH": str(configs.PACKAGE.parent)}
+        environment |= {"JAX_PLATFORMS": "cpu"} if self.on_cpu else {}
         return [
             subprocess.Popen(
                 [*starts, *arguments],
-                env=os.environ | self.environment,
+                env=environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -80,6 +82,7 @@ class Training(Job):
     """A run of one process."""
 
     name, moments = "train", ("saving", "deleting", "evaluating", "any", "stopped")
+    on_cpu = False
 
     def command(self, place: Path) -> list[list[str]]:
         overrides = [f"--config.{override}" for override in RECIPE]
@@ -90,7 +93,7 @@ class TwoProcesses(Training):
     """A run of two processes, with a device each."""
 
     name, moments = "two processes", ("saving", "any")
-    environment = Job.environment | {"JAX_PLATFORMS": "cpu"}  # a GPU serves one process
+    on_cpu = True
 
     def command(self, place: Path) -> list[list[str]]:
         (arguments,) = super().command(place)
@@ -105,7 +108,6 @@ class Sweep(Job):
     """Two runs, at the same time."""
 
     name, moments = "sweep", ("any",)
-    environment = TwoProcesses.environment
 
     def command(self, place: Path) -> list[list[str]]:
         overrides = [f"--config.{override}" for override in RECIPE]

@@ -27,10 +27,12 @@ DELETING = f"""
 import os, signal, sys
 seen = []
 def kill(event, arguments):
-    if event in ("os.rename", "shutil.rmtree") and {DELETED!r} in str(arguments):
+    if event == "os.rename" and {DELETED!r} in str(arguments):
         seen.append(event)
     elif seen and event in ("os.remove", "os.rmdir"):
         seen.append(event)
+    else:
+        return
     if len(seen) == NTH:
         os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(kill)

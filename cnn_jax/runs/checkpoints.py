@@ -61,6 +61,8 @@ class Checkpoints:
 
     def _open(self) -> ocp.CheckpointManager:
         self._empty_deleted()
+        for metrics in self.directory.glob("*/metrics"):  # of a run before December 2026
+            shutil.rmtree(metrics)  # Orbax reads it, and dies of a damaged one
         self._errors, _ = validation_errors(self.directory)
         options = ocp.CheckpointManagerOptions(
             preservation_policy=self,

@@ -158,6 +158,22 @@ def test_where_the_newest_is_damaged_a_run_goes_on_from_the_one_before(tmp_path,
     assert (tmp_path / "run" / "damaged" / "00000002").is_dir()
 
 
+def test_whatever_file_of_the_newest_is_cut_a_run_goes_on_from_it_or_from_the_one_before(tmp_path):
+    save(tmp_path / "whole", [0.5, 0.4])
+    files = [file for file in (tmp_path / "whole" / "00000002").rglob("*") if file.is_file()]
+    before = 0
+    for number, file in enumerate(files):
+        directory = tmp_path / f"{number}" / "checkpoints"
+        shutil.copytree(tmp_path / "whole", directory)
+        cut = directory / file.relative_to(tmp_path / "whole")
+        cut.write_bytes(cut.read_bytes()[:-3])
+        (state, about), told = restore(directory)
+        np.testing.assert_array_equal(state["params"]["kernel"], TREE["params"]["kernel"])
+        assert (about["validation_top1_error"], len(told)) in ((0.4, 0), (0.5, 1)), cut
+        before += len(told)
+    assert before > 3
+
+
 def test_the_metrics_that_orbax_kept_for_runs_of_before_may_be_damaged(tmp_path):
     save(tmp_path, [0.5])
     (tmp_path / "00000001" / "metrics").mkdir()

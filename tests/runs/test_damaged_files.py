@@ -94,8 +94,11 @@ def test_a_run_is_read_without_what_can_be_done_without(run, how):
 @pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.parametrize(
     ("name", "attribute"),
-    [("config.json", "config"), ("dataset.json", "image_shape")]
-    + [("preprocessing.npz", "preprocessing")],
+    [
+        ("config.json", "config"),
+        ("dataset.json", "image_shape"),
+        ("preprocessing.npz", "preprocessing"),
+    ],
 )
 def test_without_what_it_needs_a_reader_says_who_makes_it_again(run, name, attribute, how):
     damage(run / name, how)

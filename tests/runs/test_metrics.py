@@ -83,7 +83,7 @@ DAMAGED = [
     line(2).replace('"train"', "3"),
     line(2).replace("{", "[", 1),
     "\n",
-    "[" * 100_000 + "\n",
+    "[" * 20_000 + "\n",
 ]
 
 
