@@ -54,7 +54,8 @@ class Job(ABC):
         run = f"import runpy, sys; {before or 'pass'}\nsys.argv = sys.argv[1:]\n"
         run += "runpy.run_path(sys.argv[0], run_name='__main__')"
         starts = [sys.executable, "-c", run, str(LAUNCH)] if before else [sys.executable, LAUNCH]
-        environment = os.environ | {"PYTHONPATH": str(configs.PACKAGE.parent)}
+        paths = filter(None, [str(configs.PACKAGE.parent), os.environ.get("PYTHONPATH")])
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
         environment |= {"JAX_PLATFORMS": "cpu"} if self.on_cpu else {}
         return [
             subprocess.Popen(
@@ -127,7 +128,7 @@ class Preparation(Job):
         """Writes the images."""
         rng = np.random.default_rng(0)
         for i in range(count):
-            file = images / ("train", "test")[i % 2] / f"class-{i % 10}" / f"{i:05d}.png"
+            file = images / ("train", "test")[i % 3 == 0] / f"class-{i % 10}" / f"{i:05d}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(file)
         self._images = images

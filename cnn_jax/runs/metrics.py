@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_jax.errors import UserError
-from cnn_jax.files import set_aside, write_text
-from cnn_jax.runs import curves
+from cnn_jax.files import replacing, set_aside, write_text
 
 if TYPE_CHECKING:
     import jax
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 # The last fields of a line, which differ from run to run of the same config.
 NUMBERS = ("step", "epoch", "loss", "top1_error", "top5_error", "seconds")  # of every line
 WALL_CLOCK = ("data_wait", "peak_memory_bytes", "images_per_second", "seconds")
+COLORS = {"train": "tab:gray", "validation": "tab:blue", "test": "tab:red"}
 DRAW_SECONDS = 60.0  # between two drawings of a run that trains; the first one takes two
 
 
@@ -79,7 +79,7 @@ class Metrics:
         folder = self.path.parent
         with contextlib.suppress(OSError):  # a full disk: what is needed more will say so
             if lines := read(folder):
-                curves.draw(lines, folder / "curves.png", folder.name)
+                draw_curves(lines, folder / "curves.png", folder.name)
         self._drawn = time.monotonic()
 
     def close(self) -> None:
@@ -157,6 +157,31 @@ def tail(directory: Path, size: int = 2**16) -> list[dict]:
         if file.tell() > size:  # begins in mid line
             content = content.partition(b"\n")[2]
     return parse(content)[0]
+
+
+def draw_curves(lines: list[dict], path: Path, title: str) -> None:
+    """Draws the lines of `metrics.jsonl` into a PNG file."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    axes = figure.subplots(1, 2)
+    for split, color in COLORS.items():
+        rows = [line for line in lines if line["split"] == split]
+        if not rows:
+            continue
+        epochs = [row["epoch"] for row in rows]
+        marker = "o" if len(rows) == 1 else None
+        axes[0].plot(epochs, [row["loss"] for row in rows], color=color, label=split, marker=marker)
+        errors = [100 * row["top1_error"] for row in rows]
+        axes[1].plot(epochs, errors, color=color, label=split, marker=marker)
+    axes[0].set(xlabel="epoch", ylabel="cross entropy", yscale="log")
+    axes[1].set(xlabel="epoch", ylabel="top-1 error, %", ylim=(0, None))
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    axes[1].legend()
+    figure.suptitle(title)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
 
 
 def by_evaluations(directory: Path) -> list[dict]:

@@ -130,7 +130,7 @@ def test_a_run_that_was_stopped_has_its_curves(tmp_path):
 
 def test_curves_are_drawn_at_evaluations_but_not_at_each(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(metrics.curves, "draw", lambda lines, *_: drawn.append(len(lines)))
+    monkeypatch.setattr(metrics, "draw_curves", lambda lines, *_: drawn.append(len(lines)))
     written = Metrics(tmp_path, last_step=0, seconds=0.0)
     written.write(1, "validation", **ERRORS)
     assert not drawn
