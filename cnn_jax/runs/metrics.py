@@ -15,8 +15,8 @@ from cnn_jax.files import replacing, set_aside, write_text
 if TYPE_CHECKING:
     import jax
 
-# The last fields of a line, which differ from run to run of the same config.
 NUMBERS = ("step", "epoch", "loss", "top1_error", "top5_error", "seconds")  # of every line
+# The last fields of a line, which differ from run to run of the same config.
 WALL_CLOCK = ("data_wait", "peak_memory_bytes", "images_per_second", "seconds")
 COLORS = {"train": "tab:gray", "validation": "tab:blue", "test": "tab:red"}
 DRAW_SECONDS = 60.0  # between two drawings of a run that trains; the first one takes two
@@ -179,7 +179,7 @@ def draw_curves(lines: list[dict], path: Path, title: str) -> None:
     for axis in axes:
         axis.grid(alpha=0.3)
     axes[1].legend()
-    figure.suptitle(title)
+    figure.suptitle(title.encode(errors="replace").decode(), parse_math=False)  # any folder's name
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png")
 
