@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from cnn_jax.data import folder, tfds_source
-from cnn_jax.data.prepare import tfds_writer
+from cnn_jax.data.prepare import shards, tfds_writer
 from cnn_jax.errors import UserError
 from tests.data.prepare.preparing import load, prepare_all, run
 
@@ -152,3 +152,12 @@ def test_what_is_prepared_here_is_read_by_tfds_itself(birds, tmp_path):
     assert [example["label"] for example in source] == [0, 0, 1, 1]
     expected = np.asarray(Image.open(birds / "test" / "wren" / "1.png"))
     assert (source[3]["image"] == expected).all()
+
+
+def test_a_record_has_its_fields_in_one_order_so_that_shards_are_the_same_bytes_anywhere(
+    birds, tmp_path
+):
+    place, notes = prepare_all("birds", birds, tmp_path / "tfds")
+    name, facts = next(iter(notes["shards"].items()))
+    (record, *_) = next(shards.read(place / name, facts["examples"]))
+    assert record.index(b"\x02id") < record.index(b"\x05image") < record.index(b"\x05label")
