@@ -12,8 +12,9 @@ from rich.console import Console
 import cnn_jax
 from cnn_jax.analysis import run_records
 from cnn_jax.errors import UserError
-from cnn_jax.runs import results
+from cnn_jax.runs import results, sweep_file
 from cnn_jax.runs.directory import RunDirectory
+from cnn_jax.sweeps import sweep
 from cnn_jax.training.train import train
 
 QUIET = Console(quiet=True)
@@ -154,3 +155,12 @@ def test_a_directory_that_is_deleted_while_a_run_is_in_it_is_named_and_the_run_b
     # A checkpoint that was being written may have left a part of itself.
     (run / "checkpoints" / "00000019.orbax-checkpoint-tmp").mkdir(parents=True)
     assert opened(run, tiny_config) == ("new", [])
+
+
+def test_the_list_of_a_sweep_that_is_damaged_is_written_again_by_its_command(tmp_path):
+    facts = {"rows": [], "seeds": 2}
+    (tmp_path / sweep_file.NAME).write_text("{")
+    with pytest.warns(UserWarning, match=r"sweep.json is damaged .*; it is in .*damaged now"):
+        sweep.write(sweep.Sweep(tmp_path, (), facts))
+    assert json.loads((tmp_path / sweep_file.NAME).read_text()) == facts
+    assert (tmp_path / "damaged" / sweep_file.NAME).read_text() == "{"
