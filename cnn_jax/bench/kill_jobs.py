@@ -113,10 +113,11 @@ class Sweep(Job):
     def command(self, place: Path) -> list[list[str]]:
         overrides = [f"--config.{override}" for override in RECIPE]
         grid = ["--grid=learning_rate.rate=0.05,0.1", "--parallel=2"]
-        return [["sweep", f"--config={quickstart()}", *overrides, *grid, f"--workdir={place}"]]
+        workdir = place / "sweep"  # sweeps that lie beside each other share their runs
+        return [["sweep", f"--config={quickstart()}", *overrides, *grid, f"--workdir={workdir}"]]
 
     def runs(self, place: Path) -> list[Path]:
-        return sorted(file.parent for file in place.glob("*/*/config.json"))
+        return sorted(file.parent for file in place.glob("sweep/*/*/config.json"))
 
 
 class Preparation(Job):
@@ -178,7 +179,7 @@ def compare_files(expected: Path, found: Path) -> None:
     """Raises `UserError` where two folders list other files, or small files differ in a byte."""
     listings = [listing(path) for path in (expected, found)]
     if other := sorted(listings[0].keys() ^ listings[1].keys()):
-        raise UserError(f"only one of {expected} and {found} has {', '.join(other)}")
+        raise UserError(f"only one of {expected} and {found} has {', '.join(other[:5])}")
     for name, content in listings[0].items():
         if content != listings[1][name]:
             raise UserError(f"{found / name} differs from that of {expected}")
