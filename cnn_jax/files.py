@@ -3,8 +3,10 @@
 import contextlib
 import json
 import os
+import shutil
 import time
 import uuid
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from cnn_jax.errors import UserError, first_line
+
+DAMAGED = "damaged"  # the folder beside a damaged file that this is moved into
 TEMPORARY = ".tmp"  # how the names of files that are being written end
 
 
@@ -73,6 +78,46 @@ def write_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> N
     # A file, as `savez` appends ".npz" to names that end otherwise.
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
+
+
+def read_json(path: Path, *names: str) -> Any:
+    """The value in a JSON file, with `names` an object that has these fields.
+
+    Raises `UserError` where the file is damaged.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+        if names and not isinstance(value, dict):
+            raise ValueError("it is no JSON object")
+        if lacking := [name for name in names if name not in value]:
+            raise ValueError(f"it lacks {', '.join(lacking)}")
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged: {first_line(error)}") from None
+    return value
+
+
+def read_undamaged(path: Path, otherwise: Any, *names: str) -> Any:
+    """`read_json`; `otherwise` where there is no file, and with a warning where it is damaged."""
+    try:
+        return read_json(path, *names)
+    except FileNotFoundError:
+        return otherwise
+    except UserError as error:
+        warnings.warn(f"{error}; going on without it", stacklevel=2)
+        return otherwise
+
+
+def set_aside(folder: Path, name: str, reason: str, copies: bool = False) -> None:
+    """Moves the damaged file or folder `name` of a folder into its `DAMAGED`, and warns.
+
+    With `copies` it stays where it is, too, so that it can be replaced at one blow.
+    """
+    target = folder / DAMAGED / Path(name).name
+    target.parent.mkdir(exist_ok=True)
+    if target.is_dir():
+        shutil.rmtree(target)
+    (shutil.copyfile if copies else os.replace)(folder / name, target)
+    warnings.warn(f"{reason}; it is in {target.parent} now, and the run goes on", stacklevel=3)
 
 
 def is_temporary(name: str) -> bool:

@@ -24,7 +24,7 @@ from cnn_jax.commands.arguments import quoted
 from cnn_jax.errors import UserError, printable
 from cnn_jax.evaluation import files
 from cnn_jax.progress import PlainConsole, ProgressBar, print_line, summary_table
-from cnn_jax.runs import curves
+from cnn_jax.runs import metrics
 from cnn_jax.runs.directory import RunDirectory
 from tests.analysis.making import record
 from tests.conftest import launch_here
@@ -153,7 +153,7 @@ def test_report_writes_a_table_and_a_figure_for_any_name(tmp_path):
 
 def test_the_curves_of_a_run_take_any_name(tmp_path):
     line = {"split": "test", "epoch": 1, "loss": 1.0, "top1_error": 0.5}
-    curves.draw([line], tmp_path / "curves.png", " ".join(NASTY))
+    metrics.draw_curves([line], tmp_path / "curves.png", " ".join(NASTY))
     assert (tmp_path / "curves.png").stat().st_size
 
 

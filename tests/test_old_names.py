@@ -11,7 +11,7 @@ from rich.console import Console
 import cnn_jax
 from cnn_jax import old_names
 from cnn_jax.analysis import run_records
-from cnn_jax.bench.kill_test import compare
+from cnn_jax.bench.kill_jobs import compare
 from cnn_jax.compression import archive
 from cnn_jax.runs import sweep_file
 from cnn_jax.training.train import train

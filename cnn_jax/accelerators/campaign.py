@@ -16,8 +16,8 @@ from cnn_jax.accelerators.campaign_process import Ended
 from cnn_jax.accelerators.campaign_tasks import DATA, RESULT, Check, Task, TaskList, Training
 from cnn_jax.cluster.preemption import Preemption
 from cnn_jax.errors import DIVERGED, STOPPED, UserError
-from cnn_jax.files import write_json
-from cnn_jax.runs.directory import file_name, is_open, read_json
+from cnn_jax.files import read_json, write_json
+from cnn_jax.runs.directory import file_name, is_open
 from cnn_jax.sweeps import run_progress, sweep
 from cnn_jax.sweeps.sweep import Sweep
 

@@ -7,8 +7,8 @@ from cnn_jax.accelerators.campaign import RUNS, Campaign
 from cnn_jax.accelerators.campaign_tasks import Task
 from cnn_jax.analysis import pack, run_records
 from cnn_jax.analysis.run_records import Record
+from cnn_jax.files import read_json
 from cnn_jax.runs import sweep_file
-from cnn_jax.runs.directory import read_json
 
 LINES, WIDTH = 40, 400  # of a log that are packed
 

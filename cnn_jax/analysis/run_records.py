@@ -6,6 +6,7 @@ the numbers that the paper prints there, and the run's deviations from the paper
 
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def _find(path: Path):
     elif (path / sweep_file.NAME).exists():
         yield from of_sweep(path)
     elif (path / "config.json").exists():
-        yield of_run(path, single(path))
+        yield from undamaged(path, single(path))
     else:
         for child in sorted(path.iterdir()):
             if child.is_dir() or child.suffix == ".json":
@@ -89,8 +90,17 @@ def of_sweep(path: Path) -> list[Record]:
         of_row |= {"row": row["name"], "published": row["published"], "paper": row["paper"]}
         of_row |= {name: row[name] for name in ("runs", "protocols") if name in row}
         for place in sorted((path / row["folder"]).glob("seed-*/config.json")):
-            records.append(of_run(place.parent, of_row))
+            records += undamaged(place.parent, of_row)
     return records
+
+
+def undamaged(path: Path, row: Mapping[str, Any]) -> list[Record]:
+    """The record of a run; none, with a warning, where it is damaged: the others count."""
+    try:
+        return [of_run(path, row)]
+    except UserError as error:
+        warnings.warn(f"{error}; this run is left out", stacklevel=2)
+        return []
 
 
 def single(path: Path) -> dict[str, Any]:

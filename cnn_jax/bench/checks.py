@@ -196,7 +196,7 @@ def check_checkpoint(machine: Machine) -> Iterator[Line]:
     tree = jax.device_put(tree, whole)
     template = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=whole), tree)
     with tempfile.TemporaryDirectory(dir=existing(machine.workdir), prefix=".doctor-") as folder:
-        checkpoints = Checkpoints(Path(folder) / "checkpoints", keep_best=False)
+        checkpoints = Checkpoints(Path(folder) / "checkpoints")
         try:
             checkpoints.save(1, tree, 0.0, None)
             restored, _ = checkpoints.restore_latest(template)

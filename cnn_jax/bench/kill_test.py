@@ -1,32 +1,56 @@
-"""Kills a small run again and again, and compares its end with that of an undisturbed run."""
+"""Kills small jobs again and again, and compares their ends with that of an undisturbed one."""
 
+import collections
 import random
+import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import jax
-import numpy as np
 from rich.console import Console
 
-from cnn_jax import config as configs
+from cnn_jax.bench import kill_jobs
+from cnn_jax.bench.kill_jobs import Job, unfinished
 from cnn_jax.errors import UserError
 from cnn_jax.progress import print_line
-from cnn_jax.runs import checkpoints, metrics
+from cnn_jax.runs.checkpoints import DELETED
 
-LAUNCH = configs.PACKAGE / "__main__.py"
-# WRN-10-1 on the digits, with a checkpoint at every second program.
-RECIPE = (
-    "model.width=1",
-    "training.duration=48 steps",
-    "training.steps_per_dispatch=2",
-    "training.checkpoint_every=4 steps",
-    "evaluation.every=12 steps",
-    "learning_rate.warmup=0 epochs",
-)
-SAVING = "*.orbax-checkpoint-tmp"  # the name of a checkpoint that is being written
+PER_JOB = 10  # kills before a job may end, and is compared
+# The share of each job among all kills; the rest is of training.
+SHARES = {"sweep": 0.1, "data prepare": 0.1, "two processes": 0.1}
+
+# Python that a process executes first, to be killed at a moment that is too short to wait for.
+DELETING = f"""
+import os, signal, sys
+seen = []
+def kill(event, arguments):
+    if event == "os.rename" and {DELETED!r} in str(arguments):
+        seen.append(event)
+    elif seen and event in ("os.remove", "os.rmdir"):
+        seen.append(event)
+    else:
+        return
+    if len(seen) == NTH:
+        os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(kill)
+"""
+EVALUATING = """
+import os, signal, threading
+from cnn_jax.training.run_writer import RunWriter
+evaluate, left = RunWriter._evaluate, [NTH]
+def evaluate_and_die(*arguments):
+    left[0] -= 1
+    if not left[0]:
+        threading.Timer(SECONDS, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    return evaluate(*arguments)
+RunWriter._evaluate = evaluate_and_die
+"""
+# Moments of a kill: at the start, any time, while a checkpoint is written or an old one deleted, in
+# an evaluation, and after a process stood still (SIGSTOP, SIGCONT).
+MOMENTS = ("start", "any", "saving", "deleting", "evaluating", "stopped")
 
 
 @dataclass
@@ -34,96 +58,173 @@ class Killed:
     """How many kills there were."""
 
     kills: int = 0
+    by_moment: collections.Counter = field(default_factory=collections.Counter)
+    by_job: collections.Counter = field(default_factory=collections.Counter)
     while_saving: int = 0  # kills that left half a checkpoint behind
-    runs: int = 0  # that were killed and then ended
+    while_deleting: int = 0  # kills that left a part of a checkpoint that was being deleted
+    twice: int = 0  # kills at the start of a process that went on after a kill
+    ends: int = 0  # jobs that were killed, and then ended like the undisturbed one
+
+
+class Tester:
+    """Kills one kind of job."""
+
+    def __init__(self, job: Job, folder: Path, console: Console, draw: random.Random, done: Killed):
+        self._job, self._folder, self._console = job, folder, console
+        self._draw, self._done = draw, done
+        self._moments, self._killed = 0, None  # how many, and where the last kill was
+
+    def prepare(self) -> None:
+        """Lets the job end twice undisturbed; compares the ends, and measures its life."""
+        finish(self._job.launch(self._folder / "undisturbed"))
+        begin = time.monotonic()
+        finish(self._job.launch(self._folder / "again"))  # compiled programs are cached now
+        self._life = time.monotonic() - begin
+        self._job.compare(self._folder / "undisturbed", self._folder / "again")
+        self._say(f"two undisturbed ends are equal, after {self._life:.0f} s")
+
+    def kill(self, kills: int) -> None:
+        """Kills so many times; each job ends after `PER_JOB` kills, or by itself before that."""
+        last, number = self._done.kills + kills, 0
+        while self._done.kills < last:
+            number += 1
+            place = self._folder / f"killed-{number}"
+            for _ in range(min(PER_JOB, last - self._done.kills)):
+                if not self._kill_once(place):
+                    break
+            finish(self._job.launch(place))
+            self._job.compare(self._folder / "undisturbed", place)
+            self._done.ends += 1
+            self._say(f"the end of job {number} is equal")
+
+    def _kill_once(self, place: Path) -> bool:
+        """Starts the job or goes on with it, and kills it; False if it ended before."""
+        # Every second kill hits the start of a process that goes on after another kill.
+        moment = self._job.moments[self._moments // 2 % len(self._job.moments)]
+        moment = "start" if self._moments % 2 else moment
+        self._moments += 1
+        processes = self._job.launch(place, self._first(moment))
+        if self._wait(moment, processes, place):
+            return False
+        for process in processes:
+            process.kill()
+            if len(processes) > 1:
+                time.sleep(self._draw.uniform(0, 0.5))
+        for process in processes:
+            process.communicate()
+        while self._job.is_busy(place):
+            time.sleep(0.05)
+        self._count(moment, place)
+        return True
+
+    def _first(self, moment: str) -> str:
+        """What the process executes first."""
+        if moment == "deleting":
+            return DELETING.replace("NTH", str(self._draw.randint(1, 30)))
+        text = EVALUATING.replace("NTH", str(self._draw.randint(1, 2)))
+        seconds = f"{self._draw.uniform(0, 0.1):.3f}"
+        return text.replace("SECONDS", seconds) if moment == "evaluating" else ""
+
+    def _wait(self, moment: str, processes: Sequence[subprocess.Popen], place: Path) -> bool:
+        """Waits for the moment; True if the job ended by itself meanwhile."""
+        process = processes[0]
+        if moment == "saving":
+            ended = wait_for_saving(process, place, self._draw.randint(1, 2))
+            ended = ended or wait(process, self._draw.uniform(0, 0.05))
+        elif moment in ("deleting", "evaluating"):
+            ended = process.wait() != -signal.SIGKILL
+        else:
+            longest = 0.4 if moment == "start" else 0.9
+            ended = wait(process, self._draw.uniform(0, longest * self._life))
+        if moment == "stopped" and not ended:
+            process.send_signal(signal.SIGSTOP)
+            if self._job.is_busy(place):
+                check_refused(self._job.launch(place))
+            process.send_signal(signal.SIGCONT)
+            ended = wait(process, self._draw.uniform(0, 0.5))
+        if ended:
+            finish(processes)
+        return ended
+
+    def _count(self, moment: str, place: Path) -> None:
+        done = self._done
+        done.kills += 1
+        done.by_moment[moment] += 1
+        done.by_job[self._job.name] += 1
+        done.twice += moment == "start" and place == self._killed
+        self._killed = place
+        halves = [half for run in self._job.runs(place) for half in unfinished(run)]
+        done.while_saving += bool(halves)
+        remains = any((run / "checkpoints" / DELETED).exists() for run in self._job.runs(place))
+        done.while_deleting += moment == "deleting" and remains
+        left = ", half a checkpoint left" if halves else ""
+        self._say(f"kill {done.kills}, {moment}{left}")
+
+    def _say(self, text: str) -> None:
+        print_line(self._console, f"{self._job.name}: {text}")
 
 
 def kill_test(kills: int, workdir: Path, console: Console, seed: int = 0) -> Killed:
-    """Kills runs of a small recipe with SIGKILL, continues each, and compares their ends.
-
-    Every second kill comes at any moment from the start of a process on; the others come while a
-    checkpoint is written.
+    """Kills jobs with SIGKILL, goes on with each, and compares their ends, listings included.
 
     Args:
-      kills: of all runs.
-      workdir: an empty directory, which keeps the runs.
+      kills: of all jobs; few kills are all of training, see `SHARES`.
+      workdir: an empty directory, which keeps what the jobs write.
 
     Raises:
-      UserError: a run did not continue, or ended with another state or other metrics.
+      UserError: a job did not go on, or ended with other bytes.
     """
     if kills < 1:
         raise UserError(f"a test of {kills} kills tests nothing", 2)
     if workdir.exists() and any(workdir.iterdir()):
         raise UserError(f"{workdir} has files in it; choose an empty or new directory")
-    workdir.mkdir(parents=True, exist_ok=True)
-    draw = random.Random(seed)
-    finish(launch(workdir / "undisturbed"))
-    start = time.monotonic()
-    finish(launch(workdir / "again"))  # as fast as the others: compiled programs are cached
-    life = time.monotonic() - start
-    compare(workdir / "undisturbed", workdir / "again")
-    print_line(console, f"two undisturbed runs are equal and take {life:.0f} s; now {kills} kills")
-    done = Killed()
-    while done.kills < kills:
-        done.runs += 1
-        run = workdir / f"killed-{done.runs}"
-        while done.kills < kills and kill(run, done, draw, life):
-            lines, halves = len(metrics.read(run)), unfinished(run)
-            when = f", while step {int(halves[0].split('.')[0])} was saved" if halves else ""
-            text = f"kill {done.kills}: run {done.runs}, {lines} lines of metrics{when}"
-            print_line(console, text)
-        finish(launch(run))
-        compare(workdir / "undisturbed", run)
-    text = (
-        f"{done.kills} kills, {done.while_saving} of them while a checkpoint was written: "
-        f"{done.runs} runs ended byte for byte like the undisturbed one"
-    )
-    print_line(console, text)
+    draw, done = random.Random(seed), Killed()
+    shares = {name: int(kills * share) for name, share in SHARES.items()}
+    if sys.platform != "linux":  # there the runs of a sweep do not end with it
+        shares["sweep"] = 0
+    shares["train"] = kills - sum(shares.values())
+    makers = {
+        "train": kill_jobs.Training,
+        "sweep": kill_jobs.Sweep,
+        "data prepare": lambda: kill_jobs.Preparation(workdir / "images"),
+        "two processes": kill_jobs.TwoProcesses,
+    }
+    for name, make in makers.items():
+        if shares[name]:
+            folder = workdir / name.replace(" ", "-")
+            folder.mkdir(parents=True)
+            tester = Tester(make(), folder, console, draw, done)
+            tester.prepare()
+            tester.kill(shares[name])
+    print_line(console, summary(done))
     return done
 
 
-def kill(run: Path, done: Killed, draw: random.Random, life: float) -> bool:
-    """Starts or continues a run and kills it; False if it ended before. Counts in `done`.
-
-    `life` is the number of seconds that an undisturbed run takes.
-    """
-    process = launch(run)
-    if done.kills % 2:
-        ended = wait_for_saving(process, run, draw.randint(1, 2), draw.uniform(0, 0.05))
-    else:
-        ended = wait(process, draw.uniform(0, 0.8 * life))
-    if ended:
-        return False
-    process.kill()
-    process.communicate()
-    done.kills += 1
-    done.while_saving += bool(unfinished(run))
-    return True
-
-
-def unfinished(run: Path) -> list[str]:
-    """The names of the checkpoints that are half written."""
-    return [half.name for half in (run / "checkpoints").glob(SAVING)]
-
-
-def launch(run: Path) -> subprocess.Popen:
-    """Starts the recipe, or continues it."""
-    overrides = [f"--config.{override}" for override in RECIPE]
-    experiment = configs.HOME / "experiments" / "quickstart.py"
-    return subprocess.Popen(
-        [sys.executable, LAUNCH, "train", f"--config={experiment}", *overrides, f"--workdir={run}"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+def summary(done: Killed) -> str:
+    """All kills in one line."""
+    jobs = ", ".join(f"{count} of {name}" for name, count in done.by_job.items())
+    moments = ", ".join(f"{count} {moment}" for moment, count in done.by_moment.items())
+    return (
+        f"{done.kills} kills ({jobs}; moments: {moments}; {done.while_saving} left half a "
+        f"checkpoint, {done.while_deleting} a half deleted one, {done.twice} came at the start "
+        f"after another): all {done.ends} ends are byte for byte like the undisturbed one"
     )
 
 
-def finish(process: subprocess.Popen) -> None:
-    """Waits for the end; raises `UserError` if the process failed."""
-    output, _ = process.communicate()
-    if process.returncode:
-        last = (output.strip().splitlines() or ["nothing"])[-1]
-        raise UserError(f"a run ended with exit code {process.returncode} and said: {last}")
+def finish(processes: Sequence[subprocess.Popen]) -> None:
+    """Waits for the end; raises `UserError` if a process failed."""
+    outputs = [process.communicate()[0] for process in processes]
+    for process, output in zip(processes, outputs, strict=True):
+        if process.returncode:
+            last = ((output or "").strip().splitlines() or ["nothing"])[-1]
+            raise UserError(f"a job ended with exit code {process.returncode} and said: {last}")
+
+
+def check_refused(processes: Sequence[subprocess.Popen]) -> None:
+    """Raises `UserError` unless a start is refused, as where another process holds the place."""
+    outputs = [process.communicate()[0] for process in processes]
+    if not all("another process" in output for output in outputs):
+        raise UserError(f"a second process was not refused, and said: {outputs[0].strip()}")
 
 
 def wait(process: subprocess.Popen, seconds: float) -> bool:
@@ -132,37 +233,16 @@ def wait(process: subprocess.Popen, seconds: float) -> bool:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
         return False
-    finish(process)
     return True
 
 
-def wait_for_saving(process: subprocess.Popen, run: Path, nth: int, seconds: float) -> bool:
-    """`wait`, from the moment when the process begins to write its nth checkpoint."""
+def wait_for_saving(process: subprocess.Popen, run: Path, nth: int) -> bool:
+    """Until the process begins to write its nth checkpoint; True if it ended before."""
     begun = set(unfinished(run))
     leftover = len(begun)
     while process.poll() is None:
         begun |= set(unfinished(run))
         if len(begun) - leftover >= nth:
-            return wait(process, seconds)
+            return False
         time.sleep(0.002)
-    finish(process)
     return True
-
-
-def compare(expected: Path, found: Path) -> None:
-    """Raises `UserError` where the last states or the metrics of two runs differ in a byte."""
-    steps = [checkpoints.saved_steps(path / "checkpoints") for path in (expected, found)]
-    if steps[0] != steps[1]:
-        raise UserError(f"{found} keeps the checkpoints {steps[1]}, {expected} {steps[0]}")
-    states = [
-        jax.tree_util.tree_leaves_with_path(checkpoints.load_arrays(path / "checkpoints", step))
-        for path, step in ((expected, steps[0][-1]), (found, steps[0][-1]))
-    ]
-    names = [[jax.tree_util.keystr(path) for path, _ in state] for state in states]
-    if names[0] != names[1]:
-        raise UserError(f"{found} has other arrays than {expected}")
-    for name, (_, one), (_, other) in zip(names[0], *states, strict=True):
-        if np.asarray(one).tobytes() != np.asarray(other).tobytes():
-            raise UserError(f"{found} differs from {expected} in {name} of its last state")
-    if metrics.reproducible(expected) != metrics.reproducible(found):
-        raise UserError(f"{found}/metrics.jsonl differs from that of {expected}")

@@ -7,6 +7,7 @@ import argparse
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -174,6 +175,7 @@ def run_process(program: str = "cnn-jax") -> int:
     from cnn_jax import standard_streams
 
     sys.unraisablehook = ignore_closed_loop
+    warnings.formatwarning = one_line
     standard_streams.prepare()
     code = main(sys.argv[1:], program)
     try:
@@ -181,6 +183,11 @@ def run_process(program: str = "cnn-jax") -> int:
     except OSError as error:  # of a full disk
         return code or errors.show(error)
     return code
+
+
+def one_line(message: Any, *_: Any) -> str:
+    """A warning as a user of the command line sees it: without the place in the code."""
+    return f"warning: {message}\n"
 
 
 def ignore_closed_loop(unraisable: Any) -> None:

@@ -2,6 +2,7 @@
 
 They hold NumPy arrays, and one process writes them, however many devices and processes train. What
 is spread over several is gathered before, so that any other number of them can continue the run.
+Beside the arrays, in `about`, stands a checksum of each: whoever reads some of them compares those.
 """
 
 import contextlib
@@ -10,19 +11,22 @@ import logging
 import os
 import shutil
 import warnings
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 
 from cnn_jax.errors import UserError, first_line
+from cnn_jax.files import read_json, set_aside
+from cnn_jax.runs.checksums import checksum, checksum_of, checksums, verify
 
 BEST = "validation_top1_error"
+# Orbax moves old checkpoints here, each at one blow, and `Checkpoints` empties it: a kill in the
+# middle of that leaves no part of a checkpoint under the name of a step.
+DELETED = ".deleted"
 
 
 @contextlib.contextmanager
@@ -46,33 +50,50 @@ def quiet_orbax() -> Iterator[None]:
 class Checkpoints:
     """Saves and restores a tree of NumPy arrays under its step."""
 
-    def __init__(self, directory: Path, keep_best: bool):
-        """`keep_best`: also keeps the one of the lowest validation error."""
+    def __init__(self, directory: Path):
+        """Opens the directory; removes what a killed process left of what it wrote or deleted."""
         self.directory = directory.absolute()
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._keep_best = keep_best
         with contextlib.ExitStack() as stack:
             stack.enter_context(quiet_orbax())
             self._manager = self._open()
             self._until_closed = stack.pop_all()  # Orbax's threads log between our calls, too
 
     def _open(self) -> ocp.CheckpointManager:
-        policies = [preserve.LatestN(2)]
-        best = {}
-        if self._keep_best:
-            # Both are needed: without best_fn Orbax writes no metrics, and after a restart it would
-            # delete the best; without the policy it would keep the best and delete the latest.
-            policies.append(preserve.BestN(get_metric_fn=best_value, reverse=True, n=1))
-            best = {"best_fn": best_value, "best_mode": "min"}
+        self._empty_deleted()
+        for metrics in self.directory.glob("*/metrics"):  # of a run before December 2026
+            shutil.rmtree(metrics)  # Orbax reads it, and dies of a damaged one
+        self._errors, _ = validation_errors(self.directory)
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=preserve.AnyPreservationPolicy(policies),
+            preservation_policy=self,
             step_format_fixed_length=8,
             cleanup_tmp_directories=True,
             create=False,
+            todelete_subdir=DELETED,
             multiprocessing_options=ocp.options.MultiprocessingOptions(active_processes={0}),
-            **best,
         )
         return ocp.CheckpointManager(self.directory, options=options)
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """What Orbax asks of its `preservation_policy`: which of its checkpoints it keeps."""
+        del context
+        kept = self._kept([info.step for info in checkpoints])
+        return [info.step in kept for info in checkpoints]
+
+    def _prune(self) -> None:
+        """Deletes what a kill before a deletion has left."""
+        steps = sorted(self._manager.all_steps())
+        for step in set(steps) - self._kept(steps):
+            self._manager.delete(step)
+        self._empty_deleted()
+
+    def _kept(self, steps: Sequence[int]) -> set[int]:
+        """Of ascending steps the latest two, and the one of the lowest error."""
+        best = best_of({step: self._errors[step] for step in steps if step in self._errors})
+        return {*steps[-2:], best}
+
+    def _empty_deleted(self) -> None:
+        shutil.rmtree(self.directory / DELETED, ignore_errors=True)
 
     def save(self, step: int, state: Any, seconds: float, validation_error: float | None) -> None:
         """Starts to write a copy of `state`; an error of the save before is raised here.
@@ -82,12 +103,15 @@ class Checkpoints:
         """
         if step in self._manager.all_steps():
             return
-        about = {"seconds": seconds, "checksum": checksum(state), BEST: validation_error}
-        metrics = {BEST: float("inf") if validation_error is None else validation_error}
+        about = {"seconds": seconds, BEST: validation_error, "checksums": checksums(state)}
+        about["checksum_of_this"] = checksum_of(about)
+        if validation_error is not None:
+            self._errors[step] = validation_error
         with self._errors_in_one_line():
+            self._manager.wait_until_finished()
+            self._empty_deleted()
             self._manager.save(
                 step,
-                metrics=metrics if self._keep_best else None,
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(about)
                 ),
@@ -97,6 +121,7 @@ class Checkpoints:
         """Returns once all is on disk; raises like `save`."""
         with self._errors_in_one_line():
             self._manager.wait_until_finished()
+            self._empty_deleted()
 
     @contextlib.contextmanager
     def _errors_in_one_line(self) -> Iterator[None]:
@@ -108,9 +133,10 @@ class Checkpoints:
         except Exception as error:
             have = saved_steps(self.directory)
             kept = f"the one of step {have[-1]:,} is whole" if have else "there is none before it"
+            then = "goes on from there" if have else "begins anew"
             raise UserError(
                 f"cannot write a checkpoint in {self.directory} ({os_reason(error)}); {kept}; "
-                "the same command goes on from there"
+                f"the same command {then}"
             ) from error
 
     def restore_latest(self, template: Any, limit: int | None = None) -> tuple[Any, dict] | None:
@@ -126,52 +152,54 @@ class Checkpoints:
           UserError: all of them are damaged; then none is moved.
         """
         template = jax.tree.map(lambda a: np.empty(a.shape, a.dtype), template)
-        damaged: dict[int, Exception] = {}
+        restored, damaged = None, {}
         for step in sorted(self._manager.all_steps(), reverse=True):
             if limit is not None and step > limit:
                 continue
-            arguments = ocp.args.Composite(
-                state=ocp.args.StandardRestore(template), about=ocp.args.JsonRestore()
-            )
             try:
-                restored = self._manager.restore(step, args=arguments)
-                if checksum(restored.state) != restored.about["checksum"]:
-                    raise ValueError("its checksum is wrong")
+                if restored is None:
+                    restored = self._restore(step, template)
+                else:  # of older ones only this is needed, to find the best
+                    read_about(self.directory, step)
             except MemoryError:
                 raise
             except Exception as error:  # tensorstore and Orbax raise all kinds
                 damaged[step] = error
-                continue
-            if damaged:
-                self._set_aside(damaged)
-            return restored.state, restored.about
-        if damaged:
+        if restored is not None:
+            self._set_aside(damaged)
+            self._prune()
+        elif damaged:
             reason = first_line(next(iter(damaged.values())))
-            raise UserError(f"no checkpoint in {self.directory} can be read ({reason})")
-        return None
+            raise UserError(
+                f"no checkpoint in {self.directory} can be read ({reason}); give it back a copy, "
+                "or choose another --workdir"
+            )
+        return restored
+
+    def _restore(self, step: int, template: Any) -> tuple[Any, dict]:
+        about = read_about(self.directory, step)
+        arguments = ocp.args.Composite(state=ocp.args.StandardRestore(template))
+        state = self._manager.restore(step, args=arguments).state
+        if "checksums" in about:
+            verify(state, about["checksums"])
+        elif checksum(state) != about["checksum"]:  # of a run before December 2026
+            raise ValueError("its checksum is wrong")
+        return state, about
 
     def _set_aside(self, damaged: dict[int, Exception]) -> None:
+        if not damaged:
+            return
         self._manager.close()
         for step, error in damaged.items():
-            warnings.warn(
-                f"checkpoint {step} is damaged ({first_line(error)}); going on from the one before",
-                stacklevel=4,
-            )
-            target = self.directory.parent / "damaged" / f"{step:08d}"
-            target.parent.mkdir(exist_ok=True)
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.move(self.directory / f"{step:08d}", target)
+            reason = f"checkpoint {step} is damaged ({first_line(error)})"
+            set_aside(self.directory.parent, f"{self.directory.name}/{step:08d}", reason)
         self._manager = self._open()
 
     def close(self) -> None:
         """Waits until all is on disk; raises like `save`."""
         with self._until_closed, self._errors_in_one_line():
             self._manager.close()
-
-
-def best_value(metrics: dict) -> float:
-    """The validation error; the best checkpoint has the lowest."""
-    return metrics[BEST]
+            self._empty_deleted()
 
 
 def os_reason(error: BaseException) -> str:
@@ -182,48 +210,72 @@ def os_reason(error: BaseException) -> str:
     return next((reason for reason in known if reason in text), first_line(error))
 
 
-def checksum(tree: Any) -> int:
-    """CRC-32 of the bytes of all leaves, in the order of the tree."""
-    value = 0
-    for leaf in jax.tree.leaves(tree):
-        value = zlib.crc32(np.ascontiguousarray(leaf), value)
-    return value
-
-
 def saved_steps(directory: Path) -> list[int]:
     """The steps of the finished checkpoints in a directory, ascending."""
     if not directory.is_dir():
         return []
-    return sorted(int(d.name) for d in directory.iterdir() if d.name.isdigit())
+    return sorted(int(d.name) for d in directory.iterdir() if d.name.isdecimal())
 
 
 def best_step(directory: Path) -> int | None:
-    """The step of the lowest validation error; None where no checkpoint has one."""
-    scored = {}
+    """The step of the lowest validation error; None where no checkpoint has one.
+
+    Warns of damaged checkpoints, which are left out.
+    """
+    errors, damaged = validation_errors(directory)
+    for reason in damaged:
+        warnings.warn(f"{reason}: it is not asked whether it is the best", stacklevel=2)
+    return best_of(errors)
+
+
+def best_of(errors: dict[int, float]) -> int | None:
+    """The step of the lowest error, of several the first."""
+    return min(errors, key=lambda step: (errors[step], step)) if errors else None
+
+
+def validation_errors(directory: Path) -> tuple[dict[int, float], list[str]]:
+    """By step, of the checkpoints that have one; and what is wrong with those that are damaged."""
+    errors, damaged = {}, []
     for step in saved_steps(directory):
         try:
-            about = read_item(directory / f"{step:08d}", "about", ocp.JsonCheckpointHandler())
-        except Exception:  # a damaged one is not the best one
+            error = read_about(directory, step)[BEST]
+        except UserError as reason:
+            damaged.append(str(reason))
             continue
-        if about[BEST] is not None:
-            scored[step] = about[BEST]
-    return min(scored, key=lambda step: (scored[step], step)) if scored else None
+        if error is not None:
+            errors[step] = error
+    return errors, damaged
 
 
-def read_item(step_directory: Path, item: str, handler: ocp.CheckpointHandler) -> Any:
-    """One small item of a checkpoint."""
-    with quiet_orbax(), ocp.Checkpointer(handler) as checkpointer:
-        return checkpointer.restore((step_directory / item).absolute())
+def read_about(directory: Path, step: int) -> dict[str, Any]:
+    """What was saved about a checkpoint: `seconds`, the validation error, and checksums.
+
+    Raises:
+      UserError: it is damaged.
+    """
+    path = directory / f"{step:08d}" / "about" / "metadata"
+    try:
+        about = read_json(path, "seconds", BEST)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing") from None
+    own = about.pop("checksum_of_this", None)
+    is_old = own is None and "checksum" in about
+    if not is_old and own != checksum_of(about):
+        raise UserError(f"{path} is damaged: its checksum is wrong")
+    return about
 
 
 def load_arrays(directory: Path, step: int, keys: tuple[str, ...] | None = None) -> dict[str, Any]:
     """Arrays of a saved state by `keys`, or all: on any machine, without the network's code.
 
+    They are compared with their checksums; runs before December 2026 have none for each array.
+
     Raises:
-      UserError: the checkpoint cannot be read.
+      UserError: the checkpoint cannot be read, or is damaged.
     """
     path = (directory / f"{step:08d}" / "state").absolute()
     try:
+        about = read_about(directory, step)
         with quiet_orbax(), ocp.PyTreeCheckpointer() as checkpointer:
             saved = checkpointer.metadata(path).item_metadata.tree
             part = {key: saved[key] for key in keys or saved if key in saved}
@@ -232,7 +284,15 @@ def load_arrays(directory: Path, step: int, keys: tuple[str, ...] | None = None)
                 restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), part),
                 partial_restore=True,
             )
-            return checkpointer.restore(path, args=arguments)
-    except Exception as error:
-        reason = first_line(error)
-        raise UserError(f"cannot read the checkpoint {path.parent} ({reason})") from None
+            arrays = checkpointer.restore(path, args=arguments)
+        if "checksums" in about:
+            verify(arrays, about["checksums"], keys)
+        return arrays
+    except MemoryError:
+        raise
+    except Exception as error:  # tensorstore and Orbax raise all kinds
+        others = [str(one) for one in saved_steps(directory) if one != step]
+        hint = f"; choose another by its step: {', '.join(others)}" if others else ""
+        raise UserError(
+            f"cannot read the checkpoint {path.parent} ({first_line(error)}){hint}"
+        ) from None

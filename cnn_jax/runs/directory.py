@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import platform
@@ -10,14 +11,21 @@ import subprocess
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax import old_names
 from cnn_jax.errors import UserError, first_line
-from cnn_jax.files import is_temporary, remove_leftovers, write_json
+from cnn_jax.files import (
+    is_temporary,
+    read_json,
+    read_undamaged,
+    remove_leftovers,
+    set_aside,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from cnn_jax.data.preprocess import Preprocessing
@@ -41,6 +49,20 @@ FLAGS = (
 UNFIT = re.compile("[][*?\ud800-\udfff]")
 STAGES = "stages"  # the runs that `launch.py compress` makes on the way to this one
 MEASUREMENTS = "measurements.json"  # numbers by metric that were measured besides training
+STATES = ("new", "running", "done", "diverged", "preempted", "failed")
+# What a run starts from, and without which nobody can use it.
+START = ("config.json", "dataset.json", "preprocessing.npz")
+# What must stand in the small files: what is read of them without asking whether it is there.
+FIELDS = {
+    "dataset.json": ("class_names", "image_shape"),
+    "environment.json": ("later",),
+    "status.json": ("status",),
+}
+CONFIG_FIELDS = {
+    *("model.name", "data.name", "data.path", "data.image_size", "data.on_error", "data.storage"),
+    *("training.duration", "training.batch_size", "view.train.kind", "view.evaluation.kind"),
+    *("evaluation.weights", "evaluation.batch_size", "ema.decay", "seed"),
+}
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "numpy")
 
 
@@ -61,7 +83,7 @@ class RunDirectory:
                 "a path; choose another --workdir"
             )
         is_run = (path / "config.json").exists()
-        if path.is_dir() and not is_run and any(map(is_foreign, os.listdir(path))):
+        if path.is_dir() and not is_run and any(map(is_foreign, path.iterdir())):
             raise UserError(f"{path} has files that are not a run's; choose another --workdir")
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -75,6 +97,8 @@ class RunDirectory:
                 "choose another with --workdir=DIR"
             ) from None
         remove_leftovers(path)
+        if is_run:
+            set_damaged_aside(path, config)
         before = read_config(path) if is_run else config
         if lines := configs.difference(before, config):
             raise UserError(
@@ -99,7 +123,7 @@ class RunDirectory:
         from cnn_jax.data import preprocess
 
         write_json(self.path / "config.json", self._config.to_dict())
-        facts = self.path / "dataset.json"
+        facts, constants = self.path / "dataset.json", self.path / "preprocessing.npz"
         if facts.exists():
             before = read_json(facts)
             if changed := [name for name in dataset if dataset[name] != before.get(name)]:
@@ -107,8 +131,8 @@ class RunDirectory:
                     f"the data is not what the run in {self.path} began with: {', '.join(changed)} "
                     "changed; give it back its data, or choose another --workdir"
                 )
-        else:
-            preprocess.save(preprocessing, self.path / "preprocessing.npz")
+        if not (facts.exists() and constants.exists()):
+            preprocess.save(preprocessing, constants)
             write_json(facts, dataset)
         self._add_environment({**environment(), "compiler_options": compiler_options})
 
@@ -137,17 +161,57 @@ class RunDirectory:
 
     @property
     def status(self) -> str:
-        """One of "new", "running" (or killed), "done", "diverged", "preempted" and "failed"."""
-        return read_status(self.path)["status"]
+        """One of "new", "running" (or killed), "done", "diverged", "preempted" and "failed".
+
+        A run that lacks a file is not done: the next start writes it.
+        """
+        status = read_status(self.path)["status"]
+        is_whole = all((self.path / name).exists() for name in START)
+        return status if is_whole or status != "done" else "running"
+
+    def check_exists(self) -> None:
+        """Raises `UserError` where somebody has deleted the directory while the run was in it."""
+        if not (self.path / "config.json").exists():
+            raise UserError(
+                f"{self.path} was deleted while the run was in it; the same command begins anew"
+            )
 
     def set_status(self, status: str, **facts) -> None:
         """Writes `status.json`."""
+        self.check_exists()
         write_json(self.path / "status.json", {"status": status, **facts})
 
 
-def is_foreign(name: str) -> bool:
-    """Whether a run that ended before it had a `config.json` cannot have left this file."""
-    return name not in (".lock", STAGES) and not is_temporary(name)
+def is_foreign(file: Path) -> bool:
+    """Whether a run that ended before it had a `config.json` cannot have left this file.
+
+    A directory that is deleted while a checkpoint is written may keep a part of that.
+    """
+    if file.name == "checkpoints":
+        return any(one.name.isdecimal() for one in file.iterdir())
+    return file.name not in (".lock", STAGES) and not is_temporary(file.name)
+
+
+def set_damaged_aside(path: Path, config: ConfigDict) -> None:
+    """Sets the damaged small files of a run aside, and writes its `config.json` again."""
+    from cnn_jax.data import preprocess
+
+    checks = {
+        "config.json": lambda: read_config(path),
+        "preprocessing.npz": lambda: preprocess.load(path / "preprocessing.npz"),
+    }
+    for name, fields in FIELDS.items():
+        checks[name] = functools.partial(read_json, path / name, *fields)
+    for name, check in checks.items():
+        try:
+            check()
+        except FileNotFoundError:
+            continue
+        except UserError as error:
+            # Without its config a run that is killed here could not go on.
+            set_aside(path, name, str(error), copies=name == "config.json")
+            if name == "config.json":
+                write_json(path / name, config.to_dict())
 
 
 def is_open(path: Path) -> bool:
@@ -163,29 +227,26 @@ def is_open(path: Path) -> bool:
 
 
 def read_status(path: Path) -> dict:
-    """What `status.json` says; {"status": "new"} where there is none."""
-    try:
-        return read_json(path / "status.json")
-    except FileNotFoundError:
+    """What `status.json` says; "new" where there is none, "running" where it is damaged."""
+    file = path / "status.json"
+    if not file.exists():
         return {"status": "new"}
+    status = read_undamaged(file, {"status": "running"}, "status")
+    return status if status["status"] in STATES else {"status": "running"}
 
 
 def read_config(path: Path) -> ConfigDict:
     """The locked config of the run in a directory."""
-    fields = read_json(path / "config.json")
+    file = path / "config.json"
     try:
-        return ConfigDict(old_names.config(fields)).lock()
+        fields = old_names.config(read_json(file, "model"))
+        if lacking := CONFIG_FIELDS - configs.flatten(fields).keys():
+            raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
+        return ConfigDict(fields).lock()
+    except UserError:
+        raise
     except (AttributeError, TypeError, ValueError) as error:
-        reason = f"{path / 'config.json'} is damaged: {first_line(error)}"
-        raise UserError(reason) from None
-
-
-def read_json(path: Path) -> Any:
-    """The value in a JSON file; raises `UserError` where the file is damaged."""
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path} is damaged: {first_line(error)}") from None
+        raise UserError(f"{file} is damaged: {first_line(error)}") from None
 
 
 def file_name(text: str) -> str:

@@ -4,17 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnn_jax.files import write_json
-from cnn_jax.runs.directory import read_json
+from cnn_jax.files import read_undamaged, write_json
 
 FOLDER = "evaluations"  # in the directory of a run
 FILE = "results.json"
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The evaluations that a folder has; none where it has no `results.json`."""
-    path = folder / FILE
-    return read_json(path) if path.exists() else []
+    """The evaluations that a folder has; none where it has no `results.json`, or a damaged one."""
+    found = read_undamaged(folder / FILE, [])
+    return [one for one in found if isinstance(one, dict) and "files" in one]
 
 
 def add(folder: Path, result: dict[str, Any]) -> None:

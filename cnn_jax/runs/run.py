@@ -1,7 +1,8 @@
 """A run, read back: in a notebook, on any machine, whatever devices it was trained on."""
 
+import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,9 @@ from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax.errors import UserError
+from cnn_jax.files import read_json, read_undamaged
 from cnn_jax.runs import metrics, results
-from cnn_jax.runs.directory import MEASUREMENTS, pinned_jax, read_config, read_json, read_status
+from cnn_jax.runs.directory import FIELDS, MEASUREMENTS, pinned_jax, read_config, read_status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +35,8 @@ class Run:
     @functools.cached_property
     def config(self) -> ConfigDict:
         """The locked config that it was started with."""
-        return read_config(self.path)
+        with made_again():
+            return read_config(self.path)
 
     @property
     def status(self) -> str:
@@ -61,10 +64,9 @@ class Run:
 
     def record(self) -> dict[str, Any]:
         """The run as one small JSON value: its last numbers, and its curve by evaluations."""
-        environment = self.path / "environment.json"
         return {
             "config": self.config.to_dict(),
-            "environment": read_json(environment) if environment.exists() else {},
+            "environment": read_undamaged(self.path / "environment.json", {}, "later"),
             "status": self.status,
             "summary": self.summary,
             "evaluations": metrics.by_evaluations(self.path),
@@ -75,8 +77,7 @@ class Run:
     @property
     def measurements(self) -> dict[str, float]:
         """What was measured besides training, by metric; empty for most runs."""
-        file = self.path / MEASUREMENTS
-        return read_json(file) if file.exists() else {}
+        return read_undamaged(self.path / MEASUREMENTS, {})
 
     @functools.cached_property
     def class_names(self) -> tuple[str, ...]:
@@ -93,7 +94,8 @@ class Run:
         file = self.path / "dataset.json"
         if not file.exists():
             raise UserError(f"{self.path} stopped before it began to train")
-        return read_json(file)
+        with made_again():
+            return read_json(file, *FIELDS["dataset.json"])
 
     @functools.cached_property
     def model(self) -> Any:
@@ -109,7 +111,8 @@ class Run:
         """From uint8 images to what the network was trained on."""
         from cnn_jax.data import preprocess
 
-        return preprocess.load(self.path / "preprocessing.npz")
+        with made_again():
+            return preprocess.load(self.path / "preprocessing.npz")
 
     @property
     def steps(self) -> list[int]:
@@ -214,3 +217,12 @@ class Run:
                 return self.model.apply(variables, preprocessing(images), train=False)
 
         return jax.jit(logits)
+
+
+@contextlib.contextmanager
+def made_again() -> Iterator[None]:
+    """Says how a damaged file of a run is mended."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{error}; the command that trained the run makes it again") from None

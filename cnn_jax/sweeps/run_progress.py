@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from cnn_jax.files import read_undamaged
 from cnn_jax.optim.schedules import parse_duration
 from cnn_jax.runs import metrics, results
 from cnn_jax.runs.directory import MEASUREMENTS, read_status
@@ -51,7 +52,7 @@ def state(run: SweepRun) -> str:
 def lacks(run: SweepRun) -> bool:
     """Whether a trained run has still to be evaluated, or measured."""
     if run.arguments[0] == "compress":
-        return not (run.path / MEASUREMENTS).exists()
+        return not read_undamaged(run.path / MEASUREMENTS, {})
     found = results.read(run.path / results.FOLDER)
     about = metrics.summary(run.path), run.config.evaluation.weights
     return not all(results.of_last_step(found, p, *about) for p in run.protocols)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnn_jax.errors import STOPPED, UserError, first_line
-from cnn_jax.files import write_json
-from cnn_jax.runs.directory import is_open, read_json
+from cnn_jax.files import read_undamaged, write_json
+from cnn_jax.runs.directory import is_open
 from cnn_jax.sweeps.run_progress import state
 from cnn_jax.sweeps.slurm_job import Job
 from cnn_jax.sweeps.sweep import Sweep, SweepRun
@@ -88,8 +88,7 @@ class Jobs:
                 self.states[run] = finished
 
     def _read(self) -> dict[str, str]:
-        file = self._folder / JOBS
-        return read_json(file) if file.exists() else {}
+        return read_undamaged(self._folder / JOBS, {})
 
 
 def make_executor(folder: Path, resources: Resources, packages: Path):

@@ -16,7 +16,7 @@ from cnn_jax import config as configs
 from cnn_jax import errors
 from cnn_jax.config import load_config
 from cnn_jax.errors import UserError
-from cnn_jax.files import is_temporary, write_json
+from cnn_jax.files import is_temporary, set_aside, write_json
 from cnn_jax.runs import sweep_file
 from cnn_jax.runs.directory import file_name
 from cnn_jax.sweeps.tables import Row, Table
@@ -247,7 +247,7 @@ def only(sweep: Sweep, names: Sequence[str]) -> Sweep:
 def write(sweep: Sweep) -> None:
     """Writes `sweep.json`, or checks that the one in the directory is of the same sweep.
 
-    The number of seeds and the published numbers may differ.
+    The number of seeds and the published numbers may differ. A damaged one is written again.
 
     Raises:
       UserError: the directory has another sweep, or other files.
@@ -255,7 +255,11 @@ def write(sweep: Sweep) -> None:
     file = sweep.workdir / sweep_file.NAME
     facts = dict(sweep.facts)
     if file.exists():
-        before = sweep_file.read(sweep.workdir)
+        try:
+            before = sweep_file.read(sweep.workdir)
+        except UserError as error:
+            set_aside(sweep.workdir, file.name, str(error), copies=True)
+            before = facts
         if lines := difference(settings(before), settings(facts)):
             raise UserError(
                 f"{sweep.workdir} has another sweep; choose another --workdir. "

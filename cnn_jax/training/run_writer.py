@@ -47,7 +47,7 @@ class RunWriter:
         self.failure: UserError | None = None
         self._setup, self._progress, self._group = setup, progress, group
         self._checkpoints = checkpoints
-        self._metrics = Metrics(directory.path, progress.step, seconds)
+        self._metrics = Metrics(directory.path, progress.step, seconds, draws=group.index == 0)
         # The first step of the last program, and what fetches its metrics as the next has started.
         self._pending: tuple[int, Fetch] | None = None
         self._data_wait_seconds: float | None = None  # since the last line; None of data in memory
@@ -75,6 +75,7 @@ class RunWriter:
             if error is not None and self._setup.parts.learning_rate.plateau:
                 state = state.replace(opt_state=plateau.observe(state.opt_state, error))
             self._metrics.sync()
+            self.directory.check_exists()
             arrays = self._group.gather(state)
             if self._checkpoints:
                 self._checkpoints.save(step, arrays, self._metrics.seconds, error)
@@ -152,7 +153,7 @@ class RunWriter:
 
 def note_failure(directory: RunDirectory, status: str, error: BaseException) -> None:
     """Writes why a run ended early."""
-    with contextlib.suppress(OSError):  # a full disk is what the error says
+    with contextlib.suppress(OSError, UserError):  # a full disk, a lost folder: the error says so
         directory.set_status(status, **facts(error))
 
 

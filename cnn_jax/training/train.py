@@ -17,7 +17,7 @@ from cnn_jax.cluster.join import Alone, ProcessGroup
 from cnn_jax.cluster.preemption import Preemption
 from cnn_jax.errors import DIVERGED, STOPPED, UserError
 from cnn_jax.progress import TrainingProgress, print_line, summary_table
-from cnn_jax.runs import curves, metrics
+from cnn_jax.runs import metrics
 from cnn_jax.runs.checkpoints import Checkpoints, saved_steps
 from cnn_jax.runs.directory import RunDirectory
 from cnn_jax.training.build import Setup, build
@@ -121,9 +121,6 @@ def run(
             raise error
     for writer in writers:
         if not writer.failure:
-            path, name = writer.directory.path, writer.directory.name
-            if group.index == 0:
-                curves.draw(metrics.read(path), path / "curves.png", name)
             writer.directory.set_status("done")
 
 
@@ -227,8 +224,7 @@ def open_checkpoints(
     """Those of a run, for process 0, which alone writes and reads them."""
     if group.index:
         return None
-    keep_best = "validation" in setup.plan.splits
-    checkpoints = Checkpoints(directory.path / "checkpoints", keep_best)
+    checkpoints = Checkpoints(directory.path / "checkpoints")
     opened.callback(checkpoints.close)
     return checkpoints
 

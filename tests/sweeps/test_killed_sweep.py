@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 import cnn_jax
-from cnn_jax.bench.kill_test import RECIPE, compare
+from cnn_jax.bench.kill_jobs import RECIPE, compare
 from cnn_jax.training.train import train
 from tests.conftest import ROOT, launch_here, wait_until
 

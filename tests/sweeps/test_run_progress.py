@@ -27,5 +27,5 @@ def test_a_compression_is_waiting_until_it_is_measured(tiny_run, tmp_path):
     shutil.copytree(tiny_run, tmp_path / "seed-0")
     run = SweepRun(("a",), 0, tmp_path / "seed-0", None, ("compress",), ())
     assert run_progress.state(run) == "waiting"
-    (run.path / "measurements.json").write_text("{}")
+    (run.path / "measurements.json").write_text('{"file/bytes": 1}')
     assert run_progress.state(run) == "done"

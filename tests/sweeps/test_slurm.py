@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import cnn_jax
-from cnn_jax.bench.kill_test import RECIPE
+from cnn_jax.bench.kill_jobs import RECIPE
 from tests.conftest import ROOT, count_lines, wait_until
 
 pytestmark = pytest.mark.slow

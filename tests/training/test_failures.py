@@ -18,8 +18,8 @@ import pytest
 from rich.console import Console
 
 import cnn_jax
-from cnn_jax.bench.kill_test import compare
-from cnn_jax.bench.kill_test import unfinished as half_written
+from cnn_jax.bench.kill_jobs import compare
+from cnn_jax.bench.kill_jobs import unfinished as half_written
 from cnn_jax.cluster import preemption
 from cnn_jax.errors import UserError
 from cnn_jax.files import drop_broken

@@ -23,10 +23,10 @@ from cnn_jax.commands.arguments import experiment_name
 from cnn_jax.compression import archive, network, report
 from cnn_jax.config import load_config
 from cnn_jax.errors import UserError
-from cnn_jax.files import keep_compiled, write_json
+from cnn_jax.files import keep_compiled, read_json, read_undamaged, write_json
 from cnn_jax.progress import print_line
 from cnn_jax.runs import compress
-from cnn_jax.runs.directory import MEASUREMENTS, STAGES, read_json
+from cnn_jax.runs.directory import MEASUREMENTS, STAGES
 
 START = "compression.start"  # the field that names the run whose weights a stage starts from
 FILE = "compressed.cnn"
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace, coding: Mapping[str, Any], console: Conso
         for stage in made:
             print_line(console, f"stage {stage.name}, in {stage.folder}")
             cnn_jax.train(stage.config, stage.folder, console=console)
-        if not (folder / MEASUREMENTS).exists():
+        if not read_undamaged(folder / MEASUREMENTS, {}):
             file = encode(made[-1], coding)
             write_json(folder / MEASUREMENTS, measure(made, file, index_bits(arguments)))
         show(folder, console)

@@ -170,7 +170,9 @@ class ShardWriter:
             return None, str(error)
         label = int(self._examples.labels[index])
         example = {"image": io.BytesIO(encoded), "label": label, "id": identity}
-        return self._serializer.serialize_example(self._features.encode_example(example)), shape
+        found = self._serializer.get_tf_example(self._features.encode_example(example))
+        # Otherwise the order of a record's fields is another one in each process.
+        return found.SerializeToString(deterministic=True), shape
 
 
 def features(class_names: tuple[str, ...], shape: tuple):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from cnn_jax.data import listing, tfds_source
-from cnn_jax.data.prepare import tfds_writer
+from cnn_jax.data.prepare import shards, tfds_writer
 from cnn_jax.errors import UserError
 from tests.data.prepare.preparing import load, prepare_all, run
 
@@ -169,3 +169,12 @@ def test_names_with_odd_characters_are_prepared(birds, tmp_path):
         (birds / split / "wren" / "0.png").rename(birds / split / "wren" / "\udcff\n[b].png")
     prepare_all("birds", birds, tmp_path / "tfds")
     assert load("tfds:birds", tmp_path / "tfds", image_size=8).class_names[0] == "[b] \u00e4, {x}"
+
+
+def test_a_record_has_its_fields_in_one_order_so_that_shards_are_the_same_bytes_anywhere(
+    birds, tmp_path
+):
+    place, notes = prepare_all("birds", birds, tmp_path / "tfds")
+    name, facts = next(iter(notes["shards"].items()))
+    (record, *_) = next(shards.read(place / name, facts["examples"]))
+    assert record.index(b"\x02id") < record.index(b"\x05image") < record.index(b"\x05label")
