@@ -83,7 +83,7 @@ def train(config, workdir, *, seeds=None, console=None):
     from rich.console import Console
 
     from cnn_jax.runs import load_run
-    from cnn_jax.runs.directory import pinned_jax
+    from cnn_jax.runs.environment import pinned_jax
     from cnn_jax.training.train import train
 
     with pinned_jax():
@@ -123,7 +123,7 @@ def evaluate(
       `top5_right`, and `skipped`: a line for each image that could not be read.
     """
     from cnn_jax.evaluation.ensemble import evaluate_runs
-    from cnn_jax.runs.directory import pinned_jax
+    from cnn_jax.runs.environment import pinned_jax
 
     given = run if isinstance(run, Sequence) and not isinstance(run, str) else [run]
     runs = [load_run(one) if isinstance(one, str | Path) else one for one in given]

@@ -16,7 +16,7 @@ import cnn_jax
 from cnn_jax import config as configs
 from cnn_jax.commands import command_line
 from cnn_jax.errors import UserError
-from cnn_jax.runs import directory
+from cnn_jax.runs import environment
 from tests.conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -162,13 +162,13 @@ def test_records_are_kept_in_a_checkout_only(tmp_path, monkeypatch, capsys):
 
 
 def test_a_run_of_installed_code_names_the_commit_of_its_address(monkeypatch):
-    checkout = directory.source()["commit"]
+    checkout = environment.source()["commit"]
     assert checkout is None or len(checkout) == 40
     # Elsewhere: the repository around the code, if there is one, does not know its files.
-    monkeypatch.setattr(directory, "git", lambda *arguments: None)
+    monkeypatch.setattr(environment, "git", lambda *arguments: None)
     files = {"direct_url.json": '{"url": "x", "vcs_info": {"vcs": "git", "commit_id": "abc"}}'}
     installed = SimpleNamespace(read_text=files.get)
-    monkeypatch.setattr(directory.metadata, "distribution", lambda name: installed)
-    assert directory.source() == {"commit": "abc", "uncommitted_changes": False}
+    monkeypatch.setattr(environment.metadata, "distribution", lambda name: installed)
+    assert environment.source() == {"commit": "abc", "uncommitted_changes": False}
     files.clear()
-    assert directory.source()["commit"] is None
+    assert environment.source()["commit"] is None

@@ -22,7 +22,7 @@ SAVE_SECONDS = 120.0  # from SIGTERM to SIGKILL
 DESCRIBE = f"""
 import json, sys
 sys.path.insert(0, {str(configs.PACKAGE.parent)!r})
-from cnn_jax.runs.directory import environment
+from cnn_jax.runs.environment import environment
 print(json.dumps(environment()))
 """
 

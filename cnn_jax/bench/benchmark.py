@@ -15,7 +15,7 @@ from cnn_jax.accelerators.targets import of_kind, peak
 from cnn_jax.analysis import summary
 from cnn_jax.bench import fake, measure, programs
 from cnn_jax.errors import UserError, first_line
-from cnn_jax.runs.directory import environment
+from cnn_jax.runs.environment import environment
 from cnn_jax.runs.metrics import peak_memory
 
 # Passes of a training step: forward, and those for the gradients of inputs and of kernels.

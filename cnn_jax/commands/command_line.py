@@ -158,7 +158,7 @@ def main(arguments: list[str], program: str = LAUNCH) -> int:
             wheels.add(Path(flag.removeprefix(wheels.FLAG)))
         command, parsed = parse(arguments, program)
         from cnn_jax.progress import PlainConsole  # takes longer than all of --help
-        from cnn_jax.runs.directory import pinned_jax
+        from cnn_jax.runs.environment import pinned_jax
 
         with pinned_jax():
             command.run(parsed, PlainConsole())

@@ -20,8 +20,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from cnn_jax.errors import UserError, first_line
-from cnn_jax.files import read_json, set_aside
-from cnn_jax.runs.checksums import checksum, checksum_of, checksums, verify
+from cnn_jax.files import checksum, checksum_of, checksums, read_json, set_aside, verify
 
 BEST = "validation_top1_error"
 # Orbax moves old checkpoints here, each at one blow, and `Checkpoints` empties it: a kill in the

@@ -13,7 +13,8 @@ from cnn_jax import config as configs
 from cnn_jax.errors import UserError
 from cnn_jax.files import read_json, read_undamaged
 from cnn_jax.runs import metrics, results
-from cnn_jax.runs.directory import FIELDS, MEASUREMENTS, pinned_jax, read_config, read_status
+from cnn_jax.runs.directory import FIELDS, MEASUREMENTS, read_config, read_status
+from cnn_jax.runs.environment import pinned_jax
 
 if TYPE_CHECKING:
     import pandas as pd

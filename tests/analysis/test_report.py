@@ -12,7 +12,8 @@ import pytest
 from cnn_jax.analysis import registry, run_records
 from cnn_jax.errors import UserError
 from cnn_jax.runs import metrics
-from cnn_jax.runs.directory import file_name, is_flag
+from cnn_jax.runs.directory import file_name
+from cnn_jax.runs.environment import is_flag
 from tests.analysis.making import record
 from tests.conftest import ROOT, launch_here
 

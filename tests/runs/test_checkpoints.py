@@ -14,7 +14,8 @@ from absl import logging as absl_logging
 
 from cnn_jax.bench.kill_test import DELETING
 from cnn_jax.errors import UserError
-from cnn_jax.runs import checkpoints, checksums
+from cnn_jax.files import checksum, checksums, verify
+from cnn_jax.runs import checkpoints
 from cnn_jax.runs.checkpoints import Checkpoints
 from tests.conftest import ROOT
 
@@ -106,7 +107,7 @@ def test_arrays_that_are_not_those_that_were_saved_are_named_with_the_other_chec
     tmp_path, monkeypatch
 ):
     with monkeypatch.context() as changed:  # as if a bit had flipped that Orbax does not notice
-        changed.setattr(checkpoints, "checksums", lambda tree: checksums.checksums(OTHER))
+        changed.setattr(checkpoints, "checksums", lambda tree: checksums(OTHER))
         save(tmp_path, [0.5, 0.4])
     with pytest.raises(UserError, match="params/kernel is not what was saved.*by its step: 1$"):
         checkpoints.load_arrays(tmp_path, 2, ("params",))
@@ -115,19 +116,17 @@ def test_arrays_that_are_not_those_that_were_saved_are_named_with_the_other_chec
 
 def test_a_checksum_tells_type_and_shape_too():
     kernel = TREE["params"]["kernel"]
-    found = [
-        checksums.checksums({"a": a}) for a in (kernel, kernel.view(np.int32), kernel.T.copy())
-    ]
-    assert found[0] != found[1] and checksums.checksums({"a": kernel.reshape(3, 2)}) != found[0]
+    found = [checksums({"a": a}) for a in (kernel, kernel.view(np.int32), kernel.T.copy())]
+    assert found[0] != found[1] and checksums({"a": kernel.reshape(3, 2)}) != found[0]
     with pytest.raises(ValueError, match="b is not what was saved"):
-        checksums.verify({"a": kernel}, found[0] | {"b": 1})
+        verify({"a": kernel}, found[0] | {"b": 1})
 
 
 def test_a_checkpoint_of_before_with_one_checksum_opens_and_is_verified_where_a_run_goes_on(
     tmp_path,
 ):
     save(tmp_path / "run" / "checkpoints", [0.5, 0.4])
-    for step, value in (1, checksums.checksum(TREE)), (2, 3):
+    for step, value in (1, checksum(TREE)), (2, 3):
         about = {"seconds": 1.0, "checksum": value, "validation_top1_error": 0.5}
         folder = tmp_path / "run" / "checkpoints" / f"{step:08d}"
         (folder / "about" / "metadata").write_text(json.dumps(about))

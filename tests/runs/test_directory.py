@@ -10,7 +10,7 @@ import pytest
 import cnn_jax
 from cnn_jax.bench.kill_test import compare
 from cnn_jax.errors import UserError
-from cnn_jax.runs.directory import JAX_CONFIG, pinned_jax
+from cnn_jax.runs.environment import JAX_CONFIG, pinned_jax
 
 OTHERS = {
     "jax_default_matmul_precision": "bfloat16",

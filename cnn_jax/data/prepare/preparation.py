@@ -3,7 +3,6 @@
 import contextlib
 import json
 import shutil
-import zlib
 from pathlib import Path
 
 from cnn_jax import files
@@ -48,7 +47,7 @@ def read(place: Path) -> dict:
     try:
         notes = json.loads(file.read_bytes())
         # Data sets that were prepared before there was a checksum have none.
-        if notes.pop("checksum", None) not in (None, checksum(notes)):
+        if notes.pop("checksum", None) not in (None, files.checksum_of(notes)):
             raise ValueError("another checksum")
         if set(notes) != {"made_from", "shards"}:
             raise ValueError(f"it has {', '.join(notes)}")
@@ -64,9 +63,4 @@ def read(place: Path) -> dict:
 
 def write(place: Path, notes: dict) -> None:
     """Writes `preparation.json`."""
-    files.write_json(place / FILE, {**notes, "checksum": checksum(notes)})
-
-
-def checksum(notes: dict) -> int:
-    """Of the notes as JSON."""
-    return zlib.crc32(json.dumps(notes, sort_keys=True).encode())
+    files.write_json(place / FILE, {**notes, "checksum": files.checksum_of(notes)})
