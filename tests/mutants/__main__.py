@@ -34,8 +34,6 @@ from tests.mutants.children import (
 from tests.mutants.mutations import mutations
 from tests.mutants.reached import Reached, reach
 
-SECONDS = 15.0  # of tests for a mutant, as long as they took unchanged
-
 
 class Mutant(NamedTuple):
     file: str
@@ -67,8 +65,8 @@ def sample(mutants, size, seed):
     return sorted(sorted(mutants, key=draw)[: size or None], key=lambda mutant: mutant.number)
 
 
-def chosen(mutant, reached):
-    """The cheapest tests that reach a mutant, then others of its own test file, in `SECONDS`."""
+def chosen(mutant, reached, seconds):
+    """The cheapest tests that reach a mutant, then others of its own test file, in this time."""
     stem = Path(mutant.file).with_suffix("").relative_to("cnn_jax")
     mirror = f"tests/{stem.with_name('test_' + stem.name)}.py::"
     first, last = mutant.span or (0, 10**6)
@@ -78,7 +76,7 @@ def chosen(mutant, reached):
         reaches = any(first <= line <= last for line in lines)
         if reaches or (lines and name.startswith(mirror)):
             costs.append((not reaches, own.seconds + sum(own.fixtures.values()), name))
-    names, paid, left = [], set(), SECONDS
+    names, paid, left = [], set(), seconds
     for _, _, name in sorted(costs):
         own = reached[name]
         new = own.fixtures.keys() - paid
@@ -104,7 +102,7 @@ class Selection:
         self.failed = self.failed or f"{call.excinfo.typename} in {node.nodeid}"
 
 
-def trial(mutant, names):
+def trial(mutant, names, seconds):
     """Runs tests on a mutant: what failed first, or "survived"."""
 
     def mutate(tree, _):
@@ -114,7 +112,7 @@ def trial(mutant, names):
     def child():
         keep_compiled(1e9)  # what is there is read, and nothing added
         used = resource.getrusage(resource.RUSAGE_SELF)
-        limit = int(used.ru_utime + used.ru_stime + 60 + 4 * SECONDS)
+        limit = int(used.ru_utime + used.ru_stime + 60 + 4 * seconds)
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
         sys.meta_path.insert(0, Finder([mutant.file], mutate))
         selection = Selection(names)
@@ -125,22 +123,22 @@ def trial(mutant, names):
     return in_child(child, limit=900) or "Python died, or took too long"
 
 
-def try_all(mutants, reached, out):
+def try_all(mutants, reached, seconds, out):
     """Tries each mutant that has not been killed before, and writes what came of it."""
     lines = out.read_text().splitlines() if out and out.exists() else []
     outcomes = {(one["file"], one["name"]): one["outcome"] for one in map(json.loads, lines)}
     for mutant in mutants:
         if outcomes.get(key := (mutant.file, mutant.name), "survived") == "survived":
-            names = chosen(mutant, reached)
-            begin = time.time()
-            outcomes[key] = trial(mutant, names) if names else "survived"
+            names = chosen(mutant, reached, seconds)
+            begin = time.monotonic()
+            outcomes[key] = trial(mutant, names, seconds) if names else "survived"
             if outcomes[key] == "survived":
                 print(f"{mutant.file}:{mutant.line} {mutant.name} ({len(names)} tests)", flush=True)
             if out:
                 line = dict(zip(("file", "name"), key, strict=True)) | {"outcome": outcomes[key]}
                 with out.open("a") as file:
-                    seconds = round(time.time() - begin, 1)
-                    print(json.dumps(line | {"tests": len(names), "seconds": seconds}), file=file)
+                    took = round(time.monotonic() - begin, 1)
+                    print(json.dumps(line | {"tests": len(names), "seconds": took}), file=file)
     return Counter((m.file, outcomes[m.file, m.name] == "survived") for m in mutants)
 
 
@@ -165,6 +163,9 @@ def main():
     parser.add_argument("--tests", nargs="+", help="by default the folders of the rooms")
     parser.add_argument("--sample", type=int, default=25, help="mutants of a file, 0 for all")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument(
+        "--seconds", type=float, default=15.0, help="of tests for a mutant, at their usual speed"
+    )
     parser.add_argument("--reached", type=Path, help="JSON, what tests reach: written, then read")
     parser.add_argument("--out", type=Path, help="JSON lines; what is caught there is not repeated")
     options = parser.parse_args()
@@ -183,7 +184,7 @@ def main():
             kept.write_text(json.dumps(reached))
     reached = {name: Reached(*own) for name, own in reached.items()}
     mutants = [m for f in files for m in sample(mutants_of(f), options.sample, options.seed)]
-    print_scores(try_all(mutants, reached, options.out))
+    print_scores(try_all(mutants, reached, options.seconds, options.out))
 
 
 if __name__ == "__main__":
