@@ -114,11 +114,12 @@ def test_a_plateau_begins_with_the_full_rate_and_nothing_seen():
 
 
 def test_a_rate_stays_above_its_least_and_counts_anew_after_a_drop():
-    state = plateau.scale_by_plateau(plateau.Rule(0.1, 2, 0.05, 0.05)).init({})
+    state = plateau.scale_by_plateau(plateau.Rule(0.25, 2, 0.0625, 0.125)).init({})
     seen = []
-    for error in (0.5, 0.45, 0.44, 0.43, 0.43, 0.43, 0.30):
+    for error in (0.5, 0.4375, 0.375, 0.375, 0.375, 0.375, 0.375, 0.25):
         state = plateau.observe((state,), error)[0]
-        seen.append((round(float(state.scale), 3), round(float(state.best), 2), int(state.waited)))
-    # 0.45 is not better than 0.5 by more than 0.05, and 0.44 is.
-    assert seen[:3] == [(1.0, 0.5, 0), (1.0, 0.5, 1), (1.0, 0.44, 0)]
-    assert seen[3:] == [(1.0, 0.44, 1), (0.1, 0.44, 0), (0.1, 0.44, 1), (0.1, 0.3, 0)]
+        seen.append((float(state.scale), float(state.best), int(state.waited)))
+    # 0.4375 is not better than 0.5 by more than 0.0625, and 0.375 is.
+    assert seen[:4] == [(1.0, 0.5, 0), (1.0, 0.5, 1), (1.0, 0.375, 0), (1.0, 0.375, 1)]
+    assert seen[4:6] == [(0.25, 0.375, 0), (0.25, 0.375, 1)]
+    assert seen[6:] == [(0.125, 0.375, 0), (0.125, 0.25, 0)]

@@ -1,0 +1,121 @@
+"""Batches divide by the devices, and of sharded parameters each device has a piece."""
+
+import jax
+import pytest
+from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
+
+from cnn_jax.errors import UserError
+from cnn_jax.training import seeds, sharding
+
+EIGHT = AbstractMesh((8,), ("data",))
+SHAPES = {
+    "kernel": (3, 3, 16, 64),
+    "square": (8, 8),
+    "first": (24, 16),
+    "longest": (8, 7, 16),
+    "odd": (7,),
+    "scalar": (),
+}
+
+
+def specs(params):
+    shapes = {name: jax.ShapeDtypeStruct(shape, "float32") for name, shape in SHAPES.items()}
+    return {name: s.spec for name, s in sharding.shardings(shapes, EIGHT, params).items()}
+
+
+def test_an_array_is_split_along_its_longest_axis_that_divides():
+    assert specs("sharded") == {
+        "kernel": PartitionSpec(None, None, None, "data"),
+        "square": PartitionSpec("data"),
+        "first": PartitionSpec("data"),
+        "longest": PartitionSpec(None, None, "data"),
+        "odd": PartitionSpec(),
+        "scalar": PartitionSpec(),
+    }
+
+
+def test_replicated_arrays_are_whole_on_every_device():
+    assert set(specs("replicated").values()) == {PartitionSpec()}
+    assert sharding.replicated(EIGHT) == NamedSharding(EIGHT, PartitionSpec())
+
+
+def test_examples_are_split_along_the_batch_and_not_along_the_steps():
+    assert sharding.by_batch(EIGHT).spec == PartitionSpec(None, "data")
+
+
+def test_a_mesh_has_all_devices_or_those_given_on_one_axis():
+    mesh = sharding.data_mesh()
+    assert mesh.axis_names == ("data",) and mesh.size == len(jax.devices())
+    assert sharding.data_mesh(jax.devices()[:1]).size == 1
+    assert mesh.axis_types == (jax.sharding.AxisType.Auto,)
+
+
+@pytest.mark.parametrize("size,rounded", [(1, 8), (8, 8), (9, 16), (16, 16), (17, 24)])
+def test_batches_of_an_evaluation_are_rounded_up_to_the_devices(size, rounded):
+    assert sharding.rounded_up(size, EIGHT) == rounded
+
+
+@pytest.mark.parametrize(
+    "batch,microbatches,told",
+    [
+        (4, 1, "by 8 devices: take 8$"),
+        (12, 1, "by 8 devices: take 8 or 16$"),
+        (24, 2, "by 2 microbatches on 8 devices: take 16 or 32$"),
+    ],
+)
+def test_a_batch_that_does_not_divide_names_those_that_do(batch, microbatches, told):
+    with pytest.raises(UserError, match=f"batch_size {batch} does not divide {told}"):
+        sharding.check_batch(batch, microbatches, EIGHT)
+
+
+def test_a_batch_divides_by_its_microbatches_on_the_devices():
+    sharding.check_batch(8, 1, EIGHT)
+    sharding.check_batch(48, 3, EIGHT)
+
+
+def test_unknown_ways_to_train_in_parallel_are_refused():
+    assert sharding.parallel(params="sharded", seeds="map") == ("sharded", "map")
+    with pytest.raises(UserError, match="parallel.params 'shared'.*sharded"):
+        sharding.parallel(params="shared", seeds="map")
+    with pytest.raises(UserError, match="parallel.seeds 'pmap'.*auto, map, vmap"):
+        sharding.parallel(params="sharded", seeds="pmap")
+
+
+def program_of(way, platform):
+    program = seeds.one_program(lambda s, data, x: (s + data, s * x), way, platform)
+    return str(jax.make_jaxpr(program)(*SMALL))
+
+
+SMALL = (jax.numpy.arange(3.0), jax.numpy.float32(10), jax.numpy.ones((3, 2)))
+
+
+def test_seeds_are_trained_one_after_the_other_on_a_cpu_and_at_once_elsewhere():
+    assert "scan" in program_of("map", "gpu") and "scan" not in program_of("vmap", "cpu")
+    assert "scan" in program_of("auto", "cpu") and "scan" not in program_of("auto", "tpu")
+
+
+@pytest.mark.parametrize("way", ["map", "vmap"])
+def test_each_seed_has_its_own_state_and_examples_and_all_share_the_data(way):
+    program = seeds.one_program(lambda s, data, x: (s + data, s * x), way, "cpu")
+    states, values = jax.jit(program)(*SMALL)
+    assert states.tolist() == [10, 11, 12]
+    assert values.tolist() == [[0, 0], [1, 1], [2, 2]]
+
+
+@pytest.mark.parametrize("count,size,own", [(4, 8, False), (8, 8, True), (3, 1, False)])
+def test_devices_have_seeds_of_their_own_where_these_divide(count, size, own, monkeypatch):
+    found = {}
+    monkeypatch.setattr(jax, "shard_map", lambda f, **options: found.update(options) or f)
+    monkeypatch.setattr(seeds.compiler, "platform_of", lambda mesh: "cpu")
+
+    def jit(function, mesh, **options):
+        found.update(options)
+
+    numbers, mesh = tuple(range(count)), AbstractMesh((size,), ("data",))
+    parallel = sharding.Parallel("replicated", "auto")
+    made = seeds.several_seeds(numbers, lambda seed: {"a": seed}, None, mesh, parallel, jit)
+    by_seed = PartitionSpec("data") if own else PartitionSpec()
+    assert found["out_shardings"].spec == by_seed
+    assert made.by_example.spec == (by_seed if own else PartitionSpec(None, None, "data"))
+    assert found.get("in_specs") == ((by_seed, PartitionSpec(), by_seed) if own else None)
+    assert made.template["a"].sharding.spec == PartitionSpec()
