@@ -123,3 +123,8 @@ def test_a_rate_stays_above_its_least_and_counts_anew_after_a_drop():
     assert seen[:4] == [(1.0, 0.5, 0), (1.0, 0.5, 1), (1.0, 0.375, 0), (1.0, 0.375, 1)]
     assert seen[4:6] == [(0.25, 0.375, 0), (0.25, 0.375, 1)]
     assert seen[6:] == [(0.125, 0.375, 0), (0.125, 0.25, 0)]
+
+
+def test_a_training_of_no_step_has_the_schedule_of_one():
+    rate = learning_rate("polynomial", duration="0 steps")
+    assert float(rate(0)) == pytest.approx(0.4) and float(rate(1)) == 0.0
