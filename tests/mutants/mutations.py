@@ -153,6 +153,12 @@ def constant(node):
         yield ast.Constant(value * 0.9 if value else 0.1)
 
 
+def default(node):
+    """Of a field a word that nothing knows; other values change by themselves."""
+    if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+        yield with_field(node, value=ast.Constant(node.value.value + "?"))
+
+
 def compare(node):
     for i, operator in enumerate(node.ops):
         for other in COMPARISONS[type(operator)]:
@@ -264,6 +270,7 @@ def assignment(node):
 
 
 CHANGES = {
+    ast.AnnAssign: default,
     ast.Assign: assignment,
     ast.AugAssign: augmented,
     ast.BinOp: binary,
