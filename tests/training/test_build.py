@@ -11,6 +11,7 @@ from cnn_jax.data import preprocess
 from cnn_jax.errors import UserError
 from cnn_jax.optim.schedules import LearningRate
 from cnn_jax.training import build, inputs
+from cnn_jax.training.sharding import data_mesh
 
 IMAGES = np.arange(5 * 2 * 3, dtype=np.uint8).reshape(5, 2, 3, 1)
 SPLIT = data.Split(IMAGES, np.arange(5, dtype=np.int32))
@@ -94,3 +95,19 @@ def test_a_plateau_follows_a_validation_split(monkeypatch):
     plan.splits = ("test",)
     with pytest.raises(UserError, match="follows the validation error"):
         build.make_learning_rate(config, plan)
+
+
+class Planned(Exception):
+    """Ends the building of a setup once its plan is asked for."""
+
+
+@pytest.mark.parametrize("dataset,sent", [(DATASET, 0), (object(), 8 * 6 * 3)])
+def test_images_are_sent_for_the_steps_of_a_stream_alone(dataset, sent):
+    def on(platform, image_bytes):
+        raise Planned(platform, image_bytes)
+
+    plan = types.SimpleNamespace(on=on)
+    parts = types.SimpleNamespace(dataset=dataset, image_shape=(8, 6, 3), plan=plan)
+    with pytest.raises(Planned) as caught:
+        build.create_setup(parts, data_mesh(), None, None)
+    assert caught.value.args == ("cpu", sent)

@@ -1,5 +1,6 @@
 """The loss and the errors are what they are called."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def test_smoothing_is_a_fraction(smoothing):
 
 
 def test_every_auxiliary_head_adds_its_loss_with_the_weight():
-    loss = losses.create(label_smoothing=0.0, auxiliary_weight=0.3)
+    loss = jax.jit(losses.create(label_smoothing=0.0, auxiliary_weight=0.3))
     logits, labels = np.float32([[0, 0], [0, 0]]), np.array([0, 1])
     heads = [logits, logits]
     np.testing.assert_allclose(loss(logits, labels, heads), np.log(2) * np.full(2, 1.6), rtol=1e-5)
@@ -46,4 +47,4 @@ def test_every_auxiliary_head_adds_its_loss_with_the_weight():
 
 def test_of_equal_logits_the_first_class_wins():
     logits = np.float32([[2, 3, 3, 1, 3, 0]] * 6)
-    assert losses.ranks(logits, np.arange(6)).tolist() == [3, 0, 1, 4, 2, 5]
+    assert jax.jit(losses.ranks)(logits, np.arange(6)).tolist() == [3, 0, 1, 4, 2, 5]
