@@ -142,3 +142,8 @@ def test_only_a_known_size_that_compiles_is_told(recwarn):
             jax.monitoring.record_event_duration_secs(event, 1.0)
     (told,) = recwarn.list
     assert "compiled again at step 1,234: the program of 4 steps" in str(told.message)
+
+
+def test_what_no_config_describes_has_no_options_and_no_precision_of_its_own():
+    assert (compiler.jit.words, compiler.jit.deterministic) == ((), False)
+    assert compiler.jit.with_precision("function") == "function"

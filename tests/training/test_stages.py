@@ -29,6 +29,7 @@ def pruning(**options):
 @pytest.mark.parametrize(
     "rounds,until,starts",
     [
+        (2, "10 steps", [0, 10]),
         (3, "10 steps", [0, 5, 10]),
         (3, "2 epochs", [0, 10, 20]),
         (4, "3 steps", [0, 1, 2, 3]),
