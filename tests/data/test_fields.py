@@ -1,13 +1,14 @@
 """The fields of the group `data`: which go together, and up to where each is taken."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cnn_jax import data
 from cnn_jax.data import digits
-from cnn_jax.data.stream import reader
+from cnn_jax.data.stream import reader, streamed
 from cnn_jax.errors import UserError
 
 READING = reader.Reading(threads=0, workers=0, prefetch=1, process=0, processes=1)
@@ -84,3 +85,45 @@ def test_digits_are_gray_values_of_sixteen_steps_up_to_white():
 
 # Other digits would give another end to a run that was stopped before an upgrade.
 SUMS, LABELS = [4687, 4989, 5483], [0, 1, 2, 3, 4]
+
+
+FIELDS = {
+    "path": "~/here",
+    "image_size": 8,
+    "validation_size": 5,
+    "split_seed": 3,
+    "class_list": None,
+    "exclude": None,
+    "on_error": "raise",
+    "decoder": "pillow",
+    "threads": 1,
+    "workers": 2,
+    "prefetch": 4,
+}
+
+
+def test_data_in_memory_is_loaded_with_its_fields(monkeypatch):
+    monkeypatch.setattr(data, "load", lambda name, **fields: (name, fields))
+    name, fields = data.open("folder", **FIELDS, storage="device")
+    assert name == "folder" and fields == dict(list(FIELDS.items())[:4])
+    for field in ("class_list", "exclude"):
+        with pytest.raises(UserError, match=f"data.{field} is for streams"):
+            data.open("folder", **FIELDS | {field: "list"}, storage="device")
+    with pytest.raises(UserError, match="data.storage 'disk'.*device, stream"):
+        data.open("folder", **FIELDS, storage="disk")
+
+
+def test_a_stream_is_opened_with_its_fields(monkeypatch):
+    monkeypatch.setattr(streamed, "load", lambda *places, **fields: (places, fields))
+    lists = {"class_list": "~/classes", "exclude": "~/bad"}
+    places, fields = data.open("folder", **FIELDS | lists, storage="stream")
+    home = Path.home()
+    assert places == ("folder", home / "here", home / "classes", home / "bad")
+    assert fields == {name: value for name, value in FIELDS.items() if name not in {*lists, "path"}}
+    with pytest.raises(UserError, match="data.image_size 8 with digits"):
+        data.open("digits", **FIELDS | {"path": None}, storage="stream")
+
+
+def test_sizes_are_those_of_splits_in_memory_and_of_streams():
+    split = data.Split(np.zeros((5, 1, 1, 1)), np.zeros(5))
+    assert data.size(split) == 5 and data.size(range(7)) == 7

@@ -40,6 +40,7 @@ class Mutant(NamedTuple):
     name: str  # the same as long as the function is: where it is, and what is changed
     line: int
     span: tuple[int, int] | None  # the lines of which tests must reach one; None: any of the file
+    at_import: bool  # a constant, a default or a decorator
     number: int  # among the mutations of the file
 
 
@@ -52,7 +53,7 @@ def mutants_of(file):
         name += f" #{names[name]}" if names[name] > 1 else ""
         at = mutation.statement
         span = (at, at) if at else mutation.span
-        found.append(Mutant(file, name, mutation.line, span, number))
+        found.append(Mutant(file, name, mutation.line, span, not at, number))
     return found
 
 
@@ -66,18 +67,20 @@ def sample(mutants, size, seed):
 
 
 def chosen(mutant, reached, seconds):
-    """The cheapest tests that reach a mutant, then others of its own test file, in this time."""
+    """The cheapest tests that reach a mutant, or may without running a statement, in this time."""
     stem = Path(mutant.file).with_suffix("").relative_to("cnn_jax")
-    mirror = f"tests/{stem.with_name('test_' + stem.name)}.py::"
+    room, own_tests = f"tests/{stem.parts[0]}/", f"tests/{stem.with_name('test_' + stem.name)}.py::"
     first, last = mutant.span or (0, 10**6)
     costs = []
     for name, own in reached.items():
         lines = own.lines.get(mutant.file, ())
-        reaches = any(first <= line <= last for line in lines)
-        if reaches or (lines and name.startswith(mirror)):
-            costs.append((not reaches, own.seconds + sum(own.fixtures.values()), name))
+        # Defaults and constants may be read without running a function of the file.
+        if any(first <= line <= last for line in lines) or name.startswith(
+            room if mutant.at_import else own_tests
+        ):
+            costs.append((own.seconds + sum(own.fixtures.values()), name))
     names, paid, left = [], set(), seconds
-    for _, _, name in sorted(costs):
+    for _, name in sorted(costs):
         own = reached[name]
         new = own.fixtures.keys() - paid
         left -= own.seconds + sum(own.fixtures[fixture] for fixture in new)

@@ -158,3 +158,13 @@ def test_other_errors_are_no_divergence(writer):
     with pytest.raises(UserError, match="disk is full"):
         writer.log_steps(2, program(), None)
     assert writer.failure is None
+
+
+def test_metrics_are_on_disk_before_the_checkpoint_that_follows_them(writer, monkeypatch):
+    events = []
+    monkeypatch.setattr(writer._metrics, "sync", lambda: events.append("sync"))
+    monkeypatch.setattr(writer._checkpoints, "save", lambda *_: events.append("save"))
+    writer._checkpoints.wait = lambda: events.append("wait")
+    writer.evaluate_and_save(state(), 4, False)
+    writer.wait()
+    assert events == ["sync", "save", "wait"]

@@ -102,20 +102,34 @@ def test_each_seed_has_its_own_state_and_examples_and_all_share_the_data(way):
     assert values.tolist() == [[0, 0], [1, 1], [2, 2]]
 
 
+def made(count, mesh, params, jit):
+    parallel = sharding.Parallel(params, "auto")
+    numbers = tuple(range(count))
+    return seeds.several_seeds(numbers, lambda seed: {"a": seed}, None, mesh, parallel, jit)
+
+
 @pytest.mark.parametrize("count,size,own", [(4, 8, False), (8, 8, True), (3, 1, False)])
 def test_devices_have_seeds_of_their_own_where_these_divide(count, size, own, monkeypatch):
-    found = {}
-    monkeypatch.setattr(jax, "shard_map", lambda f, **options: found.update(options) or f)
+    compiled, mapped = [], {}
+    mesh = AbstractMesh((size,), ("data",))
+    monkeypatch.setattr(jax, "shard_map", lambda f, **options: mapped.update(options) or f)
     monkeypatch.setattr(seeds.compiler, "platform_of", lambda mesh: "cpu")
+    monkeypatch.setattr(seeds.jax, "jit", lambda f, **options: compiled.append(options))
 
     def jit(function, mesh, **options):
-        found.update(options)
+        assert callable(function) and mesh.size == size
+        compiled.append(options)
 
-    numbers, mesh = tuple(range(count)), AbstractMesh((size,), ("data",))
-    parallel = sharding.Parallel("replicated", "auto")
-    made = seeds.several_seeds(numbers, lambda seed: {"a": seed}, None, mesh, parallel, jit)
+    found = made(count, mesh, "replicated", jit)
     by_seed = PartitionSpec("data") if own else PartitionSpec()
-    assert found["out_shardings"].spec == by_seed
-    assert made.by_example.spec == (by_seed if own else PartitionSpec(None, None, "data"))
-    assert found.get("in_specs") == ((by_seed, PartitionSpec(), by_seed) if own else None)
-    assert made.template["a"].sharding.spec == PartitionSpec()
+    init, steps, join = compiled
+    assert {options["out_shardings"].spec for options in (init, steps, join)} == {by_seed}
+    assert steps["donate_argnums"] == 0
+    assert found.by_example.spec == (by_seed if own else PartitionSpec(None, None, "data"))
+    assert mapped.get("in_specs") == ((by_seed, PartitionSpec(), by_seed) if own else None)
+    assert found.template["a"].sharding.spec == PartitionSpec()
+
+
+def test_sharded_parameters_are_for_one_seed():
+    with pytest.raises(UserError, match="parallel.params 'sharded' is for one seed"):
+        made(2, EIGHT, "sharded", None)
