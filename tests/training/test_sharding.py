@@ -133,3 +133,32 @@ def test_devices_have_seeds_of_their_own_where_these_divide(count, size, own, mo
 def test_sharded_parameters_are_for_one_seed():
     with pytest.raises(UserError, match="parallel.params 'sharded' is for one seed"):
         made(2, EIGHT, "sharded", None)
+
+
+def test_one_seed_gives_its_state_away_at_every_step_and_splits_the_batch():
+    compiled = []
+
+    def jit(function, mesh, **options):
+        compiled.append(options)
+        return function
+
+    parallel = sharding.Parallel("sharded", "auto")
+    state = {"kernel": jax.ShapeDtypeStruct((8, 16), "float32")}
+    found = sharding.one_seed(
+        (7,),
+        lambda seed: jax.tree.map(lambda s: jax.numpy.zeros(s.shape), state),
+        len,
+        EIGHT,
+        parallel,
+        jit,
+    )
+    init, steps = compiled
+    split = PartitionSpec(None, "data")
+    assert init["once"] and init["out_shardings"]["kernel"].spec == split
+    states, metrics = steps["out_shardings"]
+    assert steps["donate_argnums"] == 0 and states["kernel"].spec == split
+    assert metrics.spec == PartitionSpec() and found.by_example.spec == split
+    assert found.template["kernel"].shape == (8, 16)
+    assert found.template["kernel"].sharding.spec == split
+    assert found.split("state") == ["state"] and found.join(["state"]) == "state"
+    assert found.stack_examples(["own"]) == "own" and found.numbers == (7,)
