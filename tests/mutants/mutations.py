@@ -8,7 +8,7 @@ from typing import NamedTuple
 # What tells a person something, or checks the programmer, and types.
 SILENT = (ast.Raise, ast.Import, ast.ImportFrom, ast.Assert, ast.Delete, ast.JoinedStr)
 TELLING = {"BadImage", "first_line", "named_scope", "print", "unknown", "warn"}
-SPEED_OR_STYLE = {"maxsize", "stacklevel", "strict"}
+SPEED_OR_STYLE = {"frozen", "maxsize", "once", "stacklevel", "strict"}
 # Calls whose arguments are of different types, so that any test sees them swapped.
 UNLIKE = {"array", "asarray", "fold_in", "get", "map", "ones", "partial", "scan", "zeros"}
 
@@ -90,7 +90,7 @@ def visit(node, where, statement, span):
 def children(node):
     """(holder, its attribute or index, child) of the children that may be changed."""
     for field, value in ast.iter_fields(node):
-        if field in ("annotation", "returns", "ctx") or is_alias(node, field):
+        if field in ("annotation", "returns", "ctx") or has_no_order(node, field):
             continue
         if isinstance(value, ast.AST) and not is_silent(value):
             yield node, field, value
@@ -100,14 +100,20 @@ def children(node):
                     yield value, i, child
 
 
-def is_alias(node, field):
-    """Whether it is the value of a name for a type, as `Array = jax.Array`."""
-    return (
-        isinstance(node, ast.Assign)
-        and field == "value"
-        and isinstance(node.value, ast.Subscript)
-        and getattr(node.targets[0], "id", "a")[0].isupper()
-    )
+def has_no_order(node, field):
+    """Whether a field is a type, as of `Array = jax.Array`, or words of which one is looked for."""
+    if isinstance(node, ast.ExceptHandler):
+        return field == "type"
+    if isinstance(node, ast.Assign) and field == "value":
+        name = getattr(node.targets[0], "id", "a")
+        return isinstance(node.value, ast.Subscript) and name[0].isupper()
+    if isinstance(node, ast.Compare) and field == "comparators":
+        words = [e for c in node.comparators for e in getattr(c, "elts", [])]
+        is_among = isinstance(node.ops[0], ast.In | ast.NotIn)
+        return (
+            bool(words) and is_among and all(isinstance(getattr(e, "value", 0), str) for e in words)
+        )
+    return False
 
 
 def is_silent(node):
