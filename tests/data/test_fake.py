@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cnn_jax.data import fake
+from cnn_jax.data import dataset, fake
 from cnn_jax.data.stream import sources
 from cnn_jax.errors import UserError
 
@@ -29,3 +29,21 @@ def test_statistics_of_a_stream_need_each_window_of_its_noise_once():
     many = sources.fake(examples=10_000, classes=3, size=6, random=True)
     few = many.distinct()
     assert len(few) == 4096 and few.encoded(5) == many.encoded(4096 + 5)
+
+
+def test_a_twentieth_is_for_the_test_and_at_least_one():
+    assert fake.sizes("fake:400,10") == ({"train": 400, "test": 20}, 10)
+    assert fake.sizes("fake:399,10")[0]["test"] == 19 and fake.sizes("fake:1,1")[0]["test"] == 1
+
+
+def test_classes_come_in_turn_and_are_numbered():
+    made = fake.load("fake:7,3", 2)
+    assert made.splits["train"].labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert made.class_names == ("class 0", "class 1", "class 2")
+
+
+def test_noise_is_counted_in_all_splits_before_it_is_made(monkeypatch):
+    monkeypatch.setattr(dataset, "MEMORY_LIMIT", 21 * 2 * 2 * 3)
+    fake.load("fake:20,3", 2)
+    with pytest.raises(UserError, match="fake:21,3 is .*stream"):
+        fake.load("fake:21,3", 2)

@@ -73,3 +73,77 @@ def test_a_program_is_called_as_its_function():
 
     program = create()(train_steps, sharding.data_mesh())
     assert "jit_train_steps" in program.lower(jax.ShapeDtypeStruct((), "float32")).as_text()
+
+
+def test_options_for_cpus_keep_barriers_use_eigen_and_are_fast_for_what_runs_once():
+    compiler.supported.cache_clear()
+    assert compiler.supported("cpu", once=False) == {
+        "xla_disable_hlo_passes": "cse_barrier_expander",
+        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
+    }
+    assert compiler.supported("cpu", once=True) == {"xla_backend_optimization_level": 0}
+    assert compiler.supported("gpu", once=True) == compiler.supported("tpu", once=False) == {}
+
+
+def test_options_for_gpus_are_those_of_docs_running(monkeypatch):
+    platform_is("gpu", monkeypatch)
+    sizes = create("large_collectives").options(sharding.data_mesh()).values()
+    assert set(sizes) == {256 * 2**20}
+    assert create("double_buffering,no_triton_gemm,latency_hiding").words == (
+        "double_buffering",
+        "no_triton_gemm",
+        "latency_hiding",
+    )
+    values = {word: list(options.values()) for word, options in compiler.WORDS.items()}
+    assert values["latency_hiding"] == values["double_buffering"] == [True]
+    assert values["no_triton_gemm"] == [False] and values["no_command_buffers"] == [""]
+    assert values["whole_command_buffers"][1] == 1
+    assert list(compiler.DETERMINISTIC.values()) == [True, True]
+
+
+@pytest.mark.parametrize(
+    "text,value", [("TRUE", True), ("False", False), ("0", "0"), ("a=b", "a=b")]
+)
+def test_true_and_false_are_read_and_the_rest_is_left_to_xla(text, value, monkeypatch):
+    monkeypatch.setattr(compiler, "check_options", lambda options, mesh: None)
+    options = create(f"xla_x={text}").options(sharding.data_mesh())
+    assert options["xla_x"] == value
+
+
+@pytest.mark.parametrize("options", ["xla_x", "x=1", "latency_hiding=true"])
+def test_what_is_neither_a_word_nor_an_option_of_xla_is_refused(options):
+    with pytest.raises(UserError, match="compiler.options"):
+        create(options)
+    assert create(",").words == ()
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(UserError, match="precision.matmul 'float16'.*bfloat16"):
+        compiler.precision(matmul="float16")
+
+
+def test_errors_of_a_step_that_are_no_transfer_stay_what_they_are():
+    with pytest.raises(ZeroDivisionError), compiler.Guards() as guards, guards.dispatch(0, 1):
+        raise ZeroDivisionError
+
+
+def test_only_a_known_size_that_compiles_is_told(recwarn):
+    event = compiler.COMPILED
+    with compiler.Guards() as guards:
+        for size, compiles in [(5, True), (5, False), (4, True), (4, False)]:
+            with guards.dispatch(10, size):
+                if compiles:
+                    jax.monitoring.record_event_duration_secs(event, 1.0)
+        assert not recwarn.list
+        with guards.dispatch(1234, 4):
+            jax.monitoring.record_event_duration_secs("/jax/other", 1.0)
+        assert not recwarn.list
+        with guards.dispatch(1234, 4):
+            jax.monitoring.record_event_duration_secs(event, 1.0)
+    (told,) = recwarn.list
+    assert "compiled again at step 1,234: the program of 4 steps" in str(told.message)
+
+
+def test_what_no_config_describes_has_no_options_and_no_precision_of_its_own():
+    assert (compiler.jit.words, compiler.jit.deterministic) == ((), False)
+    assert compiler.jit.with_precision("function") == "function"

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax.errors import UserError
@@ -117,3 +118,79 @@ def test_a_batch_larger_than_the_data_is_told_before_statistics_are_computed(
             UserError, match=r"batch_size is 5000: with 1,257 training images it must"
         ):
             build.create_parts(config)
+
+
+SETTINGS = {
+    "batch_size": 8,
+    "accumulate": 2,
+    "duration": "3 epochs",
+    "checkpoint_every": "1 epoch",
+    "steps_per_dispatch": 5,
+    "train_size": 100,
+}
+EVALUATION = {"batch_size": 50, "every": "6 steps", "splits": ["test", "train"]}
+
+
+def made(evaluation=EVALUATION, **changes):
+    return create_plan(**SETTINGS | changes, evaluation=ConfigDict(evaluation))
+
+
+def test_a_plan_is_in_steps_of_whole_batches():
+    plan = made()
+    assert (plan.steps_per_epoch, plan.total_steps, plan.checkpoint_every) == (12, 36, 12)
+    assert (plan.evaluate_every, plan.eval_batch_size, plan.splits) == (6, 50, ("test", "train"))
+    assert (plan.train_size, plan.batch_size, plan.microbatches) == (100, 8, 2)
+    assert plan.steps_per_dispatch == plan.on("gpu", 10**9).steps_per_dispatch == 5
+
+
+@pytest.mark.parametrize(
+    "field,taken,refused",
+    [
+        ("batch_size", (1, 100), (0, 101, -1)),
+        ("accumulate", (1,), (0, -1)),
+        ("steps_per_dispatch", (1, "auto"), (0, -1, "all", 1.5)),
+        ("duration", ("1 step",), ("0 steps", "0.4 steps")),
+        ("checkpoint_every", ("1 step",), ("0 epochs",)),
+    ],
+)
+def test_a_plan_is_taken_up_to_its_bounds(field, taken, refused):
+    for value in taken:
+        made(**{field: value})
+    for value in refused:
+        with pytest.raises(UserError, match=f"training.{field}"):
+            made(**{field: value})
+
+
+@pytest.mark.parametrize("field,value", [("batch_size", 0), ("every", "0 steps")])
+def test_an_evaluation_has_a_batch_and_a_period(field, value):
+    with pytest.raises(UserError, match=f"evaluation.{field} is"):
+        made(EVALUATION | {field: value})
+    assert made(EVALUATION | {"batch_size": 1, "every": "1 step"}).evaluate_every == 1
+
+
+def test_auto_is_cut_where_more_than_64_mib_were_sent():
+    sizes = {2**26: 1, 2**25: 2, 2**25 + 1: 1, 2**26 // 100: 100, 2**26 // 99: 99, 2**27: 1, 0: 100}
+    assert {size: steps_on("auto", "tpu", size) for size in sizes} == sizes
+    assert steps_on("auto", "cpu", 2**23) == 8 and steps_on("auto", "cpu", 1) == 10
+
+
+def test_a_program_is_of_half_the_limit_at_least():
+    # A divisor of the stretch between limit / 2 and the limit, else the limit.
+    sizes = {(12, 5): 4, (13, 5): 5, (14, 5): 2, (3, 5): 3, (5, 5): 5, (1, 5): 1, (9, 1): 1}
+    assert {key: dispatch_size(*key) for key in sizes} == sizes
+
+
+def test_programs_end_at_evaluations_checkpoints_and_the_end():
+    plan = made(checkpoint_every="10 steps", duration="23 steps", steps_per_dispatch=4)
+    assert list(plan.dispatches(0)) == [
+        (0, 3),
+        (3, 3),
+        (6, 4),
+        (10, 2),
+        (12, 3),
+        (15, 3),
+        (18, 2),
+        (20, 3),
+    ]
+    assert list(plan.dispatches(23)) == []
+    assert [step for step in range(1, 24) if plan.is_due(10, step)] == [10, 20, 23]
