@@ -47,13 +47,12 @@ def test_the_group_size_reaches_every_batch_norm(name, size, options):
 
 # Torch's momentum of 0.1 is 0.9 here. The released Inception-v3 has its own.
 @pytest.mark.parametrize(("name", "size", "options"), NORMALISED)
-def test_epsilon_and_momentum_of_the_batch_norms(name, size, options):
-    slim = (0.001, 0.9997)
-    expected = {"inception_v3": slim, "bn_inception": slim, "googlenet": (0.001, 0.9)}.get(
-        name, (1e-5, 0.9)
-    )
+def test_epsilon_momentum_and_gamma_of_the_batch_norms(name, size, options):
+    others = {"bn_inception": (0.001, 0.9997, True), "googlenet": (0.001, 0.9, True)}
+    others["inception_v3"] = (0.001, 0.9997, False)
     found = batch_norms(name, size, **options)
-    assert {(norm.epsilon, norm.momentum) for norm in found} == {expected}
+    expected = others.get(name, (1e-5, 0.9, True))
+    assert {(norm.epsilon, norm.momentum, norm.use_scale) for norm in found} == {expected}
 
 
 def test_batch_norms_of_torchvisions_inception_v3_have_torchs_momentum():

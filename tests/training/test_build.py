@@ -15,13 +15,15 @@ from cnn_jax.training.sharding import data_mesh
 
 IMAGES = np.arange(5 * 2 * 3, dtype=np.uint8).reshape(5, 2, 3, 1)
 SPLIT = data.Split(IMAGES, np.arange(5, dtype=np.int32))
-DATASET = data.Dataset(("a",), {"train": SPLIT})
+DATASET = data.Dataset(tuple("abcde"), {"train": SPLIT})
 
 
-def test_seeds_begin_at_zero():
+def test_seeds_are_unsigned_integers_of_32_bits():
     build.check_seed(0)
-    with pytest.raises(UserError, match="seed -1 is negative"):
-        build.check_seed(-1)
+    build.check_seed(2**32 - 1)
+    for seed in (-1, 2**32):
+        with pytest.raises(UserError, match=f"seed {seed} is not from 0 to 4,294,967,295"):
+            build.check_seed(seed)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,23 +132,27 @@ def test_process_0_writes_and_the_others_work_in_a_folder_that_goes(tmp_path):
     assert not path.parent.exists()
 
 
-@pytest.mark.parametrize("splits,best", [(("test",), False), (("test", "validation"), True)])
-def test_the_best_checkpoint_is_kept_where_there_is_a_validation_split(
-    splits, best, tmp_path, monkeypatch
-):
-    def made(folder, keep_best):
-        found.append((folder, keep_best))
+def test_process_0_alone_has_checkpoints_and_they_are_closed(tmp_path, monkeypatch):
+    def opened_at(folder):
+        found.append(folder)
         return types.SimpleNamespace(close=lambda: found.append("closed"))
 
     found = []
-    monkeypatch.setattr(loop, "Checkpoints", made)
-    setup = types.SimpleNamespace(plan=types.SimpleNamespace(splits=splits))
+    monkeypatch.setattr(loop, "Checkpoints", opened_at)
     directory = types.SimpleNamespace(path=tmp_path)
     with contextlib.ExitStack() as opened:
-        assert loop.open_checkpoints(setup, directory, ALONE, opened)
+        assert loop.open_checkpoints(None, directory, ALONE, opened)
         other = types.SimpleNamespace(index=1)
-        assert loop.open_checkpoints(setup, directory, other, opened) is None
-    assert found == [(tmp_path / "checkpoints", best), "closed"]
+        assert loop.open_checkpoints(None, directory, other, opened) is None
+    assert found == [tmp_path / "checkpoints", "closed"]
+
+
+def test_what_is_left_is_the_earliest_of_the_last_steps(monkeypatch):
+    steps = {"a": [10, 30], "b": [10, 20], "c": []}
+    monkeypatch.setattr(loop, "saved_steps", lambda folder: steps[folder.parent.name])
+    told = loop.left_on_disk([Path("a"), Path("b")])
+    assert told.endswith("goes on from the checkpoint of step 20")
+    assert "no checkpoint yet" in loop.left_on_disk([Path("a"), Path("c")])
 
 
 def test_a_process_with_another_config_is_refused(tiny_config):

@@ -54,6 +54,7 @@ def writer(tiny_config, tmp_path):
     saved = []
     checkpoints = types.SimpleNamespace(save=lambda *what: saved.append(what))
     directory = RunDirectory(tmp_path / "run", tiny_config)
+    (directory.path / "config.json").touch()
     made = run_writer.RunWriter(
         setup, directory, checkpoints, Steady(), Alone(), seconds=100.0, label="seed-3  "
     )
@@ -65,6 +66,7 @@ def writer(tiny_config, tmp_path):
 
 def program(**values):
     fixed = {"learning_rate": np.float32([0.3, 0.1]), "top1_error": [0.0, 0.5], "loss": [1.0, 3.0]}
+    fixed["top5_error"] = [0.0, 0.0]
     return lambda: {name: np.asarray(value) for name, value in (fixed | values).items()}
 
 
