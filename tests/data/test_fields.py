@@ -127,3 +127,14 @@ def test_a_stream_is_opened_with_its_fields(monkeypatch):
 def test_sizes_are_those_of_splits_in_memory_and_of_streams():
     split = data.Split(np.zeros((5, 1, 1, 1)), np.zeros(5))
     assert data.size(split) == 5 and data.size(range(7)) == 7
+
+
+def test_splits_have_their_published_sizes():
+    assert data.COUNTS == {
+        "cifar10": {"train": 50_000, "test": 10_000},
+        "cifar100": {"train": 50_000, "test": 10_000},
+        "fashion_mnist": {"train": 60_000, "test": 10_000},
+        "imagenet2012": {"train": 1_281_167, "validation": 50_000},
+        "mnist": {"train": 60_000, "test": 10_000},
+        "svhn_cropped": {"train": 73_257, "test": 26_032, "extra": 531_131},
+    }

@@ -124,3 +124,25 @@ def test_arrays_that_are_none_are_not_kept(mean):
     assert set(arrays) == {"mean", "std"} | ({"channels"} if "bgr" in mean else set())
     again = preprocess.from_arrays(arrays)
     np.testing.assert_array_equal(again(IMAGES[:2]), fitted(IMAGES[:2]))
+
+
+def test_means_of_pixels_become_means_of_channels_for_another_size():
+    own, fitted = (2, 3), fit("pixel", "channel")
+    same = preprocess.for_size(fitted, own)
+    np.testing.assert_array_equal(same.mean, fitted.mean)
+    other = preprocess.for_size(fitted, (2, 2))
+    np.testing.assert_allclose(other.mean, fitted.mean.mean((0, 1)), rtol=1e-6)
+    np.testing.assert_array_equal(other.std, fitted.std)
+    scalar = preprocess.for_size(fit("imagenet", "scalar"), (9, 9))
+    assert scalar.mean.shape == (3,) and scalar.std.shape == (1,)
+    one_pixel = fitted.replace(mean=np.float32([[[1, 2, 3]]]))
+    assert preprocess.for_size(one_pixel, (9, 9)).mean.shape == (1, 1, 3)
+
+
+def test_whitening_is_for_images_of_one_size():
+    fitted = fit(whitening="zca")
+    assert preprocess.for_size(fitted, (2, 3)) is fitted
+    with pytest.raises(
+        UserError, match="ZCA whitening is for images of 2x3, and the views have 3x3"
+    ):
+        preprocess.for_size(fitted, (3, 3))

@@ -1,5 +1,7 @@
 """Initial values, pools and the notation of tables, against NumPy and by hand."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -112,3 +114,22 @@ def test_survival_falls_by_the_same_in_every_unit():
     first, second = residual_units.survival(0.5, [2, 3])
     np.testing.assert_allclose([*first, *second], [0.9, 0.8, 0.7, 0.6, 0.5], rtol=1e-6)
     assert residual_units.survival(0.0, [2, 3]) == [None, None]
+
+
+@pytest.mark.parametrize(
+    "window,stride,padding", [(3, 2, 0), (3, 2, 1), (2, 2, 1), (3, 3, 1), (5, 3, 2)]
+)
+def test_caffes_pools_start_no_window_in_the_padding(window, stride, padding):
+    def rounded_up(size):
+        count = -(-(size + 2 * padding - window) // stride) + 1
+        return count - ((count - 1) * stride >= size + padding)
+
+    def pooled(size, ceil):
+        image = jax.ShapeDtypeStruct((1, size, size + 1, 1), jnp.float32)
+        pool = functools.partial(pooling.max_pool, ceil=ceil)
+        return jax.eval_shape(lambda x: pool(x, window, stride, padding), image).shape[1:3]
+
+    for size in range(5, 12):
+        assert pooled(size, True) == (rounded_up(size), rounded_up(size + 1))
+        down = [(n + 2 * padding - window) // stride + 1 for n in (size, size + 1)]
+        assert pooled(size, False) == tuple(down)
