@@ -148,6 +148,8 @@ def check(command, monkeypatch):
         check_launch(rest)
     elif program == "python" and rest[:2] == ["-m", "pytest"]:
         check_pytest(rest[2:])
+    elif program == "python" and rest[:2] == ["-m", "tests.mutants"]:
+        assert (ROOT / rest[2]).is_dir(), rest[2]
     elif program == "python" and rest[0].endswith(".py"):
         check_script(rest[0], rest[1:], monkeypatch)
     elif program == "pip":
