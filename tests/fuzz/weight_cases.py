@@ -1,0 +1,162 @@
+"""Files of weights: PyTorch's, safetensors, NumPy's, the authors' SqueezeNet, and our own."""
+
+import argparse
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from cnn_jax import models
+from cnn_jax.compression import archive
+from cnn_jax.data.preprocess import Preprocessing
+from cnn_jax.interop import deep_compression, formats, weights
+from cnn_jax.runs import compress
+from cnn_jax.runs.compressed import CompressedRun
+from tests.fuzz.fuzzing import Case
+
+FILE = "weights"
+
+
+def arrays(seed):
+    random = np.random.default_rng(seed)
+    kernel = random.standard_normal((3, 3, 4, 5)).astype(np.float32)
+    return {"params/conv/kernel": kernel, "params/conv/bias": np.ones(5, np.float32)}
+
+
+def torch_zip(folder, seed, **options):
+    torch = pytest.importorskip("torch")
+    state = {name: torch.from_numpy(value) for name, value in arrays(seed).items()}
+    beside = {"args": argparse.Namespace(rate=0.1), "epoch": 3}
+    beside["optimizer"] = {"state": {0: {"momentum": torch.ones(2)}}}
+    torch.save({"state_dict": state, **beside}, folder / FILE, **options)
+
+
+def torch_legacy(folder, seed):
+    torch_zip(folder, seed, _use_new_zipfile_serialization=False)
+
+
+def npz(folder, seed, save=np.savez):
+    with (folder / FILE).open("wb") as file:
+        save(file, **arrays(seed))
+
+
+def npz_compressed(folder, seed):
+    npz(folder, seed, np.savez_compressed)
+
+
+def safetensors_foreign(folder, seed):
+    safetensors.numpy.save_file(arrays(seed), folder / FILE)
+
+
+def safetensors_own(folder, seed):
+    kernel, bias = arrays(seed).values()
+    variables = {"params": {"conv": {"kernel": kernel, "bias": bias}}}
+    weights.save(folder / FILE, variables, {"network": "made"})
+
+
+def squeezenet(folder, seed):
+    random = np.random.default_rng(seed)
+    stored = []
+    for layer in deep_compression._layers():
+        codebook = random.standard_normal(256).astype(np.float32)
+        codebook[0] = 0
+        bias = np.ones(layer.kernel_shape[-1], np.float32)
+        codes, gaps = (random.integers(0, most, 9).astype(np.uint8) for most in (256, 16))
+        stored.append(deep_compression.Shared(codebook, bias, codes, gaps))
+    deep_compression.write(folder / FILE, stored)
+
+
+def own_archive(folder, seed):
+    kernel, bias = arrays(seed).values()
+    coded = {"params/kernel": archive.codebook(np.round(kernel, 1)), "params/bias": bias}
+    steps = archive.Steps(np.arange(-5, 7).reshape(3, 4), np.float32(0.1))
+    half = {"params/half": bias.astype(np.float16)}
+    archive.write(folder / FILE, {**coded, **half, "params/steps": steps}, {"num_classes": 3})
+
+
+def read_archive(folder):
+    found = archive.read(folder / FILE)
+    return found.variables, found.about
+
+
+def compressed_run(folder, seed):
+    """LeNet-300-100 on images of 4 x 4 pixels."""
+    random = np.random.default_rng(seed)
+    options = models.options("lenet") | {"variant": "300-100"}
+    model = models.create("lenet", num_classes=2, **{k: options[k] for k in options if k != "name"})
+    widths = {"ip1": (16, 300), "ip2": (300, 100), "ip3": (100, 2)}
+    params = {}
+    for name, (inputs, outputs) in widths.items():
+        kernel = random.integers(-1, 2, (inputs, outputs)).astype(np.float32)
+        params[f"params/{name}/kernel"] = archive.codebook(kernel)
+        params[f"params/{name}/bias"] = np.zeros(outputs, np.float32)
+    about = {"config": {"model": {"name": "lenet"} | options}, "class_names": ["owl", "wren"]}
+    about |= {"num_classes": 2, "image_shape": [4, 4, 1]}
+    preprocessing = Preprocessing(np.zeros(1, np.float32), np.ones(1, np.float32), None)
+    compress.write(folder / FILE, params, compress.Source(model, {}, preprocessing, about))
+
+
+def read_compressed_run(folder):
+    run = CompressedRun(folder / FILE)
+    preprocessing = {name: value for name, value in vars(run.preprocessing).items()}
+    about = run.config.to_dict(), run.class_names, run.image_shape
+    return run.variables(), preprocessing, about
+
+
+START = len(archive.MAGIC) + archive.CHECKSUM
+
+
+def body(content):
+    """Of our archive: all that its checksum is of."""
+    return content[START:]
+
+
+def with_checksum(damaged, content):
+    return content[: len(archive.MAGIC)] + archive._checksum(damaged) + damaged
+
+
+def header(content):
+    """Of our archive: the JSON that says what is in it."""
+    (size,) = struct.unpack_from("<I", content, START)
+    return zlib.decompress(content[START + 4 : START + 4 + size])
+
+
+def with_header(damaged, content):
+    (size,) = struct.unpack_from("<I", content, START)
+    packed = zlib.compress(damaged)
+    rest = content[START + 4 + size :]
+    return with_checksum(struct.pack("<I", len(packed)) + packed + rest, content)
+
+
+def safetensors_header(content):
+    return content[8 : 8 + int.from_bytes(content[:8], "little")]
+
+
+def with_safetensors_header(damaged, content):
+    rest = content[8 + int.from_bytes(content[:8], "little") :]
+    return len(damaged).to_bytes(8, "little") + damaged + rest
+
+
+def by_name(folder):
+    return formats.by_name(folder / FILE)
+
+
+FIT, HEADER = (body, with_checksum), (header, with_header)
+TENSORS = (safetensors_header, with_safetensors_header)
+CASES = (
+    Case("pth zip", torch_zip, by_name, checksum=True),
+    Case("pth legacy", torch_legacy, by_name),
+    Case("npz", npz, by_name, checksum=True),
+    Case("npz, compressed", npz_compressed, by_name, checksum=True),
+    Case("safetensors", safetensors_foreign, by_name),
+    Case("safetensors, header", safetensors_foreign, by_name, inside=TENSORS),
+    Case("safetensors, ours", safetensors_own, by_name, checksum=True),
+    Case("Deep Compression net", squeezenet, lambda f: deep_compression.read(f / FILE)),
+    Case("our archive", own_archive, read_archive, checksum=True),
+    Case("our archive, checksum made to fit", own_archive, read_archive, inside=FIT),
+    Case("our archive, header", own_archive, read_archive, inside=HEADER),
+    Case("compressed run", compressed_run, read_compressed_run, checksum=True),
+    Case("compressed run, header", compressed_run, read_compressed_run, inside=HEADER),
+)
