@@ -13,6 +13,7 @@ The position of entry i in the flattened kernel [out, in, height, width] is the 
 the entries up to i, minus 1. An entry with code 0 bridges a gap of more than 15.
 """
 
+import functools
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -114,7 +115,8 @@ def write(path: str | PathLike, convolutions: Sequence[Shared]) -> None:
     files.write_bytes(path, b"".join(sections))
 
 
-def _layers() -> list[_Layer]:
+@functools.cache
+def _layers() -> tuple[_Layer, ...]:
     """The convolutions of SqueezeNet 1.0 in the order of the file."""
     model = models.create("squeezenet", num_classes=1000, version="1.0", conv10_padding=1)
     image = jax.ShapeDtypeStruct((1, 227, 227, 3), np.float32)
@@ -127,10 +129,10 @@ def _layers() -> list[_Layer]:
         for name in path:
             module = module[name]
         kernels.append(module["kernel"].shape)
-    return [_Layer(*layer) for layer in zip(paths, kernels, strict=True)]
+    return tuple(_Layer(*layer) for layer in zip(paths, kernels, strict=True))
 
 
-def _entries(path, data: bytes, layers: list[_Layer]) -> list[int]:
+def _entries(path, data: bytes, layers: Sequence[_Layer]) -> list[int]:
     """The number of stored entries of each layer; raises if the size of the file contradicts it."""
     header = 4 * len(layers)
     if len(data) < header:
