@@ -9,11 +9,13 @@ import numpy as np
 from PIL import Image
 
 from cnn_jax.data import tfds_source
+from cnn_jax.data.decode import BadImage
 from cnn_jax.data.prepare import archives, check, pieces, preparation
-from cnn_jax.data.stream import sources
+from cnn_jax.data.stream import sources, views
 from cnn_jax.errors import UserError
 from tests.data.prepare import archive_files
 from tests.data.prepare.preparing import load, pictures, prepare_all, silent
+from tests.fuzz import image_cases
 from tests.fuzz.fuzzing import CACHE, Case
 
 NAMES = [f"class{i}" for i in range(10)]
@@ -114,22 +116,29 @@ def imagenet(folder, seed):
     archive_files.imagenet(data(folder))
 
 
-def image_folder(folder, seed, suffixes=("png",)):
-    """Two splits of two classes of three images."""
+def image_folder(folder, seed, suffixes=("png", "png", "png")):
+    """Two splits of two classes, with an image of each suffix."""
     random = np.random.default_rng(seed)
     for split in ("train", "test"):
         for name in ("owl", "wren"):
             place = folder / split / name
             place.mkdir(parents=True)
-            for i in range(3):
+            for i, suffix in enumerate(suffixes):
                 pixels = random.integers(0, 256, (9, 8 + i, 3), np.uint8)
-                suffix = suffixes[i % len(suffixes)]
                 Image.fromarray(pixels).save(place / f"{i}.{suffix}", lossless=True)
     return folder
 
 
 def mixed_folder(folder, seed):
-    image_folder(folder / "data", seed, ("png", "jpg", "webp"))
+    image_folder(folder / "data", seed, ("png", "jpg", "webp", "gif", "bmp", "tif"))
+
+
+def read_views(folder):
+    """Reads an image folder as a stream does."""
+    found, random = sources.folder(folder / "data", None), np.random.default_rng(0)
+    view = views.create(**image_cases.CENTER, decoder="pillow", dct_scaling=False)
+    images = {s: [view(o.encoded(i), random) for i in range(len(o))] for s, o in found.items()}
+    return images, {s: (o.class_names, o.labels, o.channels) for s, o in found.items()}
 
 
 def listed_folder(folder, seed):
@@ -210,6 +219,7 @@ def read_joined(folder):
     return [(file.relative_to(folder).as_posix(), file.read_bytes()) for file in found]
 
 
+JSON = ("dataset_info", "features")
 SHARDS, LABELS = "**/*array_record*", "**/labels.npz"
 CASES = (
     Case("CIFAR-10 binary tar.gz", cifar_binary, facts("cifar10"), checksum=True),
@@ -227,13 +237,14 @@ CASES = (
     Case("ImageNet tars", imagenet, published("imagenet2012"), "data/*.tar"),
     Case("ImageNet kit tar.gz", imagenet, published("imagenet2012"), "data/*.gz", checksum=True),
     Case("image folder", mixed_folder, facts("folder", 8)),
+    Case("image folder, streamed", mixed_folder, read_views, errors=(UserError, BadImage)),
     Case("synsets.tsv", listed_folder, read_listed, "data/synsets.tsv"),
     Case("list of images left out", listed_folder, read_listed, "lists/*"),
     Case("cache npz", cached_folder, facts("folder", 8), f"{CACHE}/**/*.npz", checksum=True),
     Case("TFDS shards", prepared, facts("tfds:birds", 8), SHARDS, checksum=True),
     Case("TFDS shards, streamed", prepared, read_stream, SHARDS, checksum=True),
     Case("TFDS labels.npz", prepared, facts("tfds:birds", 8), LABELS, checksum=True),
-    Case("TFDS json", prepared, facts("tfds:birds", 8), "**/*.json"),
+    *(Case(f"TFDS {n}.json", prepared, facts("tfds:birds", 8), f"**/{n}.json") for n in JSON),
     Case("TFDS names of labels", prepared, facts("tfds:birds", 8), "**/*.txt"),
     Case("TFDS data check", prepared, read_check),
     Case("TFDS preparation.json", prepared, read_preparation, "**/preparation.json", checksum=True),

@@ -61,11 +61,14 @@ def case(name, checksum=False, inside=None, **options):
     return Case(name, make, read, checksum=checksum, errors=(decode.BadImage,), inside=inside)
 
 
+TURNED = Image.Exif()
+TURNED[decode.ORIENTATION] = 6
 TIFF = {"format": "TIFF"}
 CASES = (
     case("JPEG", format="JPEG"),
     case("JPEG, progressive", format="JPEG", progressive=True),
     case("JPEG, CMYK", format="JPEG", kind="CMYK"),
+    case("JPEG, turned", format="JPEG", exif=TURNED),
     case("PNG", format="PNG", checksum=True),
     case("PNG, gray", format="PNG", kind="L", checksum=True),
     case("PNG, 16 bits", format="PNG", kind="I;16", checksum=True),

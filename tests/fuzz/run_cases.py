@@ -66,7 +66,8 @@ def read_run(folder):
     """All that a run tells without its arrays."""
     found = load_run(folder / "run")
     about = found.class_names, found.image_shape, found.status, metrics.tail(found.path)
-    return found.record(), about, found.history.to_dict("records")
+    seen = found.model, found.evaluation_view
+    return found.record(), about, seen, found.history.to_dict("records")
 
 
 def read_preprocessing(folder):

@@ -10,9 +10,7 @@ import safetensors.numpy
 
 from cnn_jax import models
 from cnn_jax.compression import archive
-from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.interop import deep_compression, formats, weights
-from cnn_jax.runs import compress
 from cnn_jax.runs.compressed import CompressedRun
 from tests.fuzz.fuzzing import Case
 
@@ -84,25 +82,23 @@ def read_archive(folder):
 def compressed_run(folder, seed):
     """LeNet-300-100 on images of 4 x 4 pixels."""
     random = np.random.default_rng(seed)
-    options = models.options("lenet") | {"variant": "300-100"}
-    model = models.create("lenet", num_classes=2, **{k: options[k] for k in options if k != "name"})
     widths = {"ip1": (16, 300), "ip2": (300, 100), "ip3": (100, 2)}
-    params = {}
+    coded = {"preprocessing/mean": np.zeros(1, np.float32), "preprocessing/std": np.float32([255])}
     for name, (inputs, outputs) in widths.items():
         kernel = random.integers(-1, 2, (inputs, outputs)).astype(np.float32)
-        params[f"params/{name}/kernel"] = archive.codebook(kernel)
-        params[f"params/{name}/bias"] = np.zeros(outputs, np.float32)
-    about = {"config": {"model": {"name": "lenet"} | options}, "class_names": ["owl", "wren"]}
-    about |= {"num_classes": 2, "image_shape": [4, 4, 1]}
-    preprocessing = Preprocessing(np.zeros(1, np.float32), np.ones(1, np.float32), None)
-    compress.write(folder / FILE, params, compress.Source(model, {}, preprocessing, about))
+        coded[f"params/{name}/kernel"] = archive.codebook(kernel)
+        coded[f"params/{name}/bias"] = np.zeros(outputs, np.float32)
+    model = models.options("lenet") | {"name": "lenet", "variant": "300-100"}
+    view = {"kind": "center", "size": 4, "resize": 5, "frame": "full", "filters": ["bilinear"]}
+    config = {"model": model, "view": {"evaluation": view | {"dct_scaling": False}}}
+    about = {"config": config, "class_names": ["owl", "wren"], "num_classes": 2}
+    archive.write(folder / FILE, coded, about | {"image_shape": [4, 4, 1]})
 
 
 def read_compressed_run(folder):
     run = CompressedRun(folder / FILE)
-    preprocessing = {name: value for name, value in vars(run.preprocessing).items()}
-    about = run.config.to_dict(), run.class_names, run.image_shape
-    return run.variables(), preprocessing, about
+    about = run.config.to_dict(), run.class_names, run.image_shape, run.evaluation_view
+    return run.variables(), dict(vars(run.preprocessing)), about
 
 
 START = len(archive.MAGIC) + archive.CHECKSUM
