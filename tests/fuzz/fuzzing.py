@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
@@ -62,8 +62,10 @@ class Hang(BaseException):
 class Fuzzer:
     """The inputs of a case, below a folder."""
 
-    def __init__(self, case: Case, folder: Path, seed: int):
+    def __init__(self, case: Case, folder: Path, seed: int, stderr: TextIO = sys.__stderr__):
+        """Makes the valid files; `stderr` is told where a reader hangs that nothing can stop."""
         self.case, self._seed, self._work = case, seed, folder / "work"
+        self._stderr = stderr
         self._valid, self._sibling = folder / "valid", folder / "sibling"
         for number, place in enumerate((self._valid, self._sibling)):
             place.mkdir()
@@ -98,7 +100,7 @@ class Fuzzer:
         """One of `EXPECTED`, or what is wrong; and the message or the traceback."""
         before, start = peak_memory(), time.process_time()
         try:
-            with limited():
+            with limited(self._stderr):
                 same = self._read(damaged) == self._expected
             found, text = ("same" if same else "other"), ""
         except self.case.errors as error:
@@ -128,7 +130,7 @@ class Fuzzer:
 
 
 @contextmanager
-def limited():
+def limited(stderr: TextIO):
     """Raises `Hang` after `HANG` seconds; ends the process where even that does not help."""
 
     def hang(*_):
@@ -136,7 +138,7 @@ def limited():
 
     before = signal.signal(signal.SIGALRM, hang)
     signal.setitimer(signal.ITIMER_REAL, HANG)
-    faulthandler.dump_traceback_later(2 * HANG, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(2 * HANG, exit=True, file=stderr)
     try:
         yield
     finally:

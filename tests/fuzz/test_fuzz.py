@@ -40,14 +40,17 @@ def worker_seed():
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("name", sorted(CASES))
-def test_damaged(name, seed, tmp_path, monkeypatch, record_property):
+def test_damaged(name, seed, tmp_path, monkeypatch, record_property, capfd):
     monkeypatch.setenv("CNN_JAX_CACHE", str(tmp_path / "work" / CACHE))
-    fuzzer = Fuzzer(CASES[name], tmp_path, seed)
+    with capfd.disabled():
+        stderr = os.fdopen(os.dup(2), "w")  # the terminal, not what pytest keeps
+    fuzzer = Fuzzer(CASES[name], tmp_path, seed, stderr)
     numbers = range(math.ceil(int(os.environ.get("FUZZ_INPUTS", 10_000)) / len(CASES)))
     only = os.environ.get("FUZZ_ONLY")
     numbers = numbers if only is None else [int(only)]
     start = time.process_time()
     counts, failures = run(fuzzer, numbers)
+    stderr.close()
     about = {"name": name, "seed": seed, "inputs": counts.total(), "seconds": 0.0}
     about |= {kind: counts[kind] for kind in ("same", "line", "other", "failed")}
     record_property("fuzz", about | {"seconds": time.process_time() - start})
