@@ -41,7 +41,15 @@ def read(file: Path) -> dict[str, Any]:
         pack = json.loads(gzip.decompress(file.read_bytes()))
         if lacking := [part for part in PARTS if part not in pack]:
             raise KeyError(f"it lacks {', '.join(lacking)}")
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+        zlib.error,
+    ) as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise UserError(f"{file} is no pack of a campaign ({reason})") from None
     return pack

@@ -19,11 +19,12 @@ from cnn_jax.runs import load_run, sweep_file
 
 Record = dict[str, Any]
 SINGLE = "a run of no table"
-# What a record has, and its recipe.
-PARTS = ("recipe", "config", "environment", "status", "summary", "evaluations", "protocols")
-PARTS += ("measurements",)
-RECIPE = ("name", "title", "protocol", "statistic", "axis", "tolerance")
-RECIPE += ("command", "row", "published", "deviations", "runs", "full", "protocols", "note")
+# What a record has, and its recipe, and of which type it is.
+PARTS = {"recipe": dict, "config": dict, "environment": dict, "status": str, "summary": dict}
+PARTS |= {"evaluations": list, "protocols": list, "measurements": dict}
+RECIPE = dict.fromkeys(("name", "title", "protocol", "statistic", "command", "row", "note"), str)
+RECIPE |= {"axis": object, "tolerance": int | float | dict, "published": dict, "protocols": dict}
+RECIPE |= {"deviations": list, "runs": int, "full": bool}
 # The folders of an absolute path inside a text, such as a flag.
 FOLDERS = re.compile(r"""(?<![\w.~/)\]-])~?/(?=[^\s/])(?:[^\s/:=,;'"]+/)*""")
 
@@ -61,7 +62,7 @@ def read(file: Path) -> Record:
     """A record of the registry; raises `UserError` for any other file."""
     try:
         record = json.loads(file.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is no record of a run ({type(error).__name__}: {error})") from None
     return checked(record, str(file))
 
@@ -70,15 +71,22 @@ def checked(record: Any, name: str) -> Record:
     """A record under the names of today; raises `UserError` where it is none."""
     try:
         record = old_names.record(record)
-        lacking = [part for part in PARTS if part not in record]
-        lacking = lacking or [f"recipe.{name}" for name in RECIPE if name not in record["recipe"]]
-        if lacking:
-            raise KeyError(f"it lacks {', '.join(lacking)}")
+        check_types(record, PARTS)
+        check_types(record["recipe"], RECIPE, "recipe.")
+        for metrics in (*record["summary"].values(), *record["evaluations"]):
+            check_types(metrics, {"step": int, "epoch": int | float, "top1_error": int | float})
         record["config"] = old_names.config(record["config"])
-        record["config"]["seed"]
+        check_types(record["config"], {"seed": int, "evaluation": dict}, "config.")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{name} is no record of a run ({type(error).__name__}: {error})") from None
     return record
+
+
+def check_types(found: Mapping[str, Any], types: Mapping[str, Any], where: str = "") -> None:
+    """Raises `TypeError` where something is missing or of another type."""
+    for name, kind in types.items():
+        if not (name in found and isinstance(found[name], kind)):
+            raise TypeError(f"it lacks {where}{name}, or that is something else")
 
 
 def of_sweep(path: Path) -> list[Record]:
@@ -97,7 +105,7 @@ def of_sweep(path: Path) -> list[Record]:
 def undamaged(path: Path, row: Mapping[str, Any]) -> list[Record]:
     """The record of a run; none, with a warning, where it is damaged: the others count."""
     try:
-        return [of_run(path, row)]
+        return [checked(of_run(path, row), str(path))]
     except UserError as error:
         warnings.warn(f"{error}; this run is left out", stacklevel=2)
         return []

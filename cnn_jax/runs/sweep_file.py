@@ -19,7 +19,7 @@ def read(directory: Path) -> dict[str, Any]:
             row["name"], row["folder"], row["published"]
             row["config"] = old_names.config(row["config"])
             row["paper"] = row["paper"] and old_names.config(row["paper"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{file} is damaged ({type(error).__name__}: {error}): restore it from a copy, or "
             "choose another directory"

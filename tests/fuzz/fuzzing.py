@@ -25,7 +25,7 @@ import numpy as np
 from cnn_jax.errors import UserError
 from tests.fuzz.mutations import DAMAGES, swap
 
-HANG = 60  # seconds after which a reader is taken to be hanging
+HANG = 300  # seconds after which a reader is taken to be hanging; a busy machine is slow
 CPU = 10.0  # seconds of the processor that no input may take
 MEMORY = 2**30  # bytes by which no input may raise the most that the process has held
 LONGEST = 1000  # characters of a message

@@ -14,7 +14,18 @@ from PIL import Image
 Random = np.random.Generator
 HEAD = 400  # bytes: what most formats say of sizes stands within so many
 EXTREMES = (0, 1, 2**7, 2**15 - 1, 2**16 - 1, 2**31 - 1, 2**32 - 1, 2**40, 2**63 - 1, 2**64 - 1)
-TEXTS = (b"-1", b"99999999999999999999", b"1e999", b"NaN", b"null", b"{}", b"[]", b'""', b"true")
+TEXTS = (
+    b"-1",
+    b"99999999999999999999",
+    b"1e999",
+    b"NaN",
+    b"null",
+    b"{}",
+    b"[]",
+    b'""',
+    b"true",
+    b"[" * 2000,
+)
 NUMBER = re.compile(rb"-?\d+(?:\.\d+)?")
 
 
