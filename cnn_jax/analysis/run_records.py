@@ -107,8 +107,12 @@ def undamaged(path: Path, row: Mapping[str, Any]) -> list[Record]:
     try:
         return [checked(of_run(path, row), str(path))]
     except UserError as error:
-        warnings.warn(f"{error}; this run is left out", stacklevel=2)
-        return []
+        reason = str(error)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # of another config
+        why = f"{type(error).__name__}: {error}"
+        reason = f"the config of {path}, or the paper's in {sweep_file.NAME}, is damaged ({why})"
+    warnings.warn(f"{reason}; this run is left out", stacklevel=2)
+    return []
 
 
 def single(path: Path) -> dict[str, Any]:

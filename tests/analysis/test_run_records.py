@@ -46,3 +46,19 @@ def test_json_that_is_too_deep_is_told(tmp_path):
         (tmp_path / name).write_bytes(gzip.compress(deep) if name == pack.NAME else deep)
         with pytest.raises(UserError, match=name):
             read(tmp_path / name)
+
+
+def test_a_config_of_a_paper_that_lacks_a_group_is_told(tiny_config, tmp_path):
+    run = tmp_path / "row" / "seed-0"
+    run.mkdir(parents=True)
+    config = tiny_config.to_dict()
+    (run / "config.json").write_text(json.dumps(config))
+    paper = {name: group for name, group in config.items() if name != "data"}
+    row = {"name": "row", "folder": "row", "published": {}, "config": config, "paper": paper}
+    facts = record("row", 0, 8.0)["recipe"] | {"rows": [row], "seeds": 1}
+    (tmp_path / sweep_file.NAME).write_text(json.dumps(facts))
+    with (
+        pytest.warns(UserWarning, match="the paper's in sweep.json, is damaged .*; this run is"),
+        pytest.raises(UserError, match="neither a run that began to train nor a record"),
+    ):
+        run_records.find(tmp_path)
