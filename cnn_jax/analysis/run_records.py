@@ -39,10 +39,17 @@ def find(path: Path) -> list[Record]:
     if path.is_file() and pack.is_pack(path):
         found = pack.read(path)["records"]
         return [checked(record, f"record {i} of {path}") for i, record in enumerate(found)]
+    if is_run(path):
+        return [of_undamaged(path, single(path))]
     records = list(_find(path))
     if not records:
         raise UserError(f"{path} has neither a run that began to train nor a record of a run")
     return records
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is the directory of a run, and not of a sweep."""
+    return (path / "config.json").exists() and not (path / sweep_file.NAME).exists()
 
 
 def _find(path: Path):
@@ -50,7 +57,7 @@ def _find(path: Path):
         yield read(path)
     elif (path / sweep_file.NAME).exists():
         yield from of_sweep(path)
-    elif (path / "config.json").exists():
+    elif is_run(path):
         yield from undamaged(path, single(path))
     else:
         for child in sorted(path.iterdir()):
@@ -105,14 +112,21 @@ def of_sweep(path: Path) -> list[Record]:
 def undamaged(path: Path, row: Mapping[str, Any]) -> list[Record]:
     """The record of a run; none, with a warning, where it is damaged: the others count."""
     try:
-        return [checked(of_run(path, row), str(path))]
+        return [of_undamaged(path, row)]
     except UserError as error:
-        reason = str(error)
+        warnings.warn(f"{error}; this run is left out", stacklevel=2)
+        return []
+
+
+def of_undamaged(path: Path, row: Mapping[str, Any]) -> Record:
+    """The record of a run; raises `UserError` where it is damaged."""
+    try:
+        return checked(of_run(path, row), str(path))
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # of another config
-        why = f"{type(error).__name__}: {error}"
-        reason = f"the config of {path}, or the paper's in {sweep_file.NAME}, is damaged ({why})"
-    warnings.warn(f"{reason}; this run is left out", stacklevel=2)
-    return []
+        raise UserError(
+            f"the config of {path}, or the paper's in {sweep_file.NAME}, is damaged "
+            f"({type(error).__name__}: {error})"
+        ) from None
 
 
 def single(path: Path) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 import cnn_jax
 from cnn_jax.commands.arguments import add_run, positive
@@ -40,8 +39,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     table = Table("image", *(f"{i + 1}." for i in range(top)))
     for file, row in zip(files, probabilities, strict=True):
         best = np.argsort(-row, kind="stable")[:top]
-        cells = (str(file), *(f"{opened.class_names[i]} {row[i]:.1%}" for i in best))
-        table.add_row(*map(Text, cells))
+        table.add_row(str(file), *(f"{opened.class_names[i]} {row[i]:.1%}" for i in best))
     for line in changed(files, changes):
         print_line(console, line)
     console.print(table)

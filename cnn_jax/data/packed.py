@@ -100,7 +100,10 @@ def read_tar(path: Path) -> Iterator[tuple[str, bytes]]:
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an `.npz` file by name. Raises `Damaged`, or `FileNotFoundError`."""
     try:
-        with zipfile.ZipFile(path) as members:
+        with path.open("rb") as file, zipfile.ZipFile(file) as members:
+            file.seek(0)
+            if file.read(2) != b"PK":  # zipfile takes anything before an archive
+                raise Damaged("it does not begin as an archive does")
             sizes = {member.filename: member.file_size for member in members.infolist()}
             if sum(sizes.values()) > (most := most_bytes(path.stat().st_size)):
                 raise too_large(most)

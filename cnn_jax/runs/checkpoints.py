@@ -151,6 +151,7 @@ class Checkpoints:
           UserError: all of them are damaged; then none is moved.
         """
         template = jax.tree.map(lambda a: np.empty(a.shape, a.dtype), template)
+        self.wait()
         restored, damaged = None, {}
         for step in sorted(self._manager.all_steps(), reverse=True):
             if limit is not None and step > limit:

@@ -12,7 +12,6 @@ import pytest
 from cnn_jax.analysis import registry, run_records
 from cnn_jax.errors import UserError
 from cnn_jax.runs import metrics
-from cnn_jax.runs.directory import file_name
 from cnn_jax.runs.environment import is_flag
 from tests.analysis.making import record
 from tests.conftest import ROOT, launch_here
@@ -150,15 +149,21 @@ def test_what_is_no_record_is_one_line(tmp_path):
     assert len(paths) == 7
 
 
-def test_a_damaged_run_is_one_line(tiny_run, tmp_path):
-    names = ("config.json", "environment.json", "status.json", "metrics.jsonl")
-    for name in (*names, "evaluations/results.json"):
-        copy = shutil.copytree(tiny_run, tmp_path / file_name(name))
-        (copy / name).parent.mkdir(exist_ok=True)
-        (copy / name).write_text("{\n")
-        done = report(copy)
-        assert done.returncode == 1 and f"{copy / name} is damaged" in done.stderr
-        assert done.stderr.count("\n") == 1
+def test_a_run_whose_config_is_damaged_is_one_line(tiny_run, tmp_path):
+    copy = shutil.copytree(tiny_run, tmp_path / "run")
+    (copy / "config.json").write_text("{\n")
+    done = report(copy)
+    assert done.returncode == 1 and f"{copy / 'config.json'} is damaged" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["environment.json", "status.json", "evaluations/results.json"])
+def test_a_run_is_reported_without_what_can_be_done_without(name, tiny_run, tmp_path):
+    copy = shutil.copytree(tiny_run, tmp_path / "run")
+    (copy / name).parent.mkdir(exist_ok=True)
+    (copy / name).write_text("{\n")
+    with pytest.warns(UserWarning, match=f"{name} is damaged"):
+        assert report(copy, f"--out={tmp_path}/out").returncode == 0
 
 
 def test_a_record_tells_no_folder_of_the_machine(tiny_run, tmp_path):

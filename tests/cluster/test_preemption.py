@@ -9,6 +9,14 @@ from cnn_jax.cluster import preemption
 from cnn_jax.errors import UserError
 
 
+@pytest.fixture(autouse=True)
+def terminal():
+    """SIGHUP as in a terminal: tests may be run under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", preemption.SIGNALS)
 def test_a_signal_is_noted_once_there_is_something_to_save(number):
     with preemption.listening() as stop:

@@ -114,10 +114,11 @@ def test_a_row_that_one_sweep_alone_has_is_told_by_its_name(tmp_path):
     assert str(caught.value).endswith(f"It differs in {differences}")
 
 
-def test_a_damaged_sweep_is_told_by_its_name(tmp_path):
+def test_a_damaged_sweep_is_told_by_its_name_and_written_again(tmp_path):
     (tmp_path / "sweep.json").write_text('{"rows": ')
-    with pytest.raises(UserError, match=r"sweep\.json is damaged"):
+    with pytest.warns(UserWarning, match=r"sweep\.json is damaged"):
         write(expand(CIFAR, table(Row("a", "20")), tmp_path, 1))
+    assert json.loads((tmp_path / "sweep.json").read_text())["rows"][0]["name"] == "a"
 
 
 def test_rows_with_equal_configs_are_trained_once_and_evaluated_by_the_protocols_of_both(tmp_path):
