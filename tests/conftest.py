@@ -73,6 +73,12 @@ def tiny_config():
 
 
 @pytest.fixture(scope="session")
+def dense_config():
+    """The same with a network that compiles in a third of the time."""
+    return cnn_jax.load_config(str(ROOT / "experiments/quickstart.py"), DENSE)
+
+
+@pytest.fixture(scope="session")
 def tiny_run(tiny_config, tmp_path_factory):
     """The directory of a finished run of it; tests that change it take a copy."""
     workdir = tmp_path_factory.mktemp("runs") / "tiny"

@@ -1,5 +1,8 @@
 """doctor finds what is wrong, and finds nothing where nothing is."""
 
+import types
+
+import numpy as np
 import pytest
 
 import cnn_jax
@@ -23,7 +26,13 @@ def test_the_known_loss_of_the_quickstart_is_what_it_trains_to(target):
 
 
 def test_another_loss_is_a_failure(target, monkeypatch):
-    monkeypatch.setattr(checks, "QUICKSTART_LOSS", checks.QUICKSTART_LOSS * 1.01)
+    losses = {"loss": np.full(20, checks.QUICKSTART_LOSS * 1.01)}
+    setup = types.SimpleNamespace(
+        plan=types.SimpleNamespace(dispatches=lambda step: iter([(0, 20)])),
+        initial_state=lambda: None,
+        run_steps=lambda state, first, count: (state, losses),
+    )
+    monkeypatch.setattr(checks.build, "build", lambda config: setup)
     (line,) = checks.check_training(target)
     assert line.status == "FAIL" and line.advice
 

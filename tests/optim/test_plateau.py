@@ -95,9 +95,9 @@ def test_networks_trained_together_have_plateaus_of_their_own():
 
 
 @pytest.fixture(scope="module")
-def plateau_config(tiny_config):
-    """The tiny recipe at a rate that falls at each evaluation after the first."""
-    config = tiny_config.copy_and_resolve_references().unlock()
+def plateau_config(dense_config):
+    """A recipe at a rate that falls at each evaluation after the first."""
+    config = dense_config.copy_and_resolve_references().unlock()
     config.learning_rate = configs.ConfigDict(PLATEAU | {"patience": 1, "threshold": 1.0})
     config.training.update(duration="60 steps", checkpoint_every="10 steps")
     config.evaluation.every = "20 steps"

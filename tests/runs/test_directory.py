@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import cnn_jax
-from cnn_jax.bench.kill_test import compare
+from cnn_jax.bench.kill_jobs import compare
 from cnn_jax.errors import UserError
 from cnn_jax.runs.environment import JAX_CONFIG, pinned_jax
 

@@ -64,43 +64,46 @@ def drop_times(history):
 
 
 @pytest.fixture(scope="module")
-def together(tiny_config, tmp_path_factory):
+def together(dense_config, tmp_path_factory):
     """The directory of two seeds that were trained together."""
     workdir = tmp_path_factory.mktemp("seeds") / "run"
-    train(tiny_config, workdir, Console(quiet=True), seeds=2)
+    train(dense_config, workdir, Console(quiet=True), seeds=2)
     return workdir
 
 
-def test_each_seed_has_a_run_of_its_own_that_equals_the_single_one(together, tiny_run):
-    single, run = cnn_jax.load_run(tiny_run), cnn_jax.load_run(together / "seed-0")
+def test_each_seed_has_a_run_of_its_own_that_equals_the_single_one(
+    together, dense_config, tmp_path
+):
+    train(dense_config, tmp_path / "run", Console(quiet=True))
+    single, run = cnn_jax.load_run(tmp_path / "run"), cnn_jax.load_run(together / "seed-0")
     assert run.config.to_dict() == single.config.to_dict() and run.status == "done"
     assert run.steps == single.steps
     expected, found = single.history, run.history
     assert (expected["step"] == found["step"]).all() and (expected["split"] == found["split"]).all()
     np.testing.assert_allclose(found["loss"], expected["loss"], rtol=1e-3)
-    kernels = [r.variables()["params"]["fc"]["kernel"] for r in (run, single)]
+    kernels = [r.variables()["params"]["ip3"]["kernel"] for r in (run, single)]
     np.testing.assert_allclose(*kernels, rtol=1e-2, atol=1e-3)
     assert cnn_jax.load_run(together / "seed-1").config.seed == 1
 
 
 def test_seeds_whose_checkpoints_differ_go_on_from_the_last_common_one(
-    together, tiny_config, tmp_path
+    together, dense_config, tmp_path
 ):
     workdir = tmp_path / "run"
     shutil.copytree(together, workdir)
     for seed in ("seed-0", "seed-1"):
         (workdir / seed / "status.json").unlink()
     shutil.rmtree(workdir / "seed-1" / "checkpoints" / "00000057")
-    train(tiny_config, workdir, Console(quiet=True), seeds=2)
+    train(dense_config, workdir, Console(quiet=True), seeds=2)
     for seed in ("seed-0", "seed-1"):
         before, after = (cnn_jax.load_run(path / seed) for path in (together, workdir))
         assert after.steps == before.steps
         assert drop_times(after.history).equals(drop_times(before.history))
-        kernels = [run.variables()["params"]["fc"]["kernel"] for run in (before, after)]
+        kernels = [run.variables()["params"]["ip3"]["kernel"] for run in (before, after)]
         np.testing.assert_array_equal(*kernels)
 
 
-def test_a_seed_that_diverges_does_not_hold_up_the_others(tiny_config, tmp_path, monkeypatch):
+def test_a_seed_that_diverges_does_not_hold_up_the_others(dense_config, tmp_path, monkeypatch):
     training = RunWriter.log_steps
 
     def diverging(self, first_step, fetch, waited):
@@ -110,7 +113,7 @@ def test_a_seed_that_diverges_does_not_hold_up_the_others(tiny_config, tmp_path,
 
     monkeypatch.setattr(RunWriter, "log_steps", diverging)
     with pytest.raises(UserError, match="seed-1 diverged; the others are done") as caught:
-        train(tiny_config, tmp_path / "run", Console(quiet=True), seeds=2)
+        train(dense_config, tmp_path / "run", Console(quiet=True), seeds=2)
     assert caught.value.exit_code == DIVERGED
     status = [cnn_jax.load_run(tmp_path / "run" / f"seed-{i}").status for i in (0, 1)]
     assert status == ["done", "diverged"]

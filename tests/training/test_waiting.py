@@ -43,6 +43,7 @@ def events(tiny_config, tmp_path):
         return state, {
             "loss": Metric(found, first, count),
             "top1_error": np.full(count, 0.5),
+            "top5_error": np.zeros(count),
             "learning_rate": rate,
         }
 
@@ -69,6 +70,7 @@ def events(tiny_config, tmp_path):
     group = Alone()
     group.gather = gather
     directory = RunDirectory(tmp_path / "run", tiny_config)
+    (directory.path / "config.json").touch()
     progress = TrainingProgress(0, 8, 8, Console(quiet=True))
     saved = types.SimpleNamespace(save=lambda *_: None)
     writer = run_writer.RunWriter(setup, directory, saved, progress, group, seconds=0.0)
