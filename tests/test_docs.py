@@ -181,7 +181,7 @@ def check_launch(arguments):
 def check_pytest(arguments):
     """Its files exist, and have slow tests where these are asked for."""
     files = [word for word in arguments if word.endswith(".py")]
-    flags = set(arguments) - set(files) - {"slow", "compiled"}
+    flags = set(arguments) - set(files) - {"slow", "compiled", "fuzz"}
     assert flags <= {"-m", "-s", "-q", "-x", "-n", "2"}, arguments
     for file in files:
         assert "slow" not in arguments or "pytest.mark.slow" in (ROOT / file).read_text(), file

@@ -37,7 +37,7 @@ NASTY = (
     "a|b",
     "it's",
     "$\\frac$",
-    "a\nb",
+    "a\nb\r",
     "\x1b[1m",
     "caf\udce9",
 )
@@ -54,7 +54,7 @@ def any_name(test):
     """A property of every name, tried with those that have broken something."""
     for name in NASTY:
         test = example(name)(test)
-    return settings(max_examples=20, deadline=None, database=None)(given(names)(test))
+    return settings(max_examples=20, deadline=None, derandomize=True)(given(names)(test))
 
 
 def unfolded(text):
@@ -93,12 +93,12 @@ def test_a_report_has_a_row_in_one_line_for_any_name(name):
     (row,) = [line for line in text.splitlines() if "| test/top1_error |" in line]
     assert row.startswith(f"| {markdown.escaped(name)} | ")
     rows = list(csv.reader(io.StringIO(markdown.as_csv([(facts, lines)]), newline="")))
-    assert len(rows) == 2 and rows[1][2] == name
+    assert len(rows) == 2 and rows[1][2] == printable(name)
 
 
 @given(st.lists(names, max_size=20))
 @example(list(NASTY))
-@settings(max_examples=10, deadline=None, database=None)
+@settings(max_examples=10, deadline=None, derandomize=True)
 def test_a_word_of_a_printed_command_comes_to_the_program_as_it_was(words):
     command = " ".join(["printf '%s\\0' -", *map(quoted, words)])
     assert printable(command) == command

@@ -78,7 +78,7 @@ def escaped(cell: str) -> str:
 
 
 def as_csv(tables: Sequence[tuple[dict[str, Any], Sequence[Line]]]) -> str:
-    """All tables as CSV, with every number in full."""
+    """All tables as CSV, with every number in full, and each row in one line."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     header = ("table", "protocol", "row", "metric", "paper", "ours", "statistic", "difference")
@@ -89,14 +89,13 @@ def as_csv(tables: Sequence[tuple[dict[str, Any], Sequence[Line]]]) -> str:
             values = line.values
             several = [f(values) if values else None for f in (statistics.fmean, sample_std, min)]
             median = statistics.median(values) if values else None
-            writer.writerow(
-                [
-                    *(facts["title"], facts["protocol"], line.row, line.metric, line.paper),
-                    *(line.ours, facts["statistic"], line.difference, line.verdict, len(values)),
-                    *(*several, median, " ".join(map(str, values)), line.epochs),
-                    *(recipe_text(line, limit=100), line.lost),
-                ]
+            row = (
+                *(facts["title"], facts["protocol"], line.row, line.metric, line.paper),
+                *(line.ours, facts["statistic"], line.difference, line.verdict, len(values)),
+                *(*several, median, " ".join(map(str, values)), line.epochs),
+                *(recipe_text(line, limit=100), line.lost),
             )
+            writer.writerow(printable(cell) if isinstance(cell, str) else cell for cell in row)
     return file.getvalue()
 
 
