@@ -101,8 +101,12 @@ def test_old_records_and_sweeps_are_read_with_todays_names(tmp_path, tiny_config
     (tmp_path / sweep_file.NAME).write_text(json.dumps({"rows": [row]}))
     (read,) = sweep_file.read(tmp_path)["rows"]
     assert read["config"] == read["paper"] == tiny_config.to_dict()
-    record = dict.fromkeys(run_records.PARTS) | {"config": old}
-    record["recipe"] = dict.fromkeys(run_records.RECIPE)
+    record = {name: kind() for name, kind in run_records.PARTS.items()} | {"config": old}
+    recipe = {"axis": None, "tolerance": 0.5}
+    record["recipe"] = {
+        name: kind() for name, kind in run_records.RECIPE.items() if name not in recipe
+    }
+    record["recipe"] |= recipe
     record["recipe"]["departures"] = record["recipe"].pop("deviations")
     (tmp_path / "record.json").write_text(json.dumps(record))
     read = run_records.read(tmp_path / "record.json")
