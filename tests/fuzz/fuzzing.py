@@ -4,6 +4,7 @@ A case is a format: how its valid files are made, and how they are read. Every i
 of the case, a seed and a number, so that any of them can be made again alone.
 """
 
+import contextlib
 import faulthandler
 import gc
 import resource
@@ -16,7 +17,6 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -27,7 +27,7 @@ from tests.fuzz.mutations import DAMAGES, swap
 
 HANG = 300  # seconds after which a reader is taken to be hanging; a busy machine is slow
 CPU = 10.0  # seconds of the processor that no input may take
-MEMORY = 2**30  # bytes by which no input may raise the most that the process has held
+MEMORY = 2**30  # bytes that no input may take
 LONGEST = 1000  # characters of a message
 CACHE = "cache"  # the folder of a case that is its `CNN_JAX_CACHE`
 EXPECTED = {"same", "line", "other"}
@@ -98,6 +98,7 @@ class Fuzzer:
 
     def outcome(self, damaged: Input) -> tuple[str, str]:
         """One of `EXPECTED`, or what is wrong; and the message or the traceback."""
+        forget_peak_memory()
         before, start = peak_memory(), time.process_time()
         try:
             with limited(self._stderr):
@@ -129,7 +130,7 @@ class Fuzzer:
             return plain(self.case.read(self._work))
 
 
-@contextmanager
+@contextlib.contextmanager
 def limited(stderr: TextIO):
     """Raises `Hang` after `HANG` seconds; ends the process where even that does not help."""
 
@@ -147,8 +148,14 @@ def limited(stderr: TextIO):
         signal.signal(signal.SIGALRM, before)
 
 
+def forget_peak_memory() -> None:
+    """Lets `peak_memory` begin anew, where the system can (Linux; proc(5), clear_refs)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory() -> int:
-    """The most bytes that the process has held."""
+    """The most bytes that the process has held since they were forgotten, or else started."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
