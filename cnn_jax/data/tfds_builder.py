@@ -101,3 +101,18 @@ def shards(builder, split: str) -> list[tuple[Path, int]]:
     """The files that a split should have, and the number of records in each."""
     info = builder.info.splits[split]
     return list(zip([Path(file) for file in info.filepaths], info.shard_lengths, strict=True))
+
+
+def check_counts(builder, split: str) -> None:
+    """Raises `UserError` where `dataset_info.json` has another number of a shard's records.
+
+    TFDS reads no more of them than it says, so the others would be lost without a word.
+    """
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    for file, expected in shards(builder, split):
+        if (found := ArrayRecordReader(str(file)).num_records()) != expected:
+            raise UserError(
+                f"the shard {file} has {found:,} records, and dataset_info.json beside it says "
+                f"{expected:,}: get both again"
+            )

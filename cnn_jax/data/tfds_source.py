@@ -17,7 +17,7 @@ import numpy as np
 from cnn_jax import errors
 from cnn_jax.data import folder
 from cnn_jax.data.dataset import Dataset, Split, check_labels, check_memory
-from cnn_jax.data.tfds_builder import open_builder, reading, shards
+from cnn_jax.data.tfds_builder import check_counts, open_builder, reading, shards
 from cnn_jax.errors import UserError, first_line
 from cnn_jax.files import cache_folder
 
@@ -149,6 +149,8 @@ class Source:
         cache = cache_folder("labels") / f"{self.fingerprint()}.npz"
         kept = folder.read_cache(cache)
         if kept is None:
+            for part in self._split.split("+"):
+                check_counts(builder, part)
             batches = (range(i, min(i + BATCH, len(self))) for i in range(0, len(self), BATCH))
             labels = [record["label"] for batch in batches for record in self.read(batch)]
             kept = {"labels": np.array(labels, np.int32)}

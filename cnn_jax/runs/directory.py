@@ -165,7 +165,7 @@ def is_foreign(file: Path) -> bool:
 
     A directory that is deleted while a checkpoint is written may keep a part of that.
     """
-    if file.name == "checkpoints":
+    if file.name == "checkpoints" and file.is_dir():
         return any(one.name.isdecimal() for one in file.iterdir())
     return file.name not in (".lock", STAGES) and not is_temporary(file.name)
 

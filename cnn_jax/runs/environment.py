@@ -22,6 +22,8 @@ JAX_CONFIG = {
     "jax_softmax_custom_jvp": True,
     "jax_disable_jit": False,  # each operation alone rounds otherwise
 }
+# The words of `precision.matmul`; JAX takes more, which are no precision of a recipe.
+MATMUL = ("default", "bfloat16", "tensorfloat32", "float32")
 FLAGS = (
     *("JAX_", "XLA_", "LIBTPU_", "NCCL_", "OMP_", "CUDA_VISIBLE", "GLIBC_TUNABLES"),
     *("TF_CPP_", "TF_XLA_", "TF_GPU_", "TF_CUDNN_", "TF_CUDA_", "TF_DETERMINISTIC_", "TF_ENABLE_"),

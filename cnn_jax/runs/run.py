@@ -10,11 +10,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
+from cnn_jax import errors
 from cnn_jax.errors import UserError
 from cnn_jax.files import read_json, read_undamaged
 from cnn_jax.runs import metrics, results
 from cnn_jax.runs.directory import FIELDS, MEASUREMENTS, read_config, read_status
-from cnn_jax.runs.environment import pinned_jax
+from cnn_jax.runs.environment import MATMUL, pinned_jax
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -212,6 +213,8 @@ class Run:
 
         is_recipe = "precision" in self.config  # and not a network without one
         matmul = self.config.precision.matmul if is_recipe else "default"
+        if matmul not in MATMUL:
+            raise errors.unknown(f"precision.matmul of {self.path}", matmul, MATMUL)
 
         def logits(variables, preprocessing, images):
             with jax.default_matmul_precision(matmul):

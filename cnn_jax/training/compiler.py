@@ -12,6 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cnn_jax import errors
 from cnn_jax.errors import UserError, first_line
+from cnn_jax.runs.environment import MATMUL
 
 # Measured with `launch.py bench`; options that a jaxlib does not know are left out.
 CPU_STEP = {
@@ -42,7 +43,6 @@ DETERMINISTIC = {  # on GPUs; the kernels for CPUs and TPUs are so anyway
     "xla_gpu_deterministic_ops": True,
     "xla_gpu_exclude_nondeterministic_ops": True,
 }
-MATMUL = ("default", "bfloat16", "tensorfloat32", "float32")
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """Prepared data sets, ours and others, are read and checked; what is wrong is named."""
 
 import io
+import json
 import pickle
 import subprocess
 import sys
@@ -103,6 +104,19 @@ def test_a_data_set_that_stock_tfds_wrote_is_read_and_checked(tmp_path, capsys):
     assert sorted(split.labels) == sorted(labels) and (split.labels != labels).any()
     code, out, _ = run(capsys, "check", "stock", f"--data_dir={tmp_path}")
     assert code == 0 and "8x8" in out
+
+
+def test_records_of_a_foreign_data_set_that_its_own_description_forgets_are_told(birds, tmp_path):
+    place, _ = prepare_all("birds", birds, tmp_path)
+    for ours in ("labels.npz", "preparation.json"):  # TFDS writes neither
+        (place / ours).unlink()
+    info = place / "dataset_info.json"
+    content = json.loads(info.read_text())
+    (train,) = (split for split in content["splits"] if split["name"] == "train")
+    train["shardLengths"][0] = str(int(train["shardLengths"][0]) - 1)
+    info.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"has 20 records, and dataset_info.json beside it says 19"):
+        load("tfds:birds", tmp_path)
 
 
 def test_a_data_set_too_large_for_the_memory_is_refused(birds, tmp_path, monkeypatch):

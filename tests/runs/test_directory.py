@@ -10,6 +10,7 @@ import pytest
 import cnn_jax
 from cnn_jax.bench.kill_jobs import compare
 from cnn_jax.errors import UserError
+from cnn_jax.runs.directory import RunDirectory
 from cnn_jax.runs.environment import JAX_CONFIG, pinned_jax
 
 OTHERS = {
@@ -67,3 +68,9 @@ def test_an_offset_of_all_seeds_is_refused():
             pass
     finally:
         jax.config.update("jax_random_seed_offset", 0)
+
+
+def test_a_file_where_checkpoints_would_be_is_not_a_run_s(tiny_config, tmp_path):
+    (tmp_path / "checkpoints").write_text("mine")
+    with pytest.raises(UserError, match="has files that are not a run's"):
+        RunDirectory(tmp_path, tiny_config)

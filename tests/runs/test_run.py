@@ -55,6 +55,13 @@ def test_predictions_of_float_images_are_refused(run):
         run.predict(np.zeros((1, 8, 8, 1), np.float32))
 
 
+def test_a_precision_that_no_recipe_has_is_named(tiny_run):
+    run = cnn_jax.load_run(tiny_run)
+    run.config.precision.matmul = "float8"
+    with pytest.raises(UserError, match=r"unknown precision.matmul of .*'float8'"):
+        run.predict(np.zeros((1, 8, 8, 1), np.uint8))
+
+
 def test_the_best_checkpoint_is_the_one_of_the_lowest_validation_error(run):
     rows = run.history[run.history.split == "validation"].set_index("step").top1_error
     assert rows[run.find_step("best")] == rows.min()
