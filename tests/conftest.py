@@ -87,6 +87,14 @@ def tiny_run(tiny_config, tmp_path_factory):
     return workdir
 
 
+@pytest.fixture(scope="session")
+def dense_run(dense_config, tmp_path_factory):
+    """The same of LeNet-300-100."""
+    workdir = tmp_path_factory.mktemp("runs") / "dense"
+    train(dense_config, workdir, Console(quiet=True))
+    return workdir
+
+
 @contextlib.contextmanager
 def each_program_once():
     """The loop warns where it compiles a program again: that is an error here."""

@@ -13,7 +13,7 @@ import launch
 from cnn_jax.bench import checks
 from cnn_jax.commands import command_line
 from cnn_jax.commands.command_line import COMMANDS
-from tests.conftest import ROOT
+from tests.conftest import DENSE, ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -160,12 +160,13 @@ def test_predict_names_an_image_that_it_cannot_read(tiny_run, tmp_path, capsys):
 
 
 def test_bench_prints_a_table_and_writes_the_same_as_json(capsys, tmp_path):
-    arguments = ["--config.model.width=1", "--batch=8", "--steps=2", "--rounds=1", "--seconds=0"]
+    network = [f"--config.{override}" for override in DENSE[:2]]
+    arguments = [*network, "--batch=8", "--steps=2", "--rounds=1", "--seconds=0"]
     file = tmp_path / "bench.json"
     _, out, _ = run(capsys, "bench", *arguments, f"--out={file}")
     found = json.loads(file.read_text())
     assert (found["batch_size"], found["steps"], found["mode"]) == (8, 2, "training")
-    assert found["overrides"] == ["model.width=1"]
+    assert found["overrides"] == DENSE[:2]
     assert f"{found['images_per_second']['loop']:,.1f}" in out and "compiled in" in out
 
 

@@ -13,7 +13,7 @@ from cnn_jax.bench import benchmark, fake, measure, programs
 from cnn_jax.errors import UserError
 from cnn_jax.training import compiler
 from cnn_jax.training.build import build
-from tests.conftest import ROOT, TINY
+from tests.conftest import DENSE, ROOT, TINY
 
 OPTIONS = benchmark.Options(
     count=2,
@@ -33,7 +33,7 @@ def config_of(*overrides, file="experiments/quickstart.py"):
 
 @pytest.fixture(scope="module")
 def trained():
-    return benchmark.run(config_of(*TINY, "training.batch_size=8"), OPTIONS)
+    return benchmark.run(config_of(*DENSE, "training.batch_size=8"), OPTIONS)
 
 
 def test_training_has_step_loop_and_data_with_a_rate_for_each_round(trained):

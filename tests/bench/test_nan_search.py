@@ -13,7 +13,7 @@ from cnn_jax.errors import UserError
 from cnn_jax.models.residual_units import Stage
 from cnn_jax.optim import schedules
 from cnn_jax.training import compiler, losses, steps
-from tests.conftest import TINY, launch_here
+from tests.conftest import DENSE, launch_here
 
 
 @jax.custom_vjp
@@ -131,7 +131,7 @@ def test_several_seeds_are_not_searched():
 def test_a_run_ends_with_the_layer_and_code_3(tmp_path):
     stretch = ("training.duration", "training.checkpoint_every", "evaluation.every")
     fields = [*(f"{field}=2 steps" for field in stretch), "training.steps_per_dispatch=1"]
-    fields = [*TINY, *fields, "learning_rate.rate=1e30"]
+    fields = [*DENSE, *fields, "learning_rate.rate=1e30"]
     command = ["train", *(f"--config.{field}" for field in fields)]
     done = launch_here(*command, f"--workdir={tmp_path / 'run'}", "--debug_nans")
     assert done.returncode == 3

@@ -131,7 +131,8 @@ def test_a_mistake_is_one_line_on_stderr(arguments, message, tiny_run, monkeypat
 
 def test_noise_is_evaluated_too(tmp_path, capsys):
     model = models.create("squeezenet", num_classes=10, version="1.1")
-    variables = model.init(jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
+    shapes = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
+    variables = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), shapes)
     weights.save(tmp_path / "w.safetensors", variables, {})
     noise = f"--config={SQUEEZENET}:1.1,smoke"
     (found,) = evaluate(capsys, noise, f"--weights={tmp_path}/w.safetensors", "--json")

@@ -28,7 +28,7 @@ MODELS = {
 def small(request):
     """A network with random weights and images for it."""
     model = models.create(request.param, num_classes=10, **MODELS[request.param])
-    images = np.random.default_rng(0).standard_normal((16, 32, 32, 3), np.float32)
+    images = np.random.default_rng(0).standard_normal((16, 16, 16, 3), np.float32)
     variables = jax.tree.map(
         np.asarray, compiler.jit(model.init, once=True)(jax.random.key(0), images[:2])
     )

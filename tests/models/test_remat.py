@@ -9,7 +9,7 @@ from cnn_jax import models
 from cnn_jax.training import compiler
 
 NETWORKS = [
-    ("cifar_resnet", {"depth": 20, "bn_group_size": 8}),
+    ("cifar_resnet", {"depth": 14, "bn_group_size": 8}),
     ("cifar_resnet", {"depth": 56, "death_rate": 0.5}),  # scanned, with stochastic depth
     ("wide_resnet", {"depth": 16, "width": 1, "dropout": 0.3}),
 ]

@@ -93,13 +93,15 @@ def test_load_runs_has_a_row_per_run_with_settings_and_numbers(run):
     assert row["test.top1_error"] == run.summary["test"]["top1_error"]
 
 
-def test_a_run_with_averages_evaluates_and_gives_them(tiny_config, tmp_path):
-    config = tiny_config.copy_and_resolve_references()
+def test_a_run_with_averages_evaluates_and_gives_them(dense_config, tmp_path):
+    config = dense_config.copy_and_resolve_references()
     config.training.update(duration="1 epoch", steps_per_dispatch=19)  # one program
     config.ema.decay, config.evaluation.weights = 0.9, "ema"
     train(config, tmp_path / "run", Console(quiet=True))
     run = cnn_jax.load_run(tmp_path / "run")
-    kernels = [v["params"]["fc"]["kernel"] for v in (run.variables(), run.variables(weights="raw"))]
+    kernels = [
+        v["params"]["ip3"]["kernel"] for v in (run.variables(), run.variables(weights="raw"))
+    ]
     assert (kernels[0] != kernels[1]).all()
     found = cnn_jax.evaluate(run, split="test")
     assert found["loss"] == pytest.approx(run.summary["test"]["loss"], rel=1e-5)

@@ -21,11 +21,11 @@ SHARE = {"stage": "share", "bits": 3, "initialization": "linear"}
 
 
 @pytest.fixture(scope="module")
-def settings(tiny_run):
-    """The config of the tiny run with a stage after it, as a file of recipes would have it."""
+def settings(dense_run):
+    """The config of the small run with a stage after it, as a file of recipes would have it."""
 
     def make(start, **stage):
-        config = cnn_jax.load_run(tiny_run).config.copy_and_resolve_references().unlock()
+        config = cnn_jax.load_run(dense_run).config.copy_and_resolve_references().unlock()
         config.compression = {"start": str(start), **stage}
         config.training.update(duration="8 steps", checkpoint_every="4 steps", steps_per_dispatch=4)
         return config.lock()
@@ -39,19 +39,19 @@ def train(config, workdir):
 
 
 @pytest.fixture(scope="module")
-def pruned(settings, tiny_run, tmp_path_factory):
-    """The tiny run after pruning."""
-    return train(settings(tiny_run, **PRUNE), tmp_path_factory.mktemp("pruned") / "run")
+def pruned(settings, dense_run, tmp_path_factory):
+    """That run after pruning."""
+    return train(settings(dense_run, **PRUNE), tmp_path_factory.mktemp("pruned") / "run")
 
 
-def test_pruning_reaches_its_density_in_rounds_and_the_metrics_tell(pruned, tiny_run):
+def test_pruning_reaches_its_density_in_rounds_and_the_metrics_tell(pruned, dense_run):
     run = pruned
     rows = run.history.query("split == 'train'")
     assert rows.density.iloc[-1] == pytest.approx(0.25, abs=0.01)
     assert rows.density.max() < 0.52
     params = run.variables()["params"]
     assert prune.density(params)["total"] == pytest.approx(rows.density.iloc[-1])
-    before = cnn_jax.load_run(tiny_run).variables()["params"]
+    before = cnn_jax.load_run(dense_run).variables()["params"]
     kept = np.concatenate([p[q != 0] for p, q in kernels(before, params)])
     lost = np.concatenate([p[q == 0] for p, q in kernels(before, params)])
     assert np.abs(kept).mean() > 2 * np.abs(lost).mean()
@@ -68,11 +68,11 @@ def list_of_kernels(tree):
     return [leaf for path, leaf in prune.flatten(tree).items() if prune.is_kernel(path)]
 
 
-def test_a_stopped_run_ends_as_the_undisturbed_one(pruned, settings, tiny_run, tmp_path):
+def test_a_stopped_run_ends_as_the_undisturbed_one(pruned, settings, dense_run, tmp_path):
     shutil.copytree(pruned.path, tmp_path / "again")
     shutil.rmtree(tmp_path / "again" / "checkpoints" / f"{pruned.steps[-1]:08d}")
     (tmp_path / "again" / "status.json").write_text('{"status": "preempted"}')
-    resumed = train(settings(tiny_run, **PRUNE), tmp_path / "again").variables()
+    resumed = train(settings(dense_run, **PRUNE), tmp_path / "again").variables()
     jax.tree.map(np.testing.assert_array_equal, resumed, pruned.variables())
 
 
@@ -94,8 +94,8 @@ def test_shared_values_stay_shared_and_the_lossless_file_is_small(pruned, settin
     )
 
 
-def test_several_seeds_start_from_the_same_weights(settings, tiny_run, tmp_path):
-    loop.train(settings(tiny_run, **PRUNE), tmp_path / "seeds", Console(quiet=True), seeds=2)
+def test_several_seeds_start_from_the_same_weights(settings, dense_run, tmp_path):
+    loop.train(settings(dense_run, **PRUNE), tmp_path / "seeds", Console(quiet=True), seeds=2)
     for seed in (0, 1):
         params = cnn_jax.load_run(tmp_path / "seeds" / f"seed-{seed}").variables()["params"]
         assert prune.density(params)["total"] == pytest.approx(0.25, abs=0.01)
@@ -112,22 +112,22 @@ def test_several_seeds_start_from_the_same_weights(settings, tiny_run, tmp_path)
         ({"bits": 3}, "bits"),
     ],
 )
-def test_mistakes_are_told(change, told, settings, tiny_run, tmp_path):
-    config = settings(**({"start": tiny_run} | PRUNE | change))
+def test_mistakes_are_told(change, told, settings, dense_run, tmp_path):
+    config = settings(**({"start": dense_run} | PRUNE | change))
     with pytest.raises(cnn_jax.errors.UserError, match=told) as caught:
         train(config, tmp_path / "run")
     assert "\n" not in str(caught.value)
 
 
-def test_weights_of_another_network_are_told(settings, tiny_run, tmp_path):
-    config = settings(tiny_run, **PRUNE).copy_and_resolve_references().unlock()
-    config.model.width = 2 * config.model.width
+def test_weights_of_another_network_are_told(settings, dense_run, tiny_config, tmp_path):
+    config = settings(dense_run, **PRUNE).copy_and_resolve_references().unlock()
+    config.model = tiny_config.model
     with pytest.raises(cnn_jax.errors.UserError, match="weights of another network"):
         train(config.lock(), tmp_path / "run")
 
 
-def test_a_scan_starts_at_the_accuracy_of_the_network_and_is_drawn(tiny_run, tmp_path):
-    run = cnn_jax.load_run(tiny_run)
+def test_a_scan_starts_at_the_accuracy_of_the_network_and_is_drawn(dense_run, tmp_path):
+    run = cnn_jax.load_run(dense_run)
     images = np.random.default_rng(0).integers(0, 256, (20, *run.image_shape), np.uint8)
     labels = run.predict(images).argmax(-1)
     found = sensitivity.scan(run, Split(images, labels), (1.0, 0.1))

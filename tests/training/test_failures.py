@@ -26,16 +26,16 @@ from cnn_jax.files import drop_broken
 from cnn_jax.runs.directory import RunDirectory
 from cnn_jax.training.compiler import Guards
 from cnn_jax.training.train import train
-from tests.conftest import ROOT, TINY, each_program_once, wait_until
+from tests.conftest import DENSE, ROOT, each_program_once, wait_until
 
 QUIET = Console(quiet=True)
 
 
 @pytest.fixture
-def unfinished(tiny_run, tmp_path):
+def unfinished(dense_run, tmp_path):
     """A run that lost its last checkpoint, and its "done"."""
     workdir = tmp_path / "run"
-    shutil.copytree(tiny_run, workdir)
+    shutil.copytree(dense_run, workdir)
     (workdir / "status.json").unlink()
     shutil.rmtree(workdir / "checkpoints" / "00000057")
     return workdir
@@ -43,13 +43,13 @@ def unfinished(tiny_run, tmp_path):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_checkpoint_that_cannot_be_written_ends_in_one_line_and_the_run_goes_on_later(
-    tiny_config, tiny_run, unfinished, capfd
+    dense_config, dense_run, unfinished, capfd
 ):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # bytes, of each file
     try:
         with pytest.raises(UserError) as caught:
-            train(tiny_config, unfinished, QUIET)
+            train(dense_config, unfinished, QUIET)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "cannot write a checkpoint" in str(caught.value) and "\n" not in str(caught.value)
@@ -57,12 +57,12 @@ def test_a_checkpoint_that_cannot_be_written_ends_in_one_line_and_the_run_goes_o
     assert cnn_jax.load_run(unfinished).status == "failed"
     assert capfd.readouterr().err == ""
     with each_program_once():
-        train(tiny_config, unfinished, QUIET)
-    compare(tiny_run, unfinished)
+        train(dense_config, unfinished, QUIET)
+    compare(dense_run, unfinished)
 
 
 def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_and_ends_bit_for_bit_the_same(
-    tiny_config, tiny_run, unfinished
+    dense_config, dense_run, unfinished
 ):
     # It dies where Orbax has written the arrays of step 57, and has not yet given them their name.
     code = f"""
@@ -74,7 +74,7 @@ def kill(event, arguments):
         os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(kill)
-launch.main(["train", *{[f"--config.{override}" for override in TINY]}, "--workdir={unfinished}"])
+launch.main(["train", *{[f"--config.{override}" for override in DENSE]}, "--workdir={unfinished}"])
 """
     process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert process.returncode == -signal.SIGKILL, process.stderr
@@ -83,14 +83,14 @@ launch.main(["train", *{[f"--config.{override}" for override in TINY]}, "--workd
     with (unfinished / "metrics.jsonl").open("a") as file:
         file.write('{"step": 57, "spl')  # and in mid line
     with each_program_once():
-        train(tiny_config, unfinished, QUIET)
-    compare(tiny_run, unfinished)
+        train(dense_config, unfinished, QUIET)
+    compare(dense_run, unfinished)
 
 
-def test_a_directory_whose_config_was_half_written_is_begun_again(tiny_config, tmp_path):
+def test_a_directory_whose_config_was_half_written_is_begun_again(dense_config, tmp_path):
     for name in (".lock", "config.json.tmp"):
         (tmp_path / name).write_text("{")
-    RunDirectory(tmp_path, tiny_config).close()
+    RunDirectory(tmp_path, dense_config).close()
 
 
 def test_a_signal_before_the_first_step_ends_in_one_line_and_code_75(tmp_path):

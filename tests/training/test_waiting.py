@@ -17,7 +17,7 @@ from cnn_jax.training import run_writer
 from cnn_jax.training import train as loop
 from cnn_jax.training.inputs import Report
 from cnn_jax.training.plan import Plan
-from tests.conftest import launch_here
+from tests.conftest import DENSE, launch_here
 
 
 class Metric:
@@ -104,8 +104,9 @@ def compiled():
 def test_what_is_left_over_of_a_stretch_or_a_split_compiles_nothing_again(compiled, tmp_path):
     # 22 steps are programs of 10, 10 and 2; the last batch of the 180 images is one of 24.
     run, sizes = tmp_path / "run", {"training.steps_per_dispatch": 10, "evaluation.batch_size": 26}
+    lenet = dict(field.split("=") for field in DENSE[:2])
     stretch = ("training.duration", "training.checkpoint_every", "evaluation.every")
-    fields = {"model.width": 1, **dict.fromkeys(stretch, "22 steps"), **sizes}
+    fields = {**lenet, **dict.fromkeys(stretch, "22 steps"), **sizes}
     train = ["train", *(f"--config.{field}={value}" for field, value in fields.items())]
     for command in ([*train, f"--workdir={run}"], ["eval", run, "--split=validation"]):
         done = launch_here(*command)

@@ -11,7 +11,7 @@ from PIL import Image
 from cnn_jax.data import idx, tfds_source
 from cnn_jax.data.prepare import archives
 from cnn_jax.errors import UserError
-from tests.conftest import launch_here
+from tests.conftest import DENSE, launch_here
 from tests.data.prepare import archive_files
 from tests.data.prepare.preparing import assert_equal, load, pictures, prepare_all, run
 
@@ -56,7 +56,7 @@ def test_cifar_10_and_fashion_mnist_are_prepared_checked_and_trained_without_ten
             done = launch_here("data", *command, where)
             assert done.returncode == 0, done.stderr
             said += done.stdout
-    config = [f"data.path={tmp_path}/tfds", "data.name=tfds:cifar10", "model.width=1"]
+    config = [f"data.path={tmp_path}/tfds", "data.name=tfds:cifar10", *DENSE[:2]]
     config += ["training.duration=4 steps", "training.steps_per_dispatch=2"]
     config += ["learning_rate.warmup=0 steps", "evaluation.splits=('test',)"]
     fields = [f"--config.{field}" for field in config]
