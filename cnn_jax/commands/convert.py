@@ -1,4 +1,4 @@
-"""Converts weights of a torchvision or timm network to Flax variables, or back."""
+"""Converts weights of any known source to Flax variables, or ours to a state dict."""
 
 import argparse
 from pathlib import Path
@@ -12,17 +12,26 @@ from cnn_jax.progress import print_line
 
 def add_arguments(add) -> None:
     """The network, the file of its weights, and the file to write."""
-    add("name", metavar="NAME", help="torchvision's name of the network, such as resnet50")
-    add("file", type=Path, metavar="FILE", help=".pth, or .safetensors of either kind")
+    help_name = "torchvision's name of the network, such as resnet50; without it, it is recognized"
+    add("name", nargs="?", metavar="NAME", help=help_name)
+    add("file", type=Path, metavar="FILE", help="weights of any source, or our .safetensors")
     add("--out", type=Path, required=True, metavar="FILE", help="the file to write")
     add("--check", action="store_true", help="compare each layer with torchvision's network")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Converts the weights; with `--check` prints how far each layer is from PyTorch's."""
+    from cnn_jax.errors import UserError
     from cnn_jax.interop import compare
     from cnn_jax.interop import convert as converter
 
+    if arguments.name is None:
+        if arguments.check:
+            raise UserError("--check compares with a network of torchvision: give its NAME", 2)
+        print_line(
+            console, f"{arguments.out}: {converter.recognized(arguments.file, arguments.out)}"
+        )
+        return
     done, state = converter.convert(arguments.name, arguments.file, arguments.out)
     print_line(console, f"{arguments.out}: {done} of {arguments.name}")
     if not arguments.check:

@@ -6,7 +6,7 @@ import numpy as np
 
 from cnn_jax import files
 from cnn_jax.errors import UserError
-from cnn_jax.interop import formats, torchvision, weights
+from cnn_jax.interop import formats, read, recognize, torchvision, weights
 
 
 def convert(name: str, source: Path, target: Path) -> tuple[str, dict[str, np.ndarray]]:
@@ -25,13 +25,35 @@ def convert(name: str, source: Path, target: Path) -> tuple[str, dict[str, np.nd
         state = torchvision.to_torch(name, weights.load(source))
         write_state_dict(target, state)
         return f"{len(state)} arrays of a state dict", state
-    if target.suffix != ".safetensors":
-        raise UserError(f"Flax variables are written as .safetensors, not as {target.name}", 2)
+    check_target(target)
     state = torchvision.as_torchvision(content)
     variables = torchvision.to_flax(name, state)
     classes = torchvision.number_of_classes(state)
     weights.save(target, variables, {"torchvision": name, "num_classes": classes})
     return "Flax variables", state
+
+
+def recognized(source: Path, target: Path) -> str:
+    """Writes weights of any known source as Flax variables, with what is known of the network.
+
+    Returns a description of what was found.
+    """
+    check_target(target)
+    found = read.trained(source)
+    about = {"source": found.source, "model": found.model, "class_names": found.class_names}
+    about["images"] = found.images and found.images._asdict()
+    weights.save(target, found.variables, about)
+    classes = found.model["num_classes"]
+    ends = f"{classes:,} classes" if classes else "no classifier"
+    return f"{found.source}'s weights of {recognize.named(found.model)}, {ends}"
+
+
+def check_target(target: Path) -> None:
+    """Raises `UserError` where Flax variables cannot be written."""
+    if not target.parent.is_dir():
+        raise UserError(f"no folder {target.parent} to write {target.name} into")
+    if target.suffix != ".safetensors":
+        raise UserError(f"Flax variables are written as .safetensors, not as {target.name}", 2)
 
 
 def write_state_dict(target: Path, state: dict[str, np.ndarray]) -> None:

@@ -1,7 +1,8 @@
 """Arrays by name, from a file of weights of any known format; every damage is one clear line.
 
-The content decides what a file is, not its name. Of the formats, `.npz` and PyTorch's zip archives
-have checksums, and so do our own `.safetensors`: each is verified. No file's code runs.
+The content decides what a file is; the name only where the content begins as anything may.
+Of the formats, zip archives (`.npz`, `.keras`, PyTorch's) have checksums, and so do our own
+`.safetensors`: each is verified. No file's code runs.
 """
 
 import hashlib
@@ -18,13 +19,20 @@ import safetensors
 
 from cnn_jax.errors import UserError, first_line
 from cnn_jax.interop import torch_files
+from cnn_jax.interop.readers import caffe, flax_msgpack, keras, onnx, tf_checkpoint, tfjs
 
-SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".safetensors", ".npz")
+# PyTorch's, which people also call so: "resnet20.th", "model.pt7", "model_best.pth.tar".
+TORCH = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".th", ".pt7", ".t7")
+# Formats that begin as anything may.
+NAMED = {".caffemodel": caffe.read, ".msgpack": flax_msgpack.read}
+# Those that may have arrays in files beside them.
+SEVERAL = {".json": tfjs.read, ".index": tf_checkpoint.read, ".onnx": onnx.read}
+HDF5 = (".h5", ".hdf5", ".hkl")
+SUFFIXES = (*TORCH, ".safetensors", ".npz", ".keras", *HDF5, *NAMED, *SEVERAL)
 CHECKSUM = "checksum"  # in the metadata of our own files, of `digest`
 MOST_BYTES = 2**32  # of unpacked arrays; VGG-19, the largest network of the project, has 0.6e9
 # How files begin that people take for weights.
 FOREIGN = {
-    b"\x89HDF": "it is HDF5, as Keras writes it, which is not read",
     b"\x93NUMPY": "it holds one array, and no names",
     b"version https://git-lfs": "it is a pointer of Git LFS: `git lfs pull` gets the file itself",
     b"<": "it is a page of the web, perhaps of a download that failed",
@@ -46,9 +54,8 @@ def by_name(path: Path) -> dict[str, np.ndarray]:
     """
     if not path.is_file():
         raise UserError(f"no file {path}")
-    data = path.read_bytes()
     try:
-        found = read(data)
+        found = SEVERAL[path.suffix](path) if path.suffix in SEVERAL else read_one(path)
     except UserError as error:
         raise UserError(f"{path} is not a file of weights: {error}") from None
     except Exception as error:  # the libraries raise almost anything for damaged files
@@ -60,8 +67,18 @@ def by_name(path: Path) -> dict[str, np.ndarray]:
     return {name: widened(array) for name, array in found.items()}
 
 
-def read(data: bytes) -> dict[str, np.ndarray]:
+def read_one(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file that has them all."""
+    data = path.read_bytes()
+    return tf_checkpoint.read(path) if data.endswith(tf_checkpoint.END) else read(data, path.suffix)
+
+
+def read(data: bytes, suffix: str = "") -> dict[str, np.ndarray]:
     """The arrays in the bytes of a file; raises `UserError` for a format that is not read."""
+    if data and suffix in NAMED:
+        return NAMED[suffix](data)
+    if data.startswith(b"\x89HDF"):
+        return keras.read_hdf5(data)
     if data[8:9] == b"{":
         return read_safetensors(data)
     if data.startswith(b"PK"):
@@ -69,6 +86,8 @@ def read(data: bytes) -> dict[str, np.ndarray]:
             check_members(data, archive)
             if any(name.endswith(".npy") for name in archive.namelist()):
                 return read_npz(archive)
+            if keras.WEIGHTS in archive.namelist():
+                return keras.read_archive(archive)
         return torch_files.read(data)
     if data.startswith(b"\x80"):
         return torch_files.read(data)

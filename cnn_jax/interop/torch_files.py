@@ -37,6 +37,7 @@ STORAGES = {
 }
 # Under which training scripts keep the state dict beside all else, the likeliest first.
 STATES = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
+SPLIT = {"params", "stats"}  # of the port of Wide ResNet: two mappings, one network
 DEPTH = 3  # of mappings in which a state dict is looked for
 
 
@@ -203,6 +204,9 @@ def view(tensor: Tensor, flat: np.ndarray) -> np.ndarray:
 def state_of(content: Any) -> dict[str, Tensor]:
     """The only state dict in what a file holds, or the one under the likeliest name."""
     found = state_dicts(content)
+    named = {path.rpartition("/")[2]: state for path, state in found.items()}
+    if named.keys() >= SPLIT:
+        return {name: tensor for part in sorted(SPLIT) for name, tensor in named[part].items()}
     for name in STATES:
         for path in found:
             if path.rpartition("/")[2] == name:

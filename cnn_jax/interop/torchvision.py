@@ -17,8 +17,8 @@ import numpy as np
 
 from cnn_jax import errors, models
 from cnn_jax.errors import UserError
-from cnn_jax.interop import (
-    formats,
+from cnn_jax.interop import formats
+from cnn_jax.interop.sources import (
     names_alexnet,
     names_googlenet,
     names_inception_v3,

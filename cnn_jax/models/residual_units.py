@@ -113,6 +113,7 @@ class ResidualUnit(nn.Module):
     `gating`, `gate_bias`, `shortcut_scale`, `residual_scale`, `shortcut_dropout`: arXiv:1603.05027,
         Table 1.
     `zero_init_gamma`: the branch starts at zero (not in the papers).
+    `same_padding`: convolutions are padded as by TensorFlow's SAME (not in the papers).
     """
 
     kernels: tuple[int, ...]
@@ -132,6 +133,7 @@ class ResidualUnit(nn.Module):
     residual_scale: float = 1.0
     shortcut_dropout: float = 0.0
     zero_init_gamma: bool = False
+    same_padding: bool = False
     init_fan: str = "in"
     bn_group_size: int | None = None
     dtype: str = "float32"
@@ -156,7 +158,7 @@ class ResidualUnit(nn.Module):
         return layers.Conv(
             channels,
             (kernel, kernel),
-            padding=kernel // 2,
+            padding="SAME" if self.same_padding else kernel // 2,
             kernel_init=CONV_INITS[self.init_fan],
             dtype=self.dtype,
             **{"use_bias": False, **options},

@@ -62,6 +62,10 @@ class ResNet(nn.Module):
     `ceil_pool`: max pool as in the paper's Caffe models, without padding and with the last, partial
         window; otherwise with padding 1, as in Torch. The sizes are the same, the values differ.
     `conv1_bias`: conv1 has a bias, as in the released Caffe model of ResNet-50.
+    `small_input`: conv1 is 3x3 with stride 1 and padding 1, and no pool follows, for images such as
+        CIFAR's (kuangliu/pytorch-cifar, not the paper).
+    `same_padding`: strided 3x3 convolutions are padded as by TensorFlow's SAME, where the map is
+        even at its end alone (Flax's example); together with `ceil_pool`.
     `init_fan`: He's initialization by fan "in" or "out"; the paper does not say which. Torch's
         networks (fb.resnet.torch, torchvision) have "out", and leave fc at Torch's default.
     `bn_group_size`: examples that share batch statistics; None means the whole batch.
@@ -84,6 +88,8 @@ class ResNet(nn.Module):
     zero_init_gamma: bool = False
     ceil_pool: bool = False
     conv1_bias: bool = False
+    small_input: bool = False
+    same_padding: bool = False
     init_fan: str = "in"
     bn_group_size: int | None = None
     unroll: bool = False
@@ -153,11 +159,12 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, images: Array, train: bool = False) -> Array:
         norm = functools.partial(layers.BatchNorm, self.bn_group_size, dtype=self.dtype)
+        kernel, stride, padding = (3, 1, 1) if self.small_input else (7, 2, 3)
         x = layers.Conv(
             64,
-            (7, 7),
-            strides=2,
-            padding=3,
+            (kernel, kernel),
+            strides=stride,
+            padding=padding,
             use_bias=self.conv1_bias,
             kernel_init=residual_units.CONV_INITS[self.init_fan],
             dtype=self.dtype,
@@ -167,7 +174,8 @@ class ResNet(nn.Module):
         x = nn.relu(norm(name="bn1")(x, train))
         if self.ceil_pool:
             layers.require_size("resnet with ceil_pool", images, 3)
-        x = pooling.max_pool(x, 3, 2, padding=0 if self.ceil_pool else 1, ceil=self.ceil_pool)
+        if not self.small_input:
+            x = pooling.max_pool(x, 3, 2, padding=0 if self.ceil_pool else 1, ceil=self.ceil_pool)
         survival = residual_units.survival(self.death_rate, UNITS[self.depth][1])
         for i, (stage, channels, stride) in enumerate(STAGES):
             unit, count = self._unit(channels), UNITS[self.depth][1][i]
@@ -197,6 +205,7 @@ class ResNet(nn.Module):
             shortcut=self.shortcut,
             shortcut_bn=self.shortcut_bn,
             zero_init_gamma=self.zero_init_gamma,
+            same_padding=self.same_padding,
             init_fan=self.init_fan,
             bn_group_size=self.bn_group_size,
             dtype=self.dtype,

@@ -1,9 +1,11 @@
-"""Files of weights: PyTorch's, safetensors, NumPy's, the authors' SqueezeNet, and our own."""
+"""Files of weights: PyTorch's, safetensors, NumPy's, Keras's, ONNX, Caffe's, and our own."""
 
 import argparse
+import functools
 import struct
 import zlib
 
+import flax.serialization
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -13,6 +15,7 @@ from cnn_jax.compression import archive
 from cnn_jax.interop import deep_compression, formats, weights
 from cnn_jax.runs.compressed import CompressedRun
 from tests.fuzz.fuzzing import Case
+from tests.interop.readers import writing
 
 FILE = "weights"
 
@@ -52,6 +55,52 @@ def safetensors_own(folder, seed):
     kernel, bias = arrays(seed).values()
     variables = {"params": {"conv": {"kernel": kernel, "bias": bias}}}
     weights.save(folder / FILE, variables, {"network": "made"})
+
+
+def named(suffix, content):
+    """How a file is made whose name tells what it is, and how it is read."""
+
+    def make(folder, seed):
+        (folder / f"weights{suffix}").write_bytes(content(*arrays(seed).values()))
+
+    return make, lambda folder: formats.by_name(folder / f"weights{suffix}")
+
+
+def onnx(kernel, bias):
+    names = {"onnx::Conv_1": kernel, "onnx::Conv_2": bias}
+    return writing.onnx([("/conv/Conv", "Conv", names, {"group": 1})])
+
+
+def caffe(kernel, bias, old=False):
+    return writing.caffe([("conv", "Convolution", [kernel, bias])], old=old)
+
+
+def keras(kernel, bias, write=writing.keras):
+    pytest.importorskip("h5py")
+    return write({"conv": [kernel, bias]})
+
+
+def slices(kernel, bias):
+    return writing.tf_slices({"conv/weights": kernel, "conv/biases": bias})
+
+
+def bundle(folder, seed):
+    kernel, bias = arrays(seed).values()
+    writing.tf_bundle(folder, {"conv/weights": kernel, "conv/biases": bias})
+
+
+def msgpack(kernel, bias):
+    tree = {"params": {"conv": {"kernel": kernel, "bias": bias}}, "step": 3}
+    return flax.serialization.msgpack_serialize(tree)
+
+
+def tfjs(folder, seed):
+    kernel, bias = arrays(seed).values()
+    writing.tfjs(folder, {"conv/kernel": kernel, "conv/bias": bias}, quantized={"conv/kernel"})
+
+
+def read_tfjs(folder):
+    return formats.by_name(folder / "model.json")
 
 
 def squeezenet(folder, seed):
@@ -149,6 +198,15 @@ CASES = (
     Case("safetensors", safetensors_foreign, by_name),
     Case("safetensors, header", safetensors_foreign, by_name, inside=TENSORS),
     Case("safetensors, ours", safetensors_own, by_name, checksum=True),
+    Case("ONNX", *named(".onnx", onnx)),
+    Case("caffemodel", *named(".caffemodel", caffe)),
+    Case("caffemodel, old", *named(".caffemodel", functools.partial(caffe, old=True))),
+    Case("Keras HDF5", *named(".h5", keras)),
+    Case("Keras archive", *named(".keras", functools.partial(keras, write=writing.keras_archive))),
+    Case("Flax msgpack", *named(".msgpack", msgpack)),
+    Case("TensorFlow.js", tfjs, read_tfjs),
+    Case("TensorFlow 1, slices", *named(".ckpt", slices)),
+    Case("TensorFlow 1, bundle", bundle, lambda folder: formats.by_name(folder / "a.index")),
     Case("Deep Compression net", squeezenet, lambda f: deep_compression.read(f / FILE)),
     Case("our archive", own_archive, read_archive, checksum=True),
     Case("our archive, checksum made to fit", own_archive, read_archive, inside=FIT),

@@ -138,7 +138,6 @@ def test_arrays_without_numbers_are_named(tmp_path):
 @pytest.mark.parametrize(
     "content,message",
     [
-        (b"\x89HDF\r\n\x1a\n", "it is HDF5, as Keras writes it"),
         (b"version https://git-lfs.github.com/spec/v1\n", "pointer of Git LFS: `git lfs pull`"),
         (b"<!DOCTYPE html>", "it is a page of the web"),
         (b"iota", "it begins with b'iota'"),
@@ -195,7 +194,7 @@ def given(path, state):
 def test_weights_of_another_network_are_named_with_the_options_that_fit(resnet18, tmp_path):
     path = given(tmp_path / "a.npz", {k: v for k, v in state_of("resnet34")[0].items()})
     with pytest.raises(
-        UserError, match=r"a\.npz .*these are weights of resnet34 \(depth=34\), not "
+        UserError, match=r"a\.npz is not for .*; they are torchvision's of resnet \(depth=34,"
     ):
         read.variables(path, resnet18[1], (64, 64, 3))
     with pytest.raises(UserError, match=r"these are weights of resnet34 \(depth=34\), not of resn"):
@@ -220,8 +219,7 @@ def test_the_network_of_a_config_has_its_closest_name():
 def test_weights_without_a_classifier_say_so(prefix, resnet18, tmp_path):
     state, model = resnet18
     features = {f"{prefix}{k}": v for k, v in state.items() if not k.startswith("fc.")}
-    message = r"they have no classifier, resnet18's fc\.bias and fc\.weight"
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=r"a\.npz has no classifier"):
         read.variables(given(tmp_path / "a.npz", features), model, (64, 64, 3))
 
 

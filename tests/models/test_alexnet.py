@@ -8,7 +8,8 @@ import pytest
 
 from cnn_jax import errors, models
 from cnn_jax.analysis.summary import layers_of
-from cnn_jax.interop import names_alexnet, torchvision
+from cnn_jax.interop import torchvision
+from cnn_jax.interop.sources import names_alexnet
 from cnn_jax.models import pooling
 from experiments.alexnet import published
 from tests.models.networks import drawn, filled

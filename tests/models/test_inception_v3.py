@@ -10,7 +10,8 @@ import pytest
 
 from cnn_jax import errors, models
 from cnn_jax.analysis.summary import layers_of
-from cnn_jax.interop import names_inception_v3, torchvision
+from cnn_jax.interop import torchvision
+from cnn_jax.interop.sources import names_inception_v3
 from cnn_jax.models import inception_blocks, layers, pooling
 from experiments.inception_v3 import published
 from tests.models.networks import forward, shapes_at

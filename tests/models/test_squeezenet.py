@@ -10,7 +10,8 @@ import pytest
 
 from cnn_jax import errors, models
 from cnn_jax.analysis.summary import layers_of
-from cnn_jax.interop import names_squeezenet, torchvision
+from cnn_jax.interop import torchvision
+from cnn_jax.interop.sources import names_squeezenet
 from cnn_jax.models import squeezenet
 from experiments.squeezenet import published
 from tests.models.networks import drawn, filled

@@ -7,7 +7,8 @@ import pytest
 
 from cnn_jax import errors, models
 from cnn_jax.analysis.summary import layers_of
-from cnn_jax.interop import names_vgg, torchvision
+from cnn_jax.interop import torchvision
+from cnn_jax.interop.sources import names_vgg
 from cnn_jax.models import pooling
 from experiments.vgg import published
 from tests.models.networks import drawn, filled

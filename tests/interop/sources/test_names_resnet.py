@@ -8,7 +8,8 @@ from flax.traverse_util import flatten_dict
 from cnn_jax import models
 from cnn_jax.analysis.summary import layers_of
 from cnn_jax.errors import UserError
-from cnn_jax.interop import names_resnet, torchvision
+from cnn_jax.interop import torchvision
+from cnn_jax.interop.sources import names_resnet
 from experiments.resnet import published
 
 
