@@ -94,8 +94,7 @@ def create_parts(config: ConfigDict, dataset: Dataset | StreamedDataset) -> buil
     """`build.create_parts`, which computes nothing of the data and reads no trained weights."""
     without = config.copy_and_resolve_references().unlock()
     without.preprocessing.update(mean="none", std="none", whitening="none")
-    if "init" in without:
-        del without.init
+    without.init.update(weights=None, layers=["*"])
     return dataclasses.replace(build.create_parts(without, dataset, Shapes()), config=config)
 
 

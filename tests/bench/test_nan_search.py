@@ -11,8 +11,8 @@ import pytest
 from cnn_jax.bench import nan_search
 from cnn_jax.errors import UserError
 from cnn_jax.models.residual_units import Stage
-from cnn_jax.optim import schedules
-from cnn_jax.training import compiler, losses, steps
+from cnn_jax.optim import losses, schedules
+from cnn_jax.training import compiler, steps
 from tests.conftest import TINY, launch_here
 
 

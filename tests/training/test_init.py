@@ -2,14 +2,11 @@
 
 import jax
 import numpy as np
-import optax
 import pytest
 from flax.traverse_util import flatten_dict
-from ml_collections import ConfigDict
 
 import cnn_jax
 from cnn_jax import models
-from cnn_jax.cluster.join import Alone
 from cnn_jax.errors import UserError
 from cnn_jax.training import build
 from cnn_jax.training.steps import TrainState
@@ -80,15 +77,8 @@ def test_a_recipe_that_starts_from_a_asks_which():
         build.create_parts(cnn_jax.load_config(f"{VGG}:D,from_A,smoke"))
 
 
-def test_weights_with_torchvisions_names_are_to_be_converted(tmp_path):
-    file = tmp_path / "A.npz"
-    np.savez(file, **{"features.0.weight": np.zeros((64, 3, 3, 3), np.float32)})
-    with pytest.raises(UserError, match="launch.py convert"):
-        loader(file)(first_state())
-
-
 def test_a_config_that_starts_from_weights_and_compresses_is_refused():
-    config = cnn_jax.load_config(f"{ROOT}/experiments/deep_compression/lenet.py:300-100,prune")
-    config = ConfigDict(config.to_dict() | {"init": {"weights": "RUN", "layers": ["*"]}})
-    with pytest.raises(UserError, match="init and compression both"):
-        build.make_start(config, optax.identity(), None, Alone())
+    overrides = ["init.weights=RUN", "compression.start=RUN"]
+    recipe = f"{ROOT}/experiments/deep_compression/lenet.py:300-100,prune,smoke"
+    with pytest.raises(UserError, match="leave init.weights and optimizer.freeze out"):
+        build.create_parts(cnn_jax.load_config(recipe, overrides))
