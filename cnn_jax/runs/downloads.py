@@ -16,8 +16,7 @@ from cnn_jax.errors import UserError, first_line, unknown
 from cnn_jax.interop import formats, read, reference
 from cnn_jax.interop import torchvision as networks
 
-# Of a repository of the Hub; the first of these weights is read.
-PATTERNS = ["*.json", *read.OF_HUB]
+OF_HUB = ("model.safetensors", "pytorch_model.bin", "model.onnx")  # the first of these is read
 # Inside of these torchvision changes the normalization of its other networks to this one.
 OWN_SCALE = dict.fromkeys(("googlenet", "inception_v3"), (0.5, 0.5, 0.5))
 
@@ -75,15 +74,18 @@ def hub(text: str) -> Found:
     except ImportError:
         raise UserError(f"hub:{text} needs the hub's library: pip install cnn_jax[hub]") from None
     revision, _, name = text.rpartition("@")
-    try:
-        folder = huggingface_hub.snapshot_download(
-            name, revision=revision or None, allow_patterns=PATTERNS
-        )
-    except (OSError, ValueError) as error:  # the library's errors are of these, and requests' too
-        raise UserError(
-            f"cannot get {name} from the hub ({first_line(error)}); without network copy its "
-            "folder here and name that, or download it before with `hf download`"
-        ) from None
+    for weights in OF_HUB:
+        try:
+            folder = huggingface_hub.snapshot_download(
+                name, revision=revision or None, allow_patterns=["*.json", weights]
+            )
+        except (OSError, ValueError) as error:  # as the library's own errors are
+            raise UserError(
+                f"cannot get {name} from the hub ({first_line(error)}); without network copy its "
+                "folder here and name that, or fetch it before with `hf download`"
+            ) from None
+        if (Path(folder) / weights).exists():
+            break
     for file in Path(folder).iterdir():
         # Large files lie in the cache under their SHA-256.
         expected = file.resolve().name

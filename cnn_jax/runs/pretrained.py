@@ -9,6 +9,7 @@
 What is downloaded lies in the cache of the library that it is from, and is verified.
 """
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from cnn_jax.runs.compressed import NetworkRun
 from cnn_jax.runs.open import load_run
 from cnn_jax.runs.run import Run
 
+SIZE = 224
 RESIZE = 256 / 224  # the shorter side of an image, where a source tells the size of its crop alone
 VIEW = {"kind": "center", "frame": "full", "filters": ["bilinear"], "dct_scaling": False}
 # What the authors of the compressed SqueezeNet see of an image.
@@ -46,20 +48,24 @@ class PretrainedRun(NetworkRun):
         self.path = Path(name)
         self._variables, self.images = trained.variables, trained.images
         settings = dict(trained.model)
-        self.model = models.create(**settings)
         classes = settings.pop("num_classes")
         about = {"model": models.options(settings["name"]) | settings}
-        size = (trained.images and trained.images.size) or 224
+        size = trained.images.size if trained.images else SIZE
         if view is None and trained.images:
             view = VIEW | {"size": size, "resize": round(size * RESIZE)}
         if view:
             about["view"] = {"evaluation": dict(view)}
         self.config = ConfigDict(about).lock()
         channels = len(trained.images.mean) if trained.images else 3
-        self._dataset = {
-            "class_names": trained.class_names or tuple(map(str, range(classes))),
-            "image_shape": (size, size, channels),
-        }
+        names = trained.class_names or tuple(map(str, range(classes or 0)))
+        self._dataset = {"class_names": names, "image_shape": (size, size, channels)}
+
+    @functools.cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, or their numbers."""
+        if not self._dataset["class_names"]:
+            raise UserError(f"{self.path} has no classifier: training can start from it")
+        return self._dataset["class_names"]
 
     @property
     def preprocessing(self) -> Preprocessing:

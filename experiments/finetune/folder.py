@@ -51,11 +51,11 @@ def get_config(variant: str = "") -> ConfigDict:
     if chosen["recipe"] == "two_phase":
         epochs = float(config.training.duration.split()[0])
         config.optimizer.update(freeze=BUT_THE_CLASSIFIER, freeze_until=f"{epochs / 4:g} epochs")
-    if chosen["recipe"] == "smoke":
+    if chosen["recipe"] == "smoke" and network == "digits":
+        groups.a_few_steps(config, batch_size=32)
+    elif chosen["recipe"] == "smoke":
         config.preprocessing.update(mean="channel", std="channel")
-        config.init.weights = None
-        smoke = groups.smoke_on_digits if network == "digits" else groups.smoke_on_noise
-        smoke(config, *([] if network == "digits" else [96]))
+        groups.smoke_on_noise(config, size=96)
     return config
 
 
