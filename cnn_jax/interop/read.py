@@ -35,7 +35,7 @@ class Trained(NamedTuple):
 
 IMAGENET = Images(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "rgb")  # torchvision's
 CAFFE = Images(227, (104 / 255, 117 / 255, 123 / 255), (1 / 255,) * 3, "bgr")
-LIKELY = "resnet50"  # the network whose family is tried first
+LIKELY = "squeezenet1_1"  # the network whose family is tried first
 OF_HUB = ("model.safetensors", "pytorch_model.bin")  # the weights in a folder of the Hub
 
 

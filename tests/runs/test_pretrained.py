@@ -160,7 +160,7 @@ def test_a_recipe_takes_the_normalization_of_its_weights(file):
 
 
 def test_torchvisions_weights_bring_classes_view_and_normalization(state, tmp_path, monkeypatch):
-    pytest.importorskip("torchvision")
+    pytest.importorskip("torch")
     full = state | {
         "classifier.1.weight": np.zeros((1000, 512, 1, 1), np.float32),
         "classifier.1.bias": np.arange(1000, dtype=np.float32),
