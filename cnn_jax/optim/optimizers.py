@@ -39,8 +39,7 @@ def create(
       name: of `RULES`; `options` are the arguments of that function below.
       weight_decay: times the parameters, added to the gradient.
       decay: "all" parameters (fb.resnet.torch, Wide ResNet) or "kernels" only.
-      clip_norm: the most that the norm of the gradient, all parameters together, may be (Szegedy et
-        al. 2016, section 8: 2.0); None for no limit.
+      clip_norm: the most that the norm of the whole gradient may be (Szegedy et al. 2016: 2.0).
       clips_decay: the decay is added before this, as in TensorFlow, where it is part of the loss;
         False clips the gradient of the loss alone, as in PyTorch.
       bias_rate: times the rate, for the biases of convolutions and linear layers (Caffe's lr_mult:
@@ -55,17 +54,24 @@ def create(
     """
     check(name, decay, clip_norm)
     check_not_negative(weight_decay=weight_decay, bias_rate=bias_rate)
-    rate = optax.chain(
-        optax.scale_by_learning_rate(learning_rate),
-        optax.masked(optax.scale(bias_rate), biases),
-        *([plateau.scale_by_plateau(learning_rate.plateau)] if learning_rate.plateau else []),
-        *by_layers(layers, rate_by_layer, layer_decay),
-    )
+    rate = scaled(learning_rate, bias_rate, by_layers(layers, rate_by_layer, layer_decay))
     rule = configs.call(RULES[name], f"optimizer ({name})", configs.ConfigDict(options), rate=rate)
     added = [optax.add_decayed_weights(weight_decay, kernels if decay == "kernels" else None)]
     clipped = [] if clip_norm is None else [optax.clip_by_global_norm(clip_norm)]
     optimizer = optax.chain(*(added + clipped if clips_decay else clipped + added), rule)
     return optimizer if freeze_until else trained_only(optimizer, layers, freeze)
+
+
+def scaled(
+    learning_rate: LearningRate, bias_rate: float, more: Sequence[optax.GradientTransformation]
+) -> optax.GradientTransformation:
+    """What multiplies by the learning rate and its factors."""
+    return optax.chain(
+        optax.scale_by_learning_rate(learning_rate),
+        optax.masked(optax.scale(bias_rate), biases),
+        *([plateau.scale_by_plateau(learning_rate.plateau)] if learning_rate.plateau else []),
+        *more,
+    )
 
 
 def trained_only(

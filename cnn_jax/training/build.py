@@ -47,9 +47,9 @@ class Parts:
     average: Callable | None  # keeps the averages of the group `ema`
     parallel: Parallel
     jit: compiler.Jit  # compiles with the groups `compiler` and `precision`
-    # Network and optimizer of the steps; of two phases, where layers are frozen at first.
-    phases: Sequence[tuple[Any, optax.GradientTransformation]]
     # What the module `start` gives a training that does not start from initial values.
+    # Network and optimizer of each phase, where layers are frozen; else those above.
+    phases: Sequence[tuple[Any, optax.GradientTransformation]] = ()
     load_start: Callable[[TrainState], TrainState] | None = None  # puts in trained weights
     start_notes: Callable[[], list[str]] = list  # what that takes, for people
     measure: Callable[[Any], steps.Metrics] = lambda params: {}  # more metrics, of the parameters
@@ -141,17 +141,16 @@ def create_parts(
     model = make(models.create, "model", num_classes=len(dataset.class_names))
     image_shape = data.image_shape(dataset, config.view.train.to_dict())
     layers = functools.cache(lambda: optimizers.layers_of(model, image_shape))
-    learning_rate = make_learning_rate(config, plan)
-    optimizer = make(optimizers.create, "optimizer", learning_rate=learning_rate, layers=layers)
+    rate = make_learning_rate(config, plan)
+    optimizer = make(optimizers.create, "optimizer", learning_rate=rate, layers=layers)
     parts = Parts(
-        phases=[(model, optimizer)],
         config=config,
         dataset=dataset,
         preprocessing=preprocessing,
         image_shape=image_shape,
         plan=plan,
         model=model,
-        learning_rate=learning_rate,
+        learning_rate=rate,
         optimizer=optimizer,
         loss=make(losses.create, "loss"),
         augment=make(augment.crop_and_flip, "augmentation"),
@@ -236,7 +235,7 @@ def compile_phases(
         programs = (train_steps, mesh, parts.parallel, parts.jit)
         return train_step, compile_seeds(numbers, init_state, *programs)
 
-    return [compiled(*phase) for phase in parts.phases]
+    return [compiled(*phase) for phase in parts.phases or [(parts.model, parts.optimizer)]]
 
 
 def fit(

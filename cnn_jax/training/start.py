@@ -26,7 +26,7 @@ def started(parts: "Parts", layers: Callable[[], Layers], group: ProcessGroup) -
                             "init.weights and optimizer.freeze out", 2)  # fmt: skip
         others |= {"optimizer": parts.optimizer, "steps_per_epoch": plan.steps_per_epoch}
         made = configs.call(compress.create, "compression", config.compression, **others)
-        return replace(parts, phases=[(parts.model, made.optimizer)], **made._asdict())
+        return replace(parts, **made._asdict())
     patterns, until = config.optimizer.freeze, config.optimizer.freeze_until
     if until is not None:
         unfreeze = at_least_one("optimizer.freeze_until", until, plan.steps_per_epoch)
