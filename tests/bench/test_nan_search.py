@@ -76,6 +76,7 @@ def setup_of(model, rate=0.1):
     inputs = types.SimpleNamespace(take=lambda *_: (data, examples))
     plan = types.SimpleNamespace(microbatches=1)
     setup = types.SimpleNamespace(parts=parts, seeds=seeds, inputs=inputs, plan=plan)
+    setup.programs = lambda step: seeds
     return setup, steps.create_state(model, optimizer, (2, 2, 1), False, 0)
 
 
