@@ -25,6 +25,7 @@ __all__ = [
     "evaluate",
     "interop",
     "load_config",
+    "load_pretrained",
     "load_run",
     "load_runs",
     "models",
@@ -130,6 +131,21 @@ def evaluate(
     choices = {"split": split, "protocol": protocol, "step": step, "weights": weights}
     with pinned_jax():
         return evaluate_runs(runs, **choices, data=data, average=average, **sizes)
+
+
+def load_pretrained(name: str | Path) -> "Run":
+    """A trained network: `.model`, `.variables()`, `.class_names`, `.predict(images)`.
+
+    Args:
+      name: a run, a file of `launch.py compress`, a file of weights, "torchvision:resnet50" or
+        "hub:OWNER/NAME"; see `cnn_jax.runs.pretrained`.
+
+    Raises:
+      UserError: there is none, it cannot be downloaded, or the network of a file is not recognized.
+    """
+    from cnn_jax.runs import pretrained
+
+    return pretrained.load(str(name))
 
 
 def load_run(path: str | Path) -> "Run":

@@ -23,9 +23,15 @@ VIEW_FIELDS = {
 ADDED = {
     "color": {"formulas": "torch"},
     "data": {"exclude": None},
-    "optimizer": {"clips_decay": False},
+    "optimizer": {
+        **{"clips_decay": False, "freeze": [], "freeze_until": None},
+        **{"rate_by_layer": [], "layer_decay": 1.0},
+    },
 }
-GROUPS_ADDED = {"compiler": {"options": "", "deterministic": False}}  # whole groups, of recipes
+GROUPS_ADDED = {  # whole groups, of recipes
+    "compiler": {"options": "", "deterministic": False},
+    "init": {"weights": None, "layers": ["*"]},
+}
 MODEL_ADDED = {  # by family
     "resnet": {"order": "original", "shortcut_bn": True, "death_rate": 0.0},
     "wide_resnet": {"init_fan": "in"},

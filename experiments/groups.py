@@ -23,6 +23,12 @@ FULL_IMAGES = {"train": {"kind": "full"}, "evaluation": {"kind": "full"}}
 NO_WARMUP = {"warmup": "0 epochs", "warmup_shape": "linear", "warmup_rate": 0.0}
 
 
+def init(weights: str | None = None, layers: Sequence[str] = ("*",)) -> Group:
+    """The trained network to start from, by default none, and the layers to take of it."""
+    own = placeholder(str) if weights is None else weights
+    return {"weights": own, "layers": list(layers)}
+
+
 def data(
     name: str,
     path: str | None,
@@ -115,6 +121,17 @@ def momentum(*, nesterov: bool, weight_decay: float, decay: str, rate_inside: bo
         "clips_decay": False,
         "bias_rate": 1.0,
         "rate_inside": rate_inside,
+        **alike(),
+    }
+
+
+def alike() -> Group:
+    """The fields of `optimizer` that tell layers from each other, see `cnn_jax.optim.by_layer`."""
+    return {
+        "freeze": [],
+        "freeze_until": placeholder(str),
+        "rate_by_layer": [],
+        "layer_decay": 1.0,
     }
 
 

@@ -22,6 +22,7 @@ def get_config(variant: str = "") -> ConfigDict:
         {
             **groups.PLAIN,
             "seed": 0,
+            "init": groups.init(),
             "model": {"name": "wide_resnet", "depth": 10, "width": 2, "gamma": "ones"},
             "data": groups.data("digits", None, storage="device"),
             "view": groups.FULL_IMAGES,

@@ -33,6 +33,7 @@ NEW = """{
   "color": {"brightness": 0.4, "clip": false, "formulas": "torch"},
   "compiler": {"options": "", "deterministic": false},
   "compression": {"stage": "share", "bits": 5, "initialization": "linear"},
+  "init": {"weights": null, "layers": ["*"]},
   "model": {"name": "inception_v3", "factorized_stem": true},
   "precision": {"matmul": "default"},
   "preprocessing": {"mean": "channel", "std": "channel", "whitening": "none"},
@@ -48,7 +49,9 @@ def older(config):
     """A config of the digits, as it was written then."""
     config = dict(config)
     config["colour"] = config.pop("color")
-    del config["compiler"]
+    del config["compiler"], config["init"]
+    later = ("freeze", "freeze_until", "rate_by_layer", "layer_decay")
+    config["optimizer"] = {k: v for k, v in config["optimizer"].items() if k not in later}
     config["preprocessing"] = {"mean": "pixel", "deviation": "scalar", "whitening": "none"}
     config["view"] = {"train": {"kind": "whole"}, "evaluation": {"kind": "whole"}}
     return config

@@ -69,7 +69,10 @@ def set_up(
     parts = create_parts(config, dataset)
     # The shapes of a preprocessing are the same for one image.
     image = Split(np.zeros((1, *parts.image_shape), np.uint8), np.zeros(1, np.int32))
-    fitted = build.make_part(config, preprocess.fit, "preprocessing", train=image)
+    names = config.preprocessing.to_dict()
+    # What weights expect is of each channel.
+    names = {name: "channel" if value == "weights" else value for name, value in names.items()}
+    fitted = configs.call(preprocess.fit, "preprocessing", ConfigDict(names), train=image)
     parts = dataclasses.replace(parts, preprocessing=fitted)
     setup = build.create_setup(parts, mesh, None, group)
     first, count = next(setup.plan.dispatches(0))
@@ -94,8 +97,7 @@ def create_parts(config: ConfigDict, dataset: Dataset | StreamedDataset) -> buil
     """`build.create_parts`, which computes nothing of the data and reads no trained weights."""
     without = config.copy_and_resolve_references().unlock()
     without.preprocessing.update(mean="none", std="none", whitening="none")
-    if "init" in without:
-        del without.init
+    without.init.update(weights=None, layers=["*"])
     return dataclasses.replace(build.create_parts(without, dataset, Shapes()), config=config)
 
 

@@ -27,7 +27,7 @@ def searching(setup: Setup) -> Callable:
     def run_steps(state, first, count):
         before = jax.tree.map(jnp.copy, state)  # the program takes the memory of its state
         data, examples = setup.inputs.take(first, count, state)
-        after, values = setup.seeds.train_steps(state, data, examples)
+        after, values = setup.programs(first).train_steps(state, data, examples)
         if is_good(after, values):
             return after, values
         with jax.transfer_guard("allow"):
@@ -46,7 +46,7 @@ def search(setup: Setup, state: TrainState, data: Any, examples: Any) -> str:
     for i in range(len(jax.tree.leaves(examples)[0])):
         taken = jax.tree.map(lambda x, i=i: x[i : i + 1], examples)
         before = jax.tree.map(jnp.copy, state)
-        state, values = setup.seeds.train_steps(state, data, taken)
+        state, values = setup.programs(int(state.step)).train_steps(state, data, taken)
         if not is_good(state, values):
             batch = augmented(setup, before, data, jax.tree.map(lambda x: x[0], taken))
             places = causes(setup, before, batch, state)

@@ -18,12 +18,6 @@ def add_config(add) -> None:
     add("--config.FIELD", dest="_", metavar="VALUE", help="changes a field: --config.seed=1")
 
 
-def add_run(add) -> None:
-    """A run, and which of its checkpoints."""
-    add("run", type=Path, metavar="RUN", help="the directory of a run")
-    add("--step", default="last", help="last, best (lowest validation error), or a number")
-
-
 def load_config(arguments: argparse.Namespace) -> ConfigDict:
     """The config that the arguments name."""
     return configs.load_config(arguments.config, arguments.overrides)

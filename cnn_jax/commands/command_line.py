@@ -36,11 +36,12 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
             PATH ... [--out=DIR] [--check] [--record]
   eval      errors of a run's checkpoint, or of weights from elsewhere, over a whole split
             RUN [--step=last|best|N] [--data=PATH] [--weights_of=raw,ema,bn]
-            --weights=FILE --config=FILE[:variant] [--config.any.field=VALUE ...]
+            --weights=WEIGHTS --config=FILE[:variant] [--config.any.field=VALUE ...]
             [--protocol=center|ten_crop|crops_12|crops_144|multi_scale] [--split=test] [--json]
             RUN RUN ... --ensemble
-  predict   classifies images with a run
+  predict   classifies images with a run, or with weights from elsewhere
             RUN IMAGE ... [--step=last|best|N] [--top=3] [--orientation=exif|stored]
+            --weights=FILE|torchvision:NAME|hub:OWNER/NAME IMAGE ...
   summary   layers, shapes, parameters and multiply-adds of a network
             [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--image=HxWxC]
             [--classes=N] [--json]

@@ -24,7 +24,8 @@ def add_arguments(add) -> None:
     add("runs", type=Path, nargs="*", metavar="RUN", help="the directory of a run")
     add("--ensemble", action="store_true", help="several RUNs: the mean of their scores")
     add("--step", default="last", help="last, best (lowest validation error), or a number")
-    add("--weights", type=Path, metavar="FILE", help="weights from elsewhere, with --config")
+    weights = "weights from elsewhere, with --config: a file, torchvision:NAME, hub:OWNER/NAME"
+    add("--weights", metavar="WEIGHTS", help=weights)
     add("--config", metavar="FILE[:variant]", help="the network and data of --weights")
     add("--config.FIELD", dest="_", metavar="VALUE", help="changes a field: --config.data.path=DIR")
     add("--weights_of", metavar="LIST", help=f"of {', '.join(WEIGHTS)}, with commas between; "
@@ -73,7 +74,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     check(arguments)
     if arguments.data:
         arguments.overrides.append(f"data.path={arguments.data}")
-    members = [open_run(run, arguments) for run in arguments.runs] or [open_file(arguments)]
+    members = [open_run(run, arguments) for run in arguments.runs] or [open_weights(arguments)]
     evaluate_opened(members, arguments, console)
 
 
@@ -195,23 +196,23 @@ def open_run(run: Path, arguments: argparse.Namespace) -> Opened:
     )
 
 
-def open_file(arguments: argparse.Namespace) -> Opened:
-    """Opens weights from elsewhere; a compressed network brings its own preprocessing."""
-    from cnn_jax.compression import archive
+def open_weights(arguments: argparse.Namespace) -> Opened:
+    """Opens weights from elsewhere; those that say so bring their own preprocessing."""
     from cnn_jax.evaluation.target import of_config
     from cnn_jax.interop import read
+    from cnn_jax.runs import pretrained
 
-    target, path = of_config(load_config(arguments)), arguments.weights
-    if not path.is_file():
-        raise errors.UserError(f"no file {path}")
-    if archive.is_archive(path):
-        compressed = cnn_jax.load_run(path)
-        target = target._replace(preprocessing=compressed.preprocessing)
-        variables = compressed.variables()
-        read.checked(path, target.model, target.image_shape, variables)
-    else:
+    target, name = of_config(load_config(arguments)), arguments.weights
+    path = pretrained.found(name)
+    if path.is_file() and not pretrained.is_run(path):
         variables = read.variables(path, target.model, target.image_shape)
-    return Opened(target, {"raw": variables}.get, "raw", str(path), {"file": str(path)}, path.stem)
+    else:
+        run = pretrained.load(name)
+        variables = run.variables()
+        read.checked(Path(name), target.model, target.image_shape, variables)
+        target = target._replace(preprocessing=run.preprocessing)
+    stem = path.stem if path.exists() else "".join(c if c.isalnum() else "-" for c in name)
+    return Opened(target, {"raw": variables}.get, "raw", name, {"file": name}, stem)
 
 
 def choose_protocol(arguments: argparse.Namespace, target: Any) -> Any:

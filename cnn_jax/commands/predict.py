@@ -8,16 +8,20 @@ from rich.console import Console
 from rich.table import Table
 
 import cnn_jax
-from cnn_jax.commands.arguments import add_run, positive
+from cnn_jax.commands.arguments import positive
+from cnn_jax.errors import UserError
 from cnn_jax.progress import print_line
 
 ORIENTATIONS = ("exif", "stored")
 
 
 def add_arguments(add) -> None:
-    """The run and the images."""
-    add_run(add)
-    add("images", type=Path, nargs="+", metavar="IMAGE", help="PNG or JPEG files")
+    """The network and the images."""
+    several = "the directory of a run, but with --weights; and PNG or JPEG files"
+    add("paths", type=Path, nargs="+", metavar="RUN IMAGE", help=several)
+    weights = "in place of a run: a file, torchvision:NAME or hub:OWNER/NAME"
+    add("--weights", metavar="WEIGHTS", help=weights)
+    add("--step", default="last", help="last, best (lowest validation error), or a number")
     add("--top", type=positive, default=3, metavar="K", help="how many classes to show")
     add(
         "--orientation",
@@ -31,8 +35,11 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     """Prints the likeliest classes of each image, with their probabilities."""
     from jax.nn import softmax
 
-    opened = cnn_jax.load_run(arguments.run)
-    view, files = opened.evaluation_view, arguments.images
+    run, *files = [arguments.weights, *arguments.paths] if arguments.weights else arguments.paths
+    if not files:
+        raise UserError("predict takes a RUN and IMAGEs, or --weights=WEIGHTS and IMAGEs", 2)
+    opened = cnn_jax.load_pretrained(run)
+    view = opened.evaluation_view
     views, changes = zip(*(view.read(file, arguments.orientation) for file in files), strict=True)
     probabilities = np.asarray(softmax(opened.logits(views, arguments.step)))
     top = min(arguments.top, len(opened.class_names))

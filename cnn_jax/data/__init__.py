@@ -127,8 +127,8 @@ def load(
       name: one of `names()`; after "tfds:" as `tfds_source` says, as "tfds:svhn_cropped+extra".
       path: where its files are; None for `digits`, which comes with scikit-learn, and for TFDS's
         data sets in the default folder.
-      image_size: side in pixels that every image of a folder or of TFDS is brought to (shorter side
-        resized, center cropped), or of fake ones; None takes them as they are, all of one size.
+      image_size: side in pixels that every image of a folder, of IDX files or of TFDS is brought to
+        (shorter side resized, center cropped), or of fake ones; None: as they are, of one size.
       validation_size: images held out of "train", stratified by class (the papers
         hold out 5,000 of CIFAR's 50,000); 0 takes the splits as they are.
       split_seed: which ones.
@@ -176,10 +176,11 @@ def check_fields(name: str, path: str | None, image_size: int | None, split_seed
         raise errors.unknown("data set", name, names())
     if kind in ("digits", "fake") and path is not None:
         raise errors.UserError(f"{kind} take no data.path: they are not read from files")
-    if image_size is not None and (kind not in ("folder", "tfds", "fake") or image_size < 1):
+    resized = ("folder", "tfds", "fake", "mnist", "fashion_mnist")
+    if image_size is not None and (kind not in resized or image_size < 1):
         raise errors.UserError(
             f"data.image_size {image_size} with {name}: it is a number of pixels, for folders, "
-            "TFDS and fake images only"
+            "(Fashion-)MNIST, TFDS and fake images only"
         )
     if split_seed < 0:
         raise errors.UserError(f"data.split_seed {split_seed} is negative")

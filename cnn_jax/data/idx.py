@@ -4,8 +4,9 @@ import math
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from cnn_jax.data import packed
+from cnn_jax.data import decode, packed
 from cnn_jax.data.dataset import Dataset, Split
 from cnn_jax.errors import UserError, first_line
 
@@ -27,18 +28,16 @@ FILES = (
 
 
 def load_fashion_mnist(path: Path | None, image_size: int | None) -> Dataset:
-    """uint8 [N, 28, 28, 1] from the folder `path`, see `load`."""
-    del image_size
-    return load("fashion_mnist", path)
+    """uint8 [N, 28, 28, 1] from the folder `path`, or of another size, see `load`."""
+    return load("fashion_mnist", path, image_size)
 
 
 def load_mnist(path: Path | None, image_size: int | None) -> Dataset:
-    """uint8 [N, 28, 28, 1] from the folder `path`, see `load`."""
-    del image_size
-    return load("mnist", path)
+    """uint8 [N, 28, 28, 1] from the folder `path`, or of another size, see `load`."""
+    return load("mnist", path, image_size)
 
 
-def load(name: str, path: Path | None) -> Dataset:
+def load(name: str, path: Path | None, image_size: int | None = None) -> Dataset:
     """Reads the four files, gzipped or not, from the folder `path`."""
     if path is None or not path.is_dir():
         raise UserError(f"{name}: no folder at data.path = {path}. {how_to_get(name)}")
@@ -46,8 +45,15 @@ def load(name: str, path: Path | None) -> Dataset:
     for split, prefix in [("train", "train"), ("test", "t10k")]:
         images = read(find(name, path, f"{prefix}-images-idx3-ubyte"))
         labels = read(find(name, path, f"{prefix}-labels-idx1-ubyte"))
+        if image_size:
+            images = np.stack([resized(image, image_size) for image in images])
         splits[split] = Split(images[..., None], labels)
     return Dataset(CLASSES[name], splits)
+
+
+def resized(image: np.ndarray, size: int) -> np.ndarray:
+    """A square image [H, W] in another size."""
+    return np.asarray(decode.cover(Image.fromarray(image), (size, size)))
 
 
 def how_to_get(name: str) -> str:

@@ -9,7 +9,8 @@ import numpy as np
 from cnn_jax.evaluation.predict import Examples, Predictions, predict
 from cnn_jax.evaluation.protocols import Protocol
 from cnn_jax.evaluation.target import EvalTarget
-from cnn_jax.training import losses, sharding
+from cnn_jax.optim import losses
+from cnn_jax.training import sharding
 
 
 def evaluate(

@@ -8,8 +8,8 @@ import numpy as np
 
 from cnn_jax.evaluation.predict import Predictions
 from cnn_jax.files import write_arrays
+from cnn_jax.optim import losses
 from cnn_jax.runs import results
-from cnn_jax.training import losses
 
 
 def confusion(predictions: Predictions, classes: int) -> np.ndarray:

@@ -179,6 +179,7 @@ def of_config(config: ConfigDict) -> EvalTarget:
     view = view_of(config, dataset)
     model = configs.call(models.create, "model", config.model, num_classes=len(dataset.class_names))
     seen = {"dataset": dataset, "view": config.view.evaluation, "group": Alone()}
+    seen["weights"] = config.init.weights
     preprocessing = configs.call(build.fit, "preprocessing", config.preprocessing, **seen)
     return EvalTarget(config, dataset, model, preprocessing, *view)
 

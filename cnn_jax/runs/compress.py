@@ -14,7 +14,7 @@ from cnn_jax.data.evaluation_view import EvaluationView
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.errors import UserError
 from cnn_jax.interop import deep_compression
-from cnn_jax.runs.open import load_run
+from cnn_jax.runs import pretrained
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 BATCH = 25  # images that calibrate at a time
@@ -32,10 +32,10 @@ class Source(NamedTuple):
 
 
 def open_source(path: Path, step: str) -> Source:
-    """Opens a run, a compressed file, or the authors' SqueezeNet."""
+    """Opens a trained network by name, see `pretrained`."""
     if path.suffix == ".net":
         return squeezenet(path)
-    opened = load_run(path)
+    opened = pretrained.load(str(path))
     about = {
         "config": opened.config.to_dict(),
         "class_names": list(opened.class_names),
@@ -50,8 +50,7 @@ def open_source(path: Path, step: str) -> Source:
 def squeezenet(path: Path) -> Source:
     """Reads the authors' network; reverses the input channels of conv1, as their images are BGR."""
     settings = {"name": "squeezenet", "version": "1.0", "conv10_padding": 1}
-    caffe = {"size": 227, "resize": 256, "frame": "squash", "filters": ["bilinear"]}
-    view = {"evaluation": {"kind": "center", "dct_scaling": False} | caffe}
+    view = {"evaluation": pretrained.OF_NET}
     config = {"model": models.options("squeezenet") | settings, "view": view}
     shape = [227, 227, 3]
     about = {"config": config, "class_names": None, "num_classes": 1000, "image_shape": shape}

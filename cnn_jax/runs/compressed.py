@@ -1,4 +1,4 @@
-"""A network from one compressed file, with what a run would tell of it."""
+"""A network from one file, with what a run would tell of it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,34 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class CompressedRun(Run):
+class NetworkRun(Run):
+    """A trained network without its training: a subclass sets what a run would read from files."""
+
+    status = "done"
+
+    @property
+    def history(self) -> "pd.DataFrame":
+        """Empty: the file does not tell how the network was trained."""
+        import pandas as pd
+
+        return pd.DataFrame()
+
+    @property
+    def summary(self) -> dict[str, dict[str, float]]:
+        """Empty, like `history`."""
+        return {}
+
+    @property
+    def steps(self) -> list[int]:
+        """One checkpoint, called 0."""
+        return [0]
+
+    def find_step(self, step: int | str) -> int:
+        """0, the only one, for "last" and "best"."""
+        return 0 if step == "best" else super().find_step(step)
+
+
+class CompressedRun(NetworkRun):
     """What `launch.py compress` wrote: model, variables, preprocessing and names of the classes.
 
     Raises `UserError` for a file that is something else, damaged, or does not fit its network.
@@ -47,29 +74,6 @@ class CompressedRun(Run):
         if len(names) != classes:
             raise UserError(f"{path} has {len(names)} names for {classes} classes")
         self._dataset = {"class_names": names, "image_shape": shape}
-
-    status = "done"
-
-    @property
-    def history(self) -> "pd.DataFrame":
-        """Empty: the file does not tell how the network was trained."""
-        import pandas as pd
-
-        return pd.DataFrame()
-
-    @property
-    def summary(self) -> dict[str, dict[str, float]]:
-        """Empty, like `history`."""
-        return {}
-
-    @property
-    def steps(self) -> list[int]:
-        """One checkpoint, called 0."""
-        return [0]
-
-    def find_step(self, step: int | str) -> int:
-        """0, the only one, for "last" and "best"."""
-        return 0 if step == "best" else super().find_step(step)
 
     def variables(self, step: int | str = "last", weights: str | None = None) -> dict[str, Any]:
         """`{"params", "batch_stats"}` as NumPy arrays; there is one kind of `weights`."""

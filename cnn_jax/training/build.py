@@ -17,9 +17,9 @@ from cnn_jax import data, errors, models
 from cnn_jax.cluster.join import Alone, ProcessGroup
 from cnn_jax.data import augment, preprocess
 from cnn_jax.data.preprocess import Preprocessing
-from cnn_jax.optim import ema, optimizers, schedules
+from cnn_jax.optim import ema, losses, optimizers, schedules
 from cnn_jax.optim.schedules import LearningRate
-from cnn_jax.training import compiler, losses, sharding, steps
+from cnn_jax.training import compiler, sharding, steps
 from cnn_jax.training.inputs import Evaluate, InMemoryInputs, Inputs, check_kinds, check_view
 from cnn_jax.training.plan import Plan, create_plan
 from cnn_jax.training.sharding import Parallel, Seeds
@@ -41,14 +41,18 @@ class Parts:
     model: nn.Module
     learning_rate: LearningRate
     optimizer: optax.GradientTransformation
-    load_start: Callable[[TrainState], TrainState] | None  # puts trained weights into a first state
     loss: Callable
     augment: Callable
     color_jitter: Callable
     average: Callable | None  # keeps the averages of the group `ema`
-    measure: Callable[[Any], steps.Metrics]  # more metrics, of the parameters
     parallel: Parallel
     jit: compiler.Jit  # compiles with the groups `compiler` and `precision`
+    # What the module `start` gives a training that does not start from initial values.
+    # Network and optimizer of each phase, where layers are frozen; else those above.
+    phases: Sequence[tuple[Any, optax.GradientTransformation]] = ()
+    load_start: Callable[[TrainState], TrainState] | None = None  # puts in trained weights
+    start_notes: Callable[[], list[str]] = list  # what that takes, for people
+    measure: Callable[[Any], steps.Metrics] = lambda params: {}  # more metrics, of the parameters
 
     def facts(self) -> dict[str, Any]:
         """What identifies the data, as JSON values: class names, shape, sizes, checksum."""
@@ -64,6 +68,7 @@ class Setup:
     parts: Parts
     train_step: Callable  # (state, batch) -> (state, metrics), of one seed, not compiled
     seeds: Seeds
+    frozen: Seeds  # the same while layers are frozen, before the step `plan.unfreeze`
     inputs: Inputs
     evaluate: dict[str, Evaluate]  # by split
     compiler_options: dict[str, Any]
@@ -84,7 +89,11 @@ class Setup:
 
     def run_steps(self, state: TrainState, first: int, count: int) -> tuple[TrainState, dict]:
         """Takes `count` steps from the step `first` on; metrics are [count] each."""
-        return self.seeds.train_steps(state, *self.inputs.take(first, count, state))
+        return self.programs(first).train_steps(state, *self.inputs.take(first, count, state))
+
+    def programs(self, step: int) -> Seeds:
+        """Those that take a step."""
+        return self.seeds if step >= self.plan.unfreeze else self.frozen
 
 
 def build(
@@ -126,29 +135,35 @@ def create_parts(
     check_evaluation(config, dataset.splits)
     size = data.size(dataset.splits["train"])
     plan = make(create_plan, "training", evaluation=config.evaluation, train_size=size)
-    seen = {"dataset": dataset, "view": config.view.evaluation, "group": group}
+    weights = make(lambda *, weights, layers: weights, "init")
+    seen = {"dataset": dataset, "view": config.view.evaluation, "group": group, "weights": weights}
     preprocessing = make(fit, "preprocessing", **seen)  # of a stream it may take an hour
-    learning_rate = make_learning_rate(config, plan)
-    optimizer = make(optimizers.create, "optimizer", learning_rate=learning_rate)
-    optimizer, load_start, measure = make_start(config, optimizer, plan, group)
-    return Parts(
+    model = make(models.create, "model", num_classes=len(dataset.class_names))
+    image_shape = data.image_shape(dataset, config.view.train.to_dict())
+    layers = functools.cache(lambda: optimizers.layers_of(model, image_shape))
+    rate = make_learning_rate(config, plan)
+    optimizer = make(optimizers.create, "optimizer", learning_rate=rate, layers=layers)
+    parts = Parts(
         config=config,
         dataset=dataset,
         preprocessing=preprocessing,
-        image_shape=data.image_shape(dataset, config.view.train.to_dict()),
+        image_shape=image_shape,
         plan=plan,
-        model=make(models.create, "model", num_classes=len(dataset.class_names)),
-        learning_rate=learning_rate,
+        model=model,
+        learning_rate=rate,
         optimizer=optimizer,
-        load_start=load_start,
         loss=make(losses.create, "loss"),
         augment=make(augment.crop_and_flip, "augmentation"),
         color_jitter=make(augment.color_jitter, "color"),
         average=make(ema.create, "ema") if config.ema.decay else None,
-        measure=measure,
         parallel=make(sharding.parallel, "parallel"),
         jit=make(compiler.create, "compiler", with_precision=make(compiler.precision, "precision")),
     )
+    if is_plain(config):
+        return parts
+    from cnn_jax.training import start
+
+    return start.started(parts, layers, group)
 
 
 def make_part(config: ConfigDict, function: Callable, name: str, **others: Any) -> Any:
@@ -158,26 +173,11 @@ def make_part(config: ConfigDict, function: Callable, name: str, **others: Any) 
     return configs.call(function, name, config[name], **others)
 
 
-def make_start(
-    config: ConfigDict, optimizer: optax.GradientTransformation, plan: Plan, group: ProcessGroup
-) -> tuple[optax.GradientTransformation, Callable | None, Callable]:
-    """The groups `init` and `compression`, of which a config has one or none.
-
-    Returns the optimizer, and `Parts.load_start` and `Parts.measure`.
-    """
-    load_start, measure = None, lambda params: {}
-    if "init" in config and "compression" in config:
-        raise errors.UserError("init and compression both say where to start: leave one out", 2)
-    if "init" in config:
-        from cnn_jax.training import init
-
-        load_start = make_part(config, init.create, "init", group=group)
-    if "compression" in config:
-        from cnn_jax.training import compress
-
-        others = {"optimizer": optimizer, "steps_per_epoch": plan.steps_per_epoch, "group": group}
-        return make_part(config, compress.create, "compression", **others)
-    return optimizer, load_start, measure
+def is_plain(config: ConfigDict) -> bool:
+    """Whether all layers are trained from initial values, as most recipes train them."""
+    init, optimizer = config.init, config.optimizer
+    starts = init.weights is not None or list(init.layers) != ["*"] or "compression" in config
+    return not (starts or optimizer.freeze or optimizer.freeze_until)
 
 
 def create_setup(
@@ -189,27 +189,8 @@ def create_setup(
     plan = parts.plan.on(compiler.platform_of(mesh), image_bytes)
     config, parts = parts.config, replace(parts, plan=plan)
     sharding.check_batch(plan.batch_size, plan.microbatches, mesh)
-    train_step = steps.make_train_step(
-        parts.model,
-        parts.optimizer,
-        parts.learning_rate,
-        parts.loss,
-        parts.augment,
-        average=parts.average,
-        microbatches=plan.microbatches,
-        gather=sharding.gather(mesh) if seeds is None else lambda params: params,
-        measure=parts.measure,
-    )
-    train_steps = steps.scan_steps(train_step, parts.color_jitter)
-    init_state = functools.partial(
-        steps.create_state, parts.model, parts.optimizer, parts.image_shape, config.ema.decay > 0
-    )
-    numbers, compile_seeds = (config.seed,), sharding.one_seed
-    if seeds is not None:
-        from cnn_jax.training.seeds import several_seeds
-
-        numbers, compile_seeds = tuple(seeds), several_seeds
-    compiled = compile_seeds(numbers, init_state, train_steps, mesh, parts.parallel, parts.jit)
+    programs = compile_phases(parts, mesh, seeds)
+    (_, frozen), (train_step, compiled) = programs[0], programs[-1]
     inputs_class = InMemoryInputs
     if is_streamed:
         from cnn_jax.training.streams import StreamedInputs as inputs_class
@@ -221,10 +202,40 @@ def create_setup(
         parts=parts,
         train_step=train_step,
         seeds=compiled,
+        frozen=frozen,
         inputs=inputs,
         evaluate={s: inputs.make_evaluate(s, parts.model, parts.jit) for s in evaluated},
         compiler_options=parts.jit.options(mesh),
     )
+
+
+def compile_phases(
+    parts: Parts, mesh: Mesh, seeds: Sequence[int] | None
+) -> list[tuple[Callable, Seeds]]:
+    """The training step of each phase, and the programs of it."""
+    config = parts.config
+    init_state = functools.partial(
+        steps.create_state, parts.model, parts.optimizer, parts.image_shape, config.ema.decay > 0
+    )
+    numbers, compile_seeds, gather = (config.seed,), sharding.one_seed, sharding.gather(mesh)
+    if seeds is not None:
+        from cnn_jax.training.seeds import several_seeds
+
+        numbers, compile_seeds, gather = tuple(seeds), several_seeds, lambda params: params
+
+    def compiled(model, optimizer):
+        train_step = steps.make_train_step(
+            *(model, optimizer, parts.learning_rate, parts.loss, parts.augment),
+            average=parts.average,
+            microbatches=parts.plan.microbatches,
+            gather=gather,
+            measure=parts.measure,
+        )
+        train_steps = steps.scan_steps(train_step, parts.color_jitter)
+        programs = (train_steps, mesh, parts.parallel, parts.jit)
+        return train_step, compile_seeds(numbers, init_state, *programs)
+
+    return [compiled(*phase) for phase in parts.phases or [(parts.model, parts.optimizer)]]
 
 
 def fit(
@@ -235,11 +246,17 @@ def fit(
     dataset: "data.Dataset | StreamedDataset",
     view: ConfigDict,
     group: ProcessGroup,
+    weights: str | None,
 ) -> Preprocessing:
     """The group `preprocessing`, of the training split; of a stream as evaluations see it.
 
-    `view` is the group `view.evaluation`.
+    `mean` and `std` "weights" are what `weights`, a trained network, expects of images; `view` is
+    the group `view.evaluation`.
     """
+    if "weights" in (mean, std):
+        from cnn_jax.runs import pretrained
+
+        return pretrained.expected(weights, mean, std, whitening)
     names = {"mean": mean, "std": std, "whitening": whitening}
     if isinstance(dataset, data.Dataset):
         return preprocess.fit(dataset.splits["train"], **names)

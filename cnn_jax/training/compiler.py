@@ -173,7 +173,7 @@ class Guards:
 
     def __init__(self):
         self._compilations = 0
-        self._sizes: set[int] = set()
+        self._sizes: set[tuple[int, int]] = set()
 
     def __enter__(self) -> "Guards":
         jax.monitoring.register_event_duration_secs_listener(self._count)
@@ -186,8 +186,10 @@ class Guards:
         self._compilations += event == COMPILED
 
     @contextlib.contextmanager
-    def dispatch(self, first_step: int, count: int) -> Iterator[None]:
+    def dispatch(self, first_step: int, count: int, phase: int = 0) -> Iterator[None]:
         """Refuses implicit transfers, and warns where a program of a known size is compiled again.
+
+        `phase`: of the training, which has programs of its own.
 
         Raises:
           UserError: an array is moved between host and device, or between devices, unasked.
@@ -203,10 +205,10 @@ class Guards:
                 f"an implicit transfer at step {first_step:,}: {first_line(error)}; "
                 "the step must take arrays that jax.device_put put on the devices"
             ) from error
-        if count in self._sizes and self._compilations > before:
+        if (count, phase) in self._sizes and self._compilations > before:
             warnings.warn(
                 f"compiled again at step {first_step:,}: the program of {count} steps was there "
                 "already, so something about its arguments has changed",
                 stacklevel=3,
             )
-        self._sizes.add(count)
+        self._sizes.add((count, phase))

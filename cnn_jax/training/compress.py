@@ -22,7 +22,7 @@ from cnn_jax.compression import share as sharing
 from cnn_jax.errors import UserError, unknown
 from cnn_jax.optim.schedules import to_steps
 from cnn_jax.runs import load_run
-from cnn_jax.training.init import like, with_weights
+from cnn_jax.runs.transfer import like, with_weights
 from cnn_jax.training.steps import TrainState
 
 

@@ -25,6 +25,7 @@ class Plan:
     evaluate_every: int
     splits: tuple[str, ...]
     eval_batch_size: int
+    unfreeze: int = 0  # the step from which on layers that were frozen are trained
 
     def on(self, platform: str, image_bytes: int) -> "Plan":
         """The plan on devices, with a number in the place of "auto", see `steps_on`."""
@@ -45,6 +46,10 @@ class Plan:
         while step < self.total_steps:
             begin = max(step // p * p for p in periods)
             end = min(self.total_steps, *(step // p * p + p for p in periods))
+            if begin < self.unfreeze < end:
+                begin, end = (
+                    (begin, self.unfreeze) if step < self.unfreeze else (self.unfreeze, end)
+                )
             size = dispatch_size(end - begin, self.steps_per_dispatch)
             count = min(size - (step - begin) % size, end - step)
             yield step, count

@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from cnn_jax.optim import plateau
+from cnn_jax.optim import losses, optimizers, plateau
 from cnn_jax.optim.schedules import LearningRate
-from cnn_jax.training import losses
 
 Array = jax.Array
 Metrics = dict[str, Array]
@@ -115,7 +114,7 @@ def make_train_step(
         gradient, batch_stats, metrics = gradient_of(state, batch, dropout_key)
         with jax.named_scope("update"):
             updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-            params = optax.apply_updates(state.params, updates)
+            params = optimizers.apply_updates(state.params, updates)
         ema = state.ema
         if average:
             ema = average(ema, {"params": params, "batch_stats": batch_stats}, state.step)

@@ -16,6 +16,7 @@ from cnn_jax.cluster import preemption
 from cnn_jax.cluster.join import Alone, ProcessGroup
 from cnn_jax.cluster.preemption import Preemption
 from cnn_jax.errors import DIVERGED, STOPPED, UserError
+from cnn_jax.files import write_json
 from cnn_jax.progress import TrainingProgress, print_line, summary_table
 from cnn_jax.runs import metrics
 from cnn_jax.runs.checkpoints import Checkpoints, saved_steps
@@ -138,10 +139,15 @@ def take_steps(
     plan, synced_stop = setup.plan, group.synced_stop()
     if step:
         progress.line(f"going on at step {step:,} of {plan.total_steps:,}")
+    elif lines := setup.parts.start_notes():  # on what was taken of trained weights
+        for writer in writers:
+            write_json(writer.directory.path / "init.json", lines)
+        for line in lines:
+            progress.line(line)
     with progress, Guards() as guards:
         group.note_step(step)
         for first, count in plan.dispatches(step):
-            with guards.dispatch(first, count):
+            with guards.dispatch(first, count, phase=first < plan.unfreeze):
                 state, values = run_steps(state, first, count)
             report = setup.inputs.report()
             for writer, fetch in zip(writers, fetches(setup.seeds, values), strict=True):

@@ -39,6 +39,7 @@ def get_config(variant: str = "") -> ConfigDict:
         {
             **groups.PLAIN,
             "seed": 0,
+            "init": groups.init(),
             "model": {
                 "name": "googlenet",
                 "variant": "torchvision" if chosen["recipe"] == "bn" else "paper",

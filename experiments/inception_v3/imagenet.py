@@ -58,6 +58,7 @@ def get_config(variant: str = "") -> ConfigDict:
         {
             **groups.PLAIN,
             "seed": 0,
+            "init": groups.init(),
             "model": {
                 "name": "inception_v3",
                 "layout": "table_1" if chosen["layout"] == "table_1" else "released",
@@ -112,6 +113,7 @@ def optimizer(name: str) -> dict[str, str | float | bool]:
         "clip_norm": 2.0,
         "clips_decay": True,
         "bias_rate": 1.0,
+        **groups.alike(),
         **(own if name == "rmsprop" else {"nesterov": False, "rate_inside": True}),
     }
 

@@ -24,6 +24,7 @@ def get_config(variant: str = "") -> ConfigDict:
         {
             **groups.PLAIN,
             "seed": 0,
+            "init": groups.init(),
             "model": {"name": "resnet", "depth": 18},
             "data": groups.data("folder", None, storage="stream", on_error="skip"),
             "view": {

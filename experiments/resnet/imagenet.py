@@ -58,6 +58,7 @@ def get_config(variant: str = "") -> ConfigDict:
         {
             **groups.PLAIN,
             "seed": 0,
+            "init": groups.init(),
             "model": {
                 "name": "resnet",
                 "depth": int(chosen["depth"]),

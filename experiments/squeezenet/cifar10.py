@@ -41,6 +41,7 @@ def get_config(variant: str = "") -> ConfigDict:
         {
             **groups.PLAIN,
             "seed": 0,
+            "init": groups.init(),
             "model": {
                 "name": "squeezenet",
                 "version": "1.1",
@@ -86,6 +87,7 @@ def rmsprop() -> groups.Group:
         "clip_norm": placeholder(float),
         "clips_decay": False,
         "bias_rate": 1.0,
+        **groups.alike(),
     }
 
 

@@ -53,6 +53,7 @@ def get_config(variant: str = "") -> ConfigDict:
         {
             **groups.PLAIN,
             "seed": 0,
+            "init": groups.init(),
             "model": {
                 "name": "vgg",
                 "depth": DEPTHS[configuration],
@@ -82,7 +83,7 @@ def get_config(variant: str = "") -> ConfigDict:
         }
     )
     if chosen["start"] == "from_A":
-        config.init = {"weights": placeholder(str), "layers": LAYERS_OF_A}
+        config.init.layers = LAYERS_OF_A
     if chosen["recipe"] == "torchvision":
         follow_torchvision(config)
     if chosen["recipe"] == "smoke":

@@ -53,6 +53,7 @@ def get_config(variant: str = "") -> ConfigDict:
         {
             **groups.PLAIN,
             "seed": 0,
+            "init": groups.init(),
             "model": {
                 "name": "wide_resnet",
                 "depth": depth,

@@ -40,6 +40,7 @@ def get_config(variant: str = "") -> ConfigDict:
         {
             **groups.PLAIN,
             "seed": 0,
+            "init": groups.init(),
             "model": {
                 "name": "wide_resnet",
                 "depth": depth,

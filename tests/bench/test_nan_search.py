@@ -11,8 +11,8 @@ import pytest
 from cnn_jax.bench import nan_search
 from cnn_jax.errors import UserError
 from cnn_jax.models.residual_units import Stage
-from cnn_jax.optim import schedules
-from cnn_jax.training import compiler, losses, steps
+from cnn_jax.optim import losses, schedules
+from cnn_jax.training import compiler, steps
 from tests.conftest import DENSE, launch_here
 
 
@@ -76,6 +76,7 @@ def setup_of(model, rate=0.1):
     inputs = types.SimpleNamespace(take=lambda *_: (data, examples))
     plan = types.SimpleNamespace(microbatches=1)
     setup = types.SimpleNamespace(parts=parts, seeds=seeds, inputs=inputs, plan=plan)
+    setup.programs = lambda step: seeds
     return setup, steps.create_state(model, optimizer, (2, 2, 1), False, 0)
 
 

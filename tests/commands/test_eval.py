@@ -118,7 +118,10 @@ def test_weights_of_a_file_give_the_number_of_the_run_they_are_of(kind, run, tmp
         (["RUN", "--data=nowhere"], "digits take no data.path"),
         (["RUN", f"--out={__file__}"], "File exists"),
         (["RUN", "--config.model.width=2"], "stays as it was trained"),
-        (["--weights=none.npz", "--config=experiments/quickstart.py"], "no file none.npz"),
+        (
+            ["--weights=none.npz", "--config=experiments/quickstart.py"],
+            "no trained network none.npz",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_on_stderr(arguments, message, tiny_run, monkeypatch, capsys):

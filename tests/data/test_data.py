@@ -201,6 +201,11 @@ def mnist(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*as published")
+def test_image_size_brings_mnist_to_another(mnist):
+    assert load("mnist", mnist, image_size=8).image_shape == (8, 8, 1)
+
+
+@pytest.mark.filterwarnings("ignore:.*as published")
 @pytest.mark.parametrize(
     "file,at,new,message",
     [

@@ -10,7 +10,7 @@ from rich.console import Console
 import cnn_jax
 from cnn_jax.errors import UserError
 from cnn_jax.evaluation import evaluate, target
-from cnn_jax.training import losses
+from cnn_jax.optim import losses
 from cnn_jax.training.train import train
 from tests.conftest import DENSE, ROOT
 

@@ -14,10 +14,10 @@ from cnn_jax import config as configs
 from cnn_jax import models
 from cnn_jax.data import augment
 from cnn_jax.models import layers
-from cnn_jax.optim import ema, optimizers
+from cnn_jax.optim import by_layer, ema, losses, optimizers
 from cnn_jax.optim.schedules import LearningRate
 from cnn_jax.sweeps.tables import Row
-from cnn_jax.training import build, losses, steps
+from cnn_jax.training import build, steps
 from cnn_jax.training.plan import Plan, create_plan
 from tests.conftest import ROOT
 
@@ -67,8 +67,9 @@ def load(file: str, variant: str = "", overrides: dict[str, Any] | None = None) 
     }
     when = configs.call(create_plan, "training", config.training, **sizes)
     learning_rate = build.make_learning_rate(config, when)
-    rate = {"learning_rate": learning_rate}
-    optimizer = configs.call(optimizers.create, "optimizer", config.optimizer, **rate)
+    model = models.create(num_classes=classes, **config.model.to_dict())
+    others = {"layers": lambda: by_layer.layers_of(model, shape), "learning_rate": learning_rate}
+    optimizer = configs.call(optimizers.create, "optimizer", config.optimizer, **others)
     return Recipe(config, shape, classes, when, learning_rate, optimizer)
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from cnn_jax import models
-from cnn_jax.training import compiler, losses
+from cnn_jax.optim import losses
+from cnn_jax.training import compiler
 
 SMALL_HEADS = [
     ("squeezenet", 64, {}),

@@ -76,7 +76,8 @@ OF_OPTIMIZERS = [
 def test_an_optimizer_is_taken_up_to_its_bounds(name, field, taken, refused):
     settings = {"name": name, "weight_decay": 0.0, "decay": "all", "clip_norm": None}
     settings |= {"clips_decay": False, "bias_rate": 1.0, **RULES[name]}
-    settings["learning_rate"] = LearningRate(lambda step: 0.1, None)
+    settings |= {"freeze": (), "freeze_until": None, "rate_by_layer": (), "layer_decay": 1.0}
+    settings |= {"learning_rate": LearningRate(lambda step: 0.1, None), "layers": None}
     for value in taken:
         optimizers.create(**settings | {field: value})
     for value in refused:

@@ -13,11 +13,15 @@ from cnn_jax.optim.schedules import LearningRate
 MOMENTUM = {"name": "momentum", "momentum": 0.9, "nesterov": False, "rate_inside": False}
 RMSPROP = {"name": "rmsprop", "momentum": 0.9, "square_decay": 0.9, "epsilon": 1.0}
 
+# The fields that tell layers from each other, as most recipes have them.
+ALIKE = {"freeze": (), "freeze_until": None, "rate_by_layer": (), "layer_decay": 1.0}
+ALIKE["layers"] = None  # which are not asked for
+
 
 def create(rates=(0.1,), **changes):
     """An optimizer whose rate is the next of `rates` at each step, and then the last."""
     settings = {"weight_decay": 0.0, "decay": "all", "clip_norm": None, "clips_decay": False}
-    settings["bias_rate"] = 1.0
+    settings |= {"bias_rate": 1.0, **ALIKE}
     rates = jnp.array(rates)
     rate = LearningRate(lambda count: rates[jnp.minimum(count, len(rates) - 1)], plateau=None)
     return optimizers.create(**settings | changes, learning_rate=rate)

@@ -42,7 +42,12 @@ def create(**changes):
         clip_norm=None,
         clips_decay=False,
         bias_rate=1.0,
+        freeze=(),
+        freeze_until=None,
+        rate_by_layer=(),
+        layer_decay=1.0,
         learning_rate=rate,
+        layers=None,
     )
 
 

@@ -2,15 +2,13 @@
 
 import jax
 import numpy as np
-import optax
 import pytest
 from flax.traverse_util import flatten_dict
-from ml_collections import ConfigDict
 
 import cnn_jax
 from cnn_jax import models
-from cnn_jax.cluster.join import Alone
 from cnn_jax.errors import UserError
+from cnn_jax.interop import torchvision
 from cnn_jax.training import build
 from cnn_jax.training.steps import TrainState
 from tests.conftest import ROOT
@@ -26,9 +24,9 @@ def filled(value, **options):
     return jax.tree.map(lambda leaf: np.full(leaf.shape, value, leaf.dtype), shapes)
 
 
-def first_state(with_average=False):
-    """A state of configuration D, all zeros."""
-    params = jax.device_put(filled(0.0, depth=16))
+def first_state(with_average=False, depth=16):
+    """A state of configuration D, or of another depth, all zeros."""
+    params = jax.device_put(filled(0.0, depth=depth))
     ema = {"params": params, "batch_stats": {}} if with_average else {}
     return TrainState(np.uint32(0), np.int32(0), params, {}, (), ema)
 
@@ -80,15 +78,31 @@ def test_a_recipe_that_starts_from_a_asks_which():
         build.create_parts(cnn_jax.load_config(f"{VGG}:D,from_A,smoke"))
 
 
-def test_weights_with_torchvisions_names_are_to_be_converted(tmp_path):
-    file = tmp_path / "A.npz"
-    np.savez(file, **{"features.0.weight": np.zeros((64, 3, 3, 3), np.float32)})
-    with pytest.raises(UserError, match="launch.py convert"):
-        loader(file)(first_state())
+def test_weights_of_another_network_are_refused_with_the_fields_of_theirs(tmp_path):
+    entries = torchvision._entries("squeezenet1_0", torchvision.module("squeezenet1_0", 10))
+    shapes = {entry.key: entry.torch_shape for entry in entries}
+    np.savez(tmp_path / "w.npz", **{k: np.zeros(shape, np.float32) for k, shape in shapes.items()})
+    with pytest.raises(UserError, match="another network: --config.model.name=squeezenet"):
+        loader(tmp_path / "w.npz", "init.layers=('*',)")(first_state())
 
 
 def test_a_config_that_starts_from_weights_and_compresses_is_refused():
-    config = cnn_jax.load_config(f"{ROOT}/experiments/deep_compression/lenet.py:300-100,prune")
-    config = ConfigDict(config.to_dict() | {"init": {"weights": "RUN", "layers": ["*"]}})
-    with pytest.raises(UserError, match="init and compression both"):
-        build.make_start(config, optax.identity(), None, Alone())
+    overrides = ["init.weights=RUN", "compression.start=RUN"]
+    recipe = f"{ROOT}/experiments/deep_compression/lenet.py:300-100,prune"
+    config = cnn_jax.load_config(recipe, [*overrides, "data.name=digits"])
+    with pytest.raises(UserError, match="leave init.weights and optimizer.freeze out"):
+        build.create_parts(config)
+
+
+def test_a_classifier_for_other_classes_is_made_anew_and_all_else_is_taken(trained_a, tmp_path):
+    file = tmp_path / "wide.npz"
+    with np.load(trained_a) as arrays:
+        wide = dict(arrays) | {
+            "params/fc8/kernel": np.ones((64, 12)),
+            "params/fc8/bias": np.ones(12),
+        }
+    np.savez(file, **wide)
+    parts = build.create_parts(cnn_jax.load_config(f"{VGG}:A,smoke", [f"init.weights={file}"]))
+    state = parts.load_start(first_state(depth=11))
+    assert layers_of(state.params, 1.0) == {*state.params} - {"fc8"}
+    assert parts.start_notes()[1:] == ["new, with initial values: fc8", f"left in {file}: fc8"]

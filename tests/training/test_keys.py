@@ -7,8 +7,9 @@ import numpy as np
 import optax
 import pytest
 
+from cnn_jax.optim import losses
 from cnn_jax.optim.schedules import LearningRate
-from cnn_jax.training import losses, steps
+from cnn_jax.training import steps
 from cnn_jax.training.steps import Batch, TrainState
 
 RATE = LearningRate(optax.constant_schedule(0.1), None)

@@ -12,9 +12,9 @@ from cnn_jax.cluster.join import Alone
 from cnn_jax.data import Split, preprocess
 from cnn_jax.errors import UserError
 from cnn_jax.models import layers
-from cnn_jax.optim import ema
+from cnn_jax.optim import ema, losses
 from cnn_jax.optim.schedules import LearningRate
-from cnn_jax.training import build, compiler, inputs, losses, steps
+from cnn_jax.training import build, compiler, inputs, steps
 from cnn_jax.training.sharding import data_mesh
 from cnn_jax.training.steps import create_state
 

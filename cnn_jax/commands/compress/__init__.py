@@ -19,7 +19,7 @@ CODING = ("lossless", "bits", "initialization", "quality", "images", "count")
 
 def add_arguments(add) -> None:
     """The network, the file to write, and how the values are stored."""
-    source = "a trained run, or the authors' .net file"
+    source = "a run, a file of weights, torchvision:NAME or hub:OWNER/NAME"
     add("source", type=Path, nargs="?", metavar="RUN_OR_WEIGHTS", help=source)
     add("--out", type=Path, metavar="FILE", help="the file to write")
     add(
@@ -93,7 +93,7 @@ def check(arguments: argparse.Namespace) -> None:
         raise UserError(f"{' and '.join(given)} exclude each other", 2)
     if arguments.images and (arguments.lossless or arguments.bits):
         raise UserError(f"--images calibrates steps; leave it out with {given[0]}", 2)
-    if arguments.split and arguments.source and arguments.source.suffix == ".net":
+    if arguments.split and arguments.source and is_weights(arguments.source):
         raise UserError(
             "--split takes a run, which names its data; for weights from elsewhere use "
             "`launch.py eval --weights=FILE --config=FILE`",
@@ -113,6 +113,13 @@ def check(arguments: argparse.Namespace) -> None:
         raise UserError(f"no folder {arguments.out.parent} to write {arguments.out.name} into")
     if arguments.out.is_dir():
         raise UserError(f"--out={arguments.out} is a folder; name a file in it")
+
+
+def is_weights(source: Path) -> bool:
+    """Whether a name is one of weights alone, which name no data."""
+    from cnn_jax.interop.read import SUFFIXES
+
+    return source.suffix in SUFFIXES or str(source).startswith(("torchvision:", "hub:"))
 
 
 def quality(text: str) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnn_jax.errors import UserError
-from cnn_jax.training import losses
+from cnn_jax.optim import losses
 
 
 def test_label_smoothing_spreads_its_share_over_all_classes():

@@ -1,0 +1,229 @@
+"""Trained networks by name: files, torchvision's and the Hub's, recognized and verified."""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+
+import cnn_jax
+from cnn_jax.data.preprocess import Preprocessing
+from cnn_jax.errors import UserError
+from cnn_jax.interop import read
+from cnn_jax.interop import torchvision as networks
+from cnn_jax.runs import compress, downloads, pretrained
+from tests.conftest import launch_here
+
+BGR = read.Images(8, (0.1, 0.2, 0.3), (0.5, 0.5, 0.25), "bgr")
+SMALL = {"name": "lenet", "variant": "300-100", "num_classes": 3}
+
+
+@pytest.fixture(scope="module")
+def state():
+    """torchvision's names with random values, of a SqueezeNet for 7 classes."""
+    rng = np.random.default_rng(0)
+    entries = networks._entries("squeezenet1_1", networks.module("squeezenet1_1", 7))
+    shapes = {entry.key: entry.torch_shape for entry in entries}
+    return {key: rng.standard_normal(shape, np.float32) / 9 for key, shape in shapes.items()}
+
+
+@pytest.fixture(scope="module")
+def file(state, tmp_path_factory):
+    """A file of it."""
+    path = tmp_path_factory.mktemp("weights") / "state.npz"
+    np.savez(path, **state)
+    return path
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """A file with an image of noise."""
+    from PIL import Image
+
+    pixels = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def test_preprocessing_is_what_the_weights_expect_in_the_order_of_their_channels():
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
+    expected = (pixels[..., ::-1] / 255 - BGR.mean) / BGR.std
+    np.testing.assert_allclose(pretrained.preprocessing(BGR)(pixels), expected, rtol=1e-5)
+    rgb = BGR._replace(channels="rgb")
+    expected = (pixels / 255 - BGR.mean) / BGR.std
+    np.testing.assert_allclose(pretrained.preprocessing(rgb)(pixels), expected, rtol=1e-5)
+
+
+def test_a_file_of_torchvisions_names_is_recognized(file):
+    run = cnn_jax.load_pretrained(file)
+    assert (run.config.model.name, run.config.model.version) == ("squeezenet", "1.1")
+    assert run.class_names == tuple("0123456") and run.evaluation_view.resize == 256
+
+
+def test_runs_are_opened_by_the_same_function(tiny_run):
+    assert cnn_jax.load_pretrained(tiny_run).status == "done"
+    with pytest.raises(UserError, match="no trained network nowhere: it is a run, a file, torch"):
+        cnn_jax.load_pretrained("nowhere")
+
+
+def test_the_authors_squeezenet_is_the_same_in_both_orders_of_channels(shared_data):
+    path = shared_data / "squeezenet_deep_compression/compressed_SqueezeNet.net"
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
+    run, source = cnn_jax.load_pretrained(path), compress.open_source(path, "last")
+    logits = [
+        one.model.apply(variables, one.preprocessing(pixels))
+        for one, variables in ((run, run.variables()), (source, source.variables))
+    ]
+    np.testing.assert_allclose(*logits, rtol=1e-4, atol=1e-4)
+    assert run.evaluation_view == source.view
+
+
+def test_predict_takes_weights_in_place_of_a_run(file, photo):
+    done = launch_here("predict", f"--weights={file}", photo)
+    assert done.returncode == 0 and "photo.png" in done.stdout
+    assert "1." in done.stdout and "%" in done.stdout
+    done = launch_here("predict", photo)
+    assert done.returncode == 2 and "predict takes a RUN and IMAGEs" in done.stderr
+
+
+def test_compress_takes_weights_and_the_file_predicts_as_they_do(file, tmp_path):
+    done = launch_here("compress", file, f"--out={tmp_path / 'a.cnn'}", "--lossless")
+    assert done.returncode == 0, done.stderr
+    images = np.random.default_rng(1).integers(0, 256, (1, 64, 64, 3), np.uint8)
+    whole, small = (
+        cnn_jax.load_pretrained(one).predict(images) for one in (file, tmp_path / "a.cnn")
+    )
+    np.testing.assert_allclose(small, whole, rtol=1e-5)
+
+
+def test_weights_without_a_classifier_have_no_classes_to_predict():
+    trained = read.Trained("timm", SMALL | {"num_classes": None}, {"params": {}}, BGR, None)
+    with pytest.raises(UserError, match="has no classifier: training can start from it"):
+        pretrained.PretrainedRun("a", trained).predict([np.zeros((8, 8, 3), np.uint8)])
+
+
+def test_weights_that_do_not_say_how_images_are_normalized_say_that():
+    run = pretrained.PretrainedRun("a", read.Trained("Flax", SMALL, {"params": {}}, None, None))
+    with pytest.raises(UserError, match="a does not say how its images are normalized"):
+        run.preprocessing  # noqa: B018
+
+
+# --- what a start is told -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def caffe():
+    """A SqueezeNet that takes images as Caffe does."""
+    model = {"name": "squeezenet", "version": "1.0", "conv10_padding": 1, "num_classes": 1000}
+    return pretrained.PretrainedRun("a.net", read.Trained("", model, {}, BGR, None))
+
+
+def test_another_normalization_is_a_warning_and_another_option_a_note(caffe):
+    ours = dict(caffe.config.model) | {"conv10_padding": 0, "dropout": 0.9}
+    plain = Preprocessing(np.float32([25]), np.float32([127]), None)
+    note, warning = pretrained.deviations(caffe, ours, plain)
+    assert note == "note: model.conv10_padding is 0, and 1 where the weights were trained"
+    assert warning.startswith("warning: images become (x - (25)) / (127), and the weights expect")
+    assert "in the order BGR: --config.preprocessing.mean=weights" in warning
+    assert pretrained.deviations(caffe, dict(caffe.config.model), caffe.preprocessing) == []
+
+
+def test_the_network_that_fits_is_named(caffe):
+    told = pretrained.which_network(caffe, {"name": "squeezenet", "version": "1.1"})
+    assert told == "; they are of another network: --config.model.version=1.0"
+    told = pretrained.which_network(caffe, {"name": "resnet", "depth": 50})
+    assert told.endswith("--config.model.name=squeezenet --config.model.conv10_padding=1")
+
+
+@pytest.mark.parametrize(
+    "mean,std,alike",
+    [(99.5, 50, True), (98.5, 50, False), (99, 50.5, True), (99, 52, False)],
+)
+def test_normalizations_are_alike_within_a_pixel_value_and_two_percent(mean, std, alike):
+    one, other = (
+        Preprocessing(np.full(shape, m, np.float32), np.float32([s]), None)
+        for shape, m, s in (((4, 4, 3), 100, 50), ((3,), mean, std))
+    )
+    assert pretrained.is_alike(one, other) == alike
+
+
+def test_a_recipe_takes_the_normalization_of_its_weights(file):
+    found = pretrained.expected(str(file), "weights", "weights", "none")
+    np.testing.assert_allclose(found.mean, 255 * np.float32(read.IMAGENET.mean))
+    with pytest.raises(UserError, match="mean and std are 'weights' both"):
+        pretrained.expected(str(file), "weights", "none", "none")
+    with pytest.raises(UserError, match="mean and std are 'weights' both"):
+        pretrained.expected(None, "weights", "weights", "none")
+
+
+# --- downloads ------------------------------------------------------------------------------------
+
+
+def test_torchvisions_weights_bring_classes_view_and_normalization(state, tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    full = state | {
+        "classifier.1.weight": np.zeros((1000, 512, 1, 1), np.float32),
+        "classifier.1.bias": np.arange(1000, dtype=np.float32),
+    }
+    np.savez(tmp_path / "full.npz", **full)
+    monkeypatch.setattr(downloads, "cached", lambda url: tmp_path / "full.npz")
+    run = cnn_jax.load_pretrained("torchvision:squeezenet1_1/IMAGENET1K_V1")
+    assert run.class_names[:2] == ("tench", "goldfish") and run.evaluation_view.resize == 256
+    np.testing.assert_allclose(run.preprocessing.std, 255 * np.float32(read.IMAGENET.std))
+    with pytest.raises(UserError, match="weights of torchvision's squeezenet1_1 'V9'"):
+        cnn_jax.load_pretrained("torchvision:squeezenet1_1/V9")
+
+
+def test_a_download_without_network_says_where_the_file_goes(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+
+    def download(url, file, progress):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    with pytest.raises(UserError, match="without network put it into .*checkpoints"):
+        downloads.cached("https://nowhere/net-0123abcd.pth")
+    (tmp_path / "checkpoints" / "net-0123abcd.pth").write_bytes(b"cut short")
+    with pytest.raises(UserError, match="net-0123abcd.pth is damaged: its SHA-256 is not 0123abcd"):
+        downloads.cached("https://nowhere/net-0123abcd.pth")
+
+
+@pytest.fixture
+def hub(file, tmp_path, monkeypatch):
+    """The hub's library with a repository in its cache, where files lie under their SHA-256."""
+    blob, snapshot = tmp_path / "blobs", tmp_path / "snapshots"
+    blob.mkdir()
+    snapshot.mkdir()
+    target = blob / downloads.digest(file)
+    target.write_bytes(file.read_bytes())
+    (snapshot / "pytorch_model.bin").symlink_to(target)
+    asked = []
+
+    def snapshot_download(name, revision, allow_patterns):
+        asked.append((name, revision, allow_patterns[-1]))
+        if name == "a/none":
+            raise OSError("401 Client Error")
+        return str(snapshot)
+
+    module = types.SimpleNamespace(snapshot_download=snapshot_download)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", module)
+    return asked, target
+
+
+def test_a_repository_of_the_hub_is_opened_and_verified(hub):
+    asked, target = hub
+    run = cnn_jax.load_pretrained("hub:v2@a/squeezenet")
+    assert run.config.model.version == "1.1"
+    assert asked == [("a/squeezenet", "v2", name) for name in downloads.OF_HUB[:2]]
+    target.write_bytes(target.read_bytes()[:-1])
+    with pytest.raises(UserError, match="is damaged: its SHA-256 is another"):
+        cnn_jax.load_pretrained("hub:a/squeezenet")
+
+
+def test_a_repository_that_cannot_be_had_is_told(hub, monkeypatch):
+    with pytest.raises(UserError, match="cannot get a/none from the hub .401 Client.*network copy"):
+        cnn_jax.load_pretrained("hub:a/none")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(UserError, match=r"pip install cnn_jax\[hub\]"):
+        cnn_jax.load_pretrained("hub:a/none")
