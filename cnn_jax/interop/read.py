@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import flax.traverse_util
@@ -48,57 +48,6 @@ def authors_squeezenet(path: Path) -> Trained:
     """The authors' compressed SqueezeNet."""
     model = {"name": "squeezenet", "num_classes": 1000, "version": "1.0", "conv10_padding": 1}
     return Trained("Deep Compression", model, deep_compression.read(path), BVLC, None)
-
-
-class Images(NamedTuple):
-    """What weights expect of images: (values in 0..1 - mean) / std, of each channel."""
-
-    size: int | None  # height and width
-    mean: tuple[float, ...]  # in the order of `channels`
-    std: tuple[float, ...]
-    channels: str  # "rgb" or "bgr"
-
-
-class Trained(NamedTuple):
-    """Trained weights of a known network."""
-
-    source: str  # whose names: "torchvision", "deep_compression"
-    model: dict[str, Any]  # the arguments of `models.create`, `num_classes` too, family as "name"
-    variables: dict[str, Any]  # {"params", "batch_stats"}, float32 NumPy
-    images: Images | None  # None where the source does not say
-    class_names: tuple[str, ...] | None
-
-
-IMAGENET = Images(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "rgb")  # torchvision's
-CAFFE = Images(227, (104 / 255, 117 / 255, 123 / 255), (1 / 255,) * 3, "bgr")
-LIKELY = "squeezenet1_1"  # the network whose family is tried first
-OF_HUB = ("model.safetensors", "pytorch_model.bin")  # the weights in a folder of the Hub
-
-
-def trained(path: Path) -> Trained:
-    """The network of a file, or a folder of the Hub, which is recognized from names and shapes.
-
-    Raises `UserError` for what has no weights, or whose network is not known.
-    """
-    if path.is_dir():
-        inside = [path / name for name in OF_HUB if (path / name).is_file()]
-        if not inside:
-            raise UserError(f"{path} has none of the files {', '.join(OF_HUB)}")
-        path = inside[0]
-    if path.suffix == ".net":
-        model = {"name": "squeezenet", "version": "1.0", "conv10_padding": 1, "num_classes": 1000}
-        return Trained("deep_compression", model, deep_compression.read(path), CAFFE, None)
-    return of_state(path, torchvision.as_torchvision(formats.by_name(path)))
-
-
-def of_state(path: Path, state: dict[str, np.ndarray]) -> Trained:
-    """`trained` for the arrays of a file by torchvision's names."""
-    name = torchvision.name_of_state(state, LIKELY)
-    if name is None:
-        raise UserError(f"{path} has weights of no network that torchvision has")
-    model = torchvision.options(name) | {"num_classes": torchvision.number_of_classes(state)}
-    found = jax.tree.map(np.float32, torchvision.to_flax(name, state))
-    return Trained("torchvision", model, found, IMAGENET, None)
 
 
 def variables(path: Path, model: nn.Module, image_shape: tuple[int, ...]) -> dict[str, Any]:

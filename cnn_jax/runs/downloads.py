@@ -15,6 +15,7 @@ import numpy as np
 from cnn_jax.errors import UserError, first_line, unknown
 from cnn_jax.interop import formats, read, reference
 from cnn_jax.interop import torchvision as networks
+from cnn_jax.interop.sources import layout
 
 OF_HUB = ("model.safetensors", "pytorch_model.bin", "model.onnx")  # the first of these is read
 # Inside of these torchvision changes the normalization of its other networks to this one.
@@ -39,7 +40,7 @@ def torchvision(text: str) -> Found:
     variables = jax.tree.map(np.float32, networks.to_flax(name, state))
     classes, see = networks.number_of_classes(state), chosen.transforms()
     scale = [OWN_SCALE.get(name, tuple(values)) for values in (see.mean, see.std)]
-    images = read.Images(see.crop_size[0], *scale, "rgb")
+    images = layout.Images(see.crop_size[0], *scale, "rgb")
     view = {"kind": "center", "size": see.crop_size[0], "resize": see.resize_size[0]}
     view |= {"frame": "full", "filters": [see.interpolation.value], "dct_scaling": False}
     model, names = options | {"num_classes": classes}, tuple(chosen.meta["categories"])

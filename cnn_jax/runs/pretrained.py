@@ -23,6 +23,7 @@ from cnn_jax.compression import archive
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.errors import UserError
 from cnn_jax.interop import formats, read
+from cnn_jax.interop.sources import layout
 from cnn_jax.runs.compressed import NetworkRun
 from cnn_jax.runs.open import load_run
 from cnn_jax.runs.run import Run
@@ -82,7 +83,7 @@ class PretrainedRun(NetworkRun):
         return {"batch_stats": {}} | self._variables
 
 
-def preprocessing(images: read.Images) -> Preprocessing:
+def preprocessing(images: layout.Images) -> Preprocessing:
     """What brings pixel values 0-255 to those that the weights expect."""
     mean, std = (255 * np.float32(values) for values in (images.mean, images.std))
     if images.channels == "rgb":

@@ -11,10 +11,11 @@ from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.errors import UserError
 from cnn_jax.interop import read
 from cnn_jax.interop import torchvision as networks
+from cnn_jax.interop.sources import layout
 from cnn_jax.runs import compress, downloads, pretrained
 from tests.conftest import launch_here
 
-BGR = read.Images(8, (0.1, 0.2, 0.3), (0.5, 0.5, 0.25), "bgr")
+BGR = layout.Images(8, (0.1, 0.2, 0.3), (0.5, 0.5, 0.25), "bgr")
 SMALL = {"name": "lenet", "variant": "300-100", "num_classes": 3}
 
 
@@ -149,7 +150,7 @@ def test_normalizations_are_alike_within_a_pixel_value_and_two_percent(mean, std
 
 def test_a_recipe_takes_the_normalization_of_its_weights(file):
     found = pretrained.expected(str(file), "weights", "weights", "none")
-    np.testing.assert_allclose(found.mean, 255 * np.float32(read.IMAGENET.mean))
+    np.testing.assert_allclose(found.mean, 255 * np.float32(layout.IMAGENET.mean))
     with pytest.raises(UserError, match="mean and std are 'weights' both"):
         pretrained.expected(str(file), "weights", "none", "none")
     with pytest.raises(UserError, match="mean and std are 'weights' both"):
@@ -169,7 +170,7 @@ def test_torchvisions_weights_bring_classes_view_and_normalization(state, tmp_pa
     monkeypatch.setattr(downloads, "cached", lambda url: tmp_path / "full.npz")
     run = cnn_jax.load_pretrained("torchvision:squeezenet1_1/IMAGENET1K_V1")
     assert run.class_names[:2] == ("tench", "goldfish") and run.evaluation_view.resize == 256
-    np.testing.assert_allclose(run.preprocessing.std, 255 * np.float32(read.IMAGENET.std))
+    np.testing.assert_allclose(run.preprocessing.std, 255 * np.float32(layout.IMAGENET.std))
     with pytest.raises(UserError, match="weights of torchvision's squeezenet1_1 'V9'"):
         cnn_jax.load_pretrained("torchvision:squeezenet1_1/V9")
 
