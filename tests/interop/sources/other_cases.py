@@ -207,5 +207,5 @@ CASES = (
         True,
         "onnxscript",
     ),
-    Case("Flax example", "ResNet18", of_flax, "a port in Flax's own layers"),
+    Case("Flax example", "ResNet18", of_flax, "a port in Flax's own layers", True),
 )
