@@ -11,7 +11,7 @@ Variants   network: `digits` (default), scikit-learn's, from a small network tra
            recipe: `finetune` trains all layers, `probe` the classifier alone, `two_phase` the
            classifier for a quarter of the training, and then all
 Hardware   two CPU cores take 30 s for the digits, compilation included
-Expected   digits: 98 % test accuracy in five epochs
+Expected   digits: 97.8 % test accuracy in eight epochs, 94.4 % from initial values (one seed)
 """
 
 from ml_collections import ConfigDict
