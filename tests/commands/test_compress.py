@@ -68,7 +68,7 @@ def test_mistakes_are_one_line(tiny_run, lossless, tmp_path, capsys):
     out = f"--out={tmp_path / 'a.cnn'}"
     for arguments, message in (
         ((tiny_run, out, "--lossless", "--bits=4"), "exclude each other"),
-        ((tmp_path / "none", out), "is not a run"),
+        ((tmp_path / "none", out), "no trained network"),
         ((tiny_run, f"--out={tmp_path / 'no' / 'a'}"), "no folder"),
         ((tiny_run, out, f"--images={tmp_path}"), "no images"),
         ((tiny_run, out, "--images=folder", "--bits=4"), "leave it out with --bits"),

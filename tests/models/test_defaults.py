@@ -63,6 +63,8 @@ DEFAULTS = {
         "zero_init_gamma": False,
         "ceil_pool": False,
         "conv1_bias": False,
+        "small_input": False,
+        "same_padding": False,
     },
     "squeezenet": {
         "version": "1.0",
@@ -140,6 +142,7 @@ LAYERS = {
         "zero_init_gamma": False,
         "init_fan": "in",
         "bn_group_size": None,
+        "same_padding": False,
     },
     Stage: {"first_block": None, "remat": False},
     WideBlock: {"init_fan": "in"},

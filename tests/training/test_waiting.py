@@ -64,7 +64,7 @@ def events(tiny_config, tmp_path):
         plan=plan,
         seeds=seeds,
         inputs=types.SimpleNamespace(report=lambda: Report([], None)),
-        parts=types.SimpleNamespace(config=tiny_config, learning_rate=rate),
+        parts=types.SimpleNamespace(config=tiny_config, learning_rate=rate, start_notes=lambda: []),
         evaluate={},
     )
     group = Alone()
