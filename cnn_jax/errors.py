@@ -14,6 +14,7 @@ DEBUG = "CNN_JAX_DEBUG"  # in the environment: anything but 0 shows tracebacks, 
 # Line ends, escape codes, and what stands for bytes that are not UTF-8.
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 SHORT = 20  # names that are listed although one of them is close
+LONGEST = 200  # characters of an unknown name in a message
 
 
 class UserError(ValueError):
@@ -43,10 +44,12 @@ def escaped(character: str) -> str:
 def unknown(what: str, name: str, choices: Iterable[str]) -> UserError:
     """The error for a misspelt name: the closest right one, and all of them unless there are many.
 
-    Without a close one all are listed.
+    Without a close one all are listed. Of a name that is longer than any (a damaged file may have
+    one of a million characters) the beginning is shown.
     """
     choices = [str(choice) for choice in choices]
-    text = f"unknown {what} {name!r}"
+    shown = f"{name[:LONGEST]}..." if isinstance(name, str) and len(name) > LONGEST else name
+    text = f"unknown {what} {shown!r}"
     if close := difflib.get_close_matches(str(name), choices, n=1):
         text += f" (did you mean {close[0]!r}?)"
         if len(choices) > SHORT:

@@ -60,3 +60,7 @@ def test_the_status_of_a_run_keeps_the_traceback_of_a_surprise_alone():
     assert errors.facts(UserError("no data")) == {"message": "no data"}
     told = errors.facts(KeyError("x"))
     assert told["message"] == "KeyError: 'x'" and told["traceback"][-1] == "KeyError: 'x'"
+
+
+def test_an_endless_name_is_cut_in_its_message():
+    assert len(str(errors.unknown("block", "[" * 10_000, ["B(3,3)"]))) < 300
