@@ -21,9 +21,9 @@ CPU_STEP = {
     # Convolutions by Eigen on all cores; YNNPACK runs small ones on one.
     "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
 }
-# For what runs once. At level 0 it compiles a third faster, and random numbers take six times as
-# long: VGG's initial values 29 s in place of 9.
-CPU_ONCE = {"xla_backend_optimization_level": 1}
+# For what runs once: compile fast. Another level rounds initial values otherwise, and the runs that
+# were recorded began with those of this one.
+CPU_ONCE = {"xla_backend_optimization_level": 0}
 
 # The words of `compiler.options`, for GPUs; docs/running.md says what each is for.
 WORDS = {

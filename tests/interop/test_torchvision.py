@@ -68,7 +68,7 @@ def test_logits_are_those_of_torch_and_the_way_back_gives_the_same_arrays(
     variables = torchvision.to_flax(name, state, **options)
     images = images_for(name)
     model = torchvision.module(name, 7, **options)
-    ours = compiler.jit(lambda v, x: model.apply(v, x), once=True)(variables, images)
+    ours = compiler.jit(lambda v, x: model.apply(v, x))(variables, images)
     with torch.no_grad():
         theirs = made(as_torch(torch, images)).numpy()
     assert relative(ours, theirs) < 1e-4
@@ -79,29 +79,18 @@ def test_logits_are_those_of_torch_and_the_way_back_gives_the_same_arrays(
 
 def torch_wide_resnet(torch, width=1):
     """WRN-10-k in PyTorch, with our names for its layers."""
+    from tests.interop.sources.networks import WideUnit
+
     functional, nn = torch.nn.functional, torch.nn
-
-    class Block(nn.Module):
-        def __init__(self, inputs, channels, stride):
-            super().__init__()
-            self.bn1, self.bn2 = nn.BatchNorm2d(inputs), nn.BatchNorm2d(channels)
-            self.conv1 = nn.Conv2d(inputs, channels, 3, stride, 1, bias=False)
-            self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-            if inputs != channels:
-                self.shortcut = nn.Conv2d(inputs, channels, 1, stride, bias=False)
-
-        def forward(self, x):
-            y = functional.relu(self.bn1(x))
-            x = self.shortcut(y) if hasattr(self, "shortcut") else x
-            return x + self.conv2(functional.relu(self.bn2(self.conv1(y))))
+    unit = functools.partial(WideUnit, shortcut="shortcut")
 
     class Network(nn.Module):
         def __init__(self):
             super().__init__()
             self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
-            self.conv2 = nn.ModuleDict({"block1": Block(16, 16 * width, 1)})
-            self.conv3 = nn.ModuleDict({"block1": Block(16 * width, 32 * width, 2)})
-            self.conv4 = nn.ModuleDict({"block1": Block(32 * width, 64 * width, 2)})
+            self.conv2 = nn.ModuleDict({"block1": unit(16, 16 * width, 1)})
+            self.conv3 = nn.ModuleDict({"block1": unit(16 * width, 32 * width, 2)})
+            self.conv4 = nn.ModuleDict({"block1": unit(32 * width, 64 * width, 2)})
             self.bn, self.fc = nn.BatchNorm2d(64 * width), nn.Linear(64 * width, 7)
 
         def forward(self, x):
