@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from cnn_jax import models, old_names
 from cnn_jax.compression import archive
-from cnn_jax.data.preprocess import from_arrays
+from cnn_jax.data.preprocess import Preprocessing, from_arrays
 from cnn_jax.errors import UserError, first_line
 from cnn_jax.runs.run import Run
 
@@ -58,7 +58,7 @@ class CompressedRun(NetworkRun):
             self.config = ConfigDict(old_names.config(about["config"])).lock()
             names, classes = list(about["class_names"] or ()), about["num_classes"]
             shape = about["image_shape"]
-            self.preprocessing = from_arrays(self._archive.variables["preprocessing"])
+            self.preprocessing = preprocessing(self._archive.variables["preprocessing"])
             settings = self.config.model.to_dict()
             self.model = models.create(settings.pop("name"), num_classes=classes, **settings)
             image = jax.ShapeDtypeStruct((1, *shape), np.float32)
@@ -82,3 +82,9 @@ class CompressedRun(NetworkRun):
         if weights not in (None, kept):
             raise UserError(f"{self.path} has no weights {weights!r}; it was made of {kept!r} ones")
         return {name: self._archive.variables.get(name, {}) for name in ("params", "batch_stats")}
+
+
+def preprocessing(arrays: dict[str, np.ndarray]) -> Preprocessing:
+    """That of a compressed network, in which the order of channels is of floats as all else."""
+    order = {"channels": np.int32(arrays["channels"])} if "channels" in arrays else {}
+    return from_arrays(arrays | order)

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 import cnn_jax
+from cnn_jax.compression import archive
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.errors import UserError
 from cnn_jax.interop import read
 from cnn_jax.interop import torchvision as networks
 from cnn_jax.interop.sources import layout
-from cnn_jax.runs import compress, downloads, pretrained
+from cnn_jax.runs import compress, compressed, downloads, pretrained
 from tests.conftest import launch_here
 
 BGR = layout.Images(8, (0.1, 0.2, 0.3), (0.5, 0.5, 0.25), "bgr")
@@ -53,6 +54,15 @@ def test_preprocessing_is_what_the_weights_expect_in_the_order_of_their_channels
     rgb = BGR._replace(channels="rgb")
     expected = (pixels / 255 - BGR.mean) / BGR.std
     np.testing.assert_allclose(pretrained.preprocessing(rgb)(pixels), expected, rtol=1e-5)
+
+
+def test_a_compressed_network_takes_its_channels_in_the_order_of_the_weights(tmp_path):
+    source = compress.Source(None, {}, pretrained.preprocessing(BGR), None, {})
+    compress.write(tmp_path / "a.cnn", {}, source)
+    arrays = archive.read(tmp_path / "a.cnn").variables["preprocessing"]
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8)
+    found = compressed.preprocessing(arrays)(pixels)
+    np.testing.assert_array_equal(found, source.preprocessing(pixels))
 
 
 def test_a_file_of_torchvisions_names_is_recognized(file):
