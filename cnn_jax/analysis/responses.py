@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from cnn_jax.errors import UserError
 from cnn_jax.models import layers
+from cnn_jax.models.residual_units import unrolled
 
 
 def std_by_layer(
@@ -73,16 +74,6 @@ def responses_of(
     with nn.intercept_methods(note):
         model.apply(variables, images, train=False)
     return found
-
-
-def unrolled(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """The variables of a network whose stages are scans, for the same network with `unroll`."""
-    tree = {k: unrolled(v) if isinstance(v, Mapping) else v for k, v in variables.items()}
-    if "blocks" in tree:  # see `models.residual_units.Stage`
-        stacked = tree.pop("blocks")
-        for i in range(len(jax.tree.leaves(stacked)[0])):
-            tree[f"block{i + 2}"] = jax.tree.map(lambda array, i=i: array[i], stacked)
-    return tree
 
 
 def draw(found: Mapping[str, Mapping[str, float]], path: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from cnn_jax.errors import UserError
 from cnn_jax.progress import print_line
 
 
@@ -21,16 +22,14 @@ def add_arguments(add) -> None:
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Converts the weights; with `--check` prints how far each layer is from PyTorch's."""
-    from cnn_jax.errors import UserError
     from cnn_jax.interop import compare
     from cnn_jax.interop import convert as converter
 
     if arguments.name is None:
         if arguments.check:
             raise UserError("--check compares with a network of torchvision: give its NAME", 2)
-        print_line(
-            console, f"{arguments.out}: {converter.recognized(arguments.file, arguments.out)}"
-        )
+        found = converter.recognized(arguments.file, arguments.out)
+        print_line(console, f"{arguments.out}: {found}")
         return
     done, state = converter.convert(arguments.name, arguments.file, arguments.out)
     print_line(console, f"{arguments.out}: {done} of {arguments.name}")

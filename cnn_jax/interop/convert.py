@@ -18,14 +18,13 @@ def convert(name: str, source: Path, target: Path) -> tuple[str, dict[str, np.nd
     before it touches `target`.
     """
     torchvision.module(name)  # an unknown name raises before a large file is read
-    if not target.parent.is_dir():
-        raise UserError(f"no folder {target.parent} to write {target.name} into")
+    check_folder(target)
     content = formats.by_name(source)
     if any(key.startswith("params/") for key in content):
         state = torchvision.to_torch(name, weights.load(source))
         write_state_dict(target, state)
         return f"{len(state)} arrays of a state dict", state
-    check_target(target)
+    check_suffix(target)
     state = torchvision.as_torchvision(content)
     variables = torchvision.to_flax(name, state)
     classes = torchvision.number_of_classes(state)
@@ -38,7 +37,8 @@ def recognized(source: Path, target: Path) -> str:
 
     Returns a description of what was found.
     """
-    check_target(target)
+    check_folder(target)
+    check_suffix(target)
     found = read.trained(source)
     about = {"source": found.source, "model": found.model, "class_names": found.class_names}
     about["images"] = found.images and found.images._asdict()
@@ -48,10 +48,14 @@ def recognized(source: Path, target: Path) -> str:
     return f"{found.source}'s weights of {recognize.named(found.model)}, {ends}"
 
 
-def check_target(target: Path) -> None:
-    """Raises `UserError` where Flax variables cannot be written."""
+def check_folder(target: Path) -> None:
+    """Raises `UserError` where there is no folder for the file."""
     if not target.parent.is_dir():
         raise UserError(f"no folder {target.parent} to write {target.name} into")
+
+
+def check_suffix(target: Path) -> None:
+    """Raises `UserError` for a file that is not called as Flax variables are."""
     if target.suffix != ".safetensors":
         raise UserError(f"Flax variables are written as .safetensors, not as {target.name}", 2)
 

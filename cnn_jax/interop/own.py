@@ -15,6 +15,7 @@ from cnn_jax.interop import recognize, torchvision
 from cnn_jax.interop.recognize import Trained
 from cnn_jax.interop.sources import families
 from cnn_jax.interop.sources.layout import Images
+from cnn_jax.models.residual_units import unrolled
 
 
 def is_own(arrays: Mapping[str, np.ndarray]) -> bool:
@@ -65,15 +66,3 @@ def images_of(facts: Mapping[str, Any]) -> Images:
     """What a file says that its weights expect; JSON has lists for tuples."""
     means = {name: tuple(facts[name]) for name in ("mean", "std")}
     return Images(facts["size"], **means, channels=facts["channels"])
-
-
-def unrolled(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Variables with each unit of a long stage on its own, as networks with `unroll` have them."""
-    found = {}
-    for path, array in flax.traverse_util.flatten_dict(dict(variables)).items():
-        if "blocks" not in path:
-            found[path] = array
-            continue
-        for i, one in enumerate(array):
-            found[tuple(f"block{i + 2}" if part == "blocks" else part for part in path)] = one
-    return flax.traverse_util.unflatten_dict(found)

@@ -13,6 +13,7 @@ from cnn_jax.errors import UserError
 from cnn_jax.interop import deep_compression, formats, hub_folder, own, recognize
 from cnn_jax.interop.recognize import Trained
 from cnn_jax.interop.sources.caffe import BVLC
+from cnn_jax.models.residual_units import unrolled
 
 SUFFIXES = (*formats.SUFFIXES, ".net")
 # Options that change what a network computes from its weights, and not their shapes.
@@ -69,7 +70,7 @@ def variables(path: Path, model: nn.Module, image_shape: tuple[int, ...]) -> dic
         raise UserError(f"{path} has no classifier: its network ends before it")
     check_classes(path, found.model["num_classes"], model.num_classes)
     tell_other_network(path, found, model)
-    units = own.unrolled if getattr(model, "unroll", False) else lambda tree: tree
+    units = unrolled if getattr(model, "unroll", False) else lambda tree: tree
     try:
         return checked(path, model, image_shape, units(found.variables))
     except UserError as error:

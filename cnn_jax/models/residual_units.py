@@ -4,8 +4,8 @@ Stochastic depth (Huang et al. 2016, arXiv:1603.09382) leaves whole branches out
 """
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -283,3 +283,13 @@ class Stage(nn.Module):
         )
         blocks = self.block(stride=1, name="blocks")
         return scan(blocks, x, tuple(entry[1:] for entry in entries))[0]
+
+
+def unrolled(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables of a network of `Stage`s that are scans, for the same network with `unroll`."""
+    tree = {k: unrolled(v) if isinstance(v, Mapping) else v for k, v in variables.items()}
+    if "blocks" in tree:
+        stacked = tree.pop("blocks")
+        for i in range(len(jax.tree.leaves(stacked)[0])):
+            tree[f"block{i + 2}"] = jax.tree.map(lambda array, i=i: array[i], stacked)
+    return tree

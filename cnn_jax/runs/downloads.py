@@ -13,11 +13,12 @@ import jax
 import numpy as np
 
 from cnn_jax.errors import UserError, first_line, unknown
-from cnn_jax.interop import formats, read, reference
+from cnn_jax.interop import formats, hub_folder, read, reference
 from cnn_jax.interop import torchvision as networks
 from cnn_jax.interop.sources import layout
 
-OF_HUB = ("model.safetensors", "pytorch_model.bin", "model.onnx")  # the first of these is read
+# The first of these that a repository has is read. TensorFlow.js keeps its arrays in further files.
+OF_HUB = tuple(name for name in hub_folder.WEIGHTS if name != "model.json")
 # Inside of these torchvision changes the normalization of its other networks to this one.
 OWN_SCALE = dict.fromkeys(("googlenet", "inception_v3"), (0.5, 0.5, 0.5))
 

@@ -8,6 +8,7 @@ import pytest
 from cnn_jax import models
 from cnn_jax.analysis import responses
 from cnn_jax.errors import UserError
+from cnn_jax.models import residual_units
 
 IMAGES = np.random.default_rng(0).normal(1, 2, (6, 8, 8, 3)).astype(np.float32)
 
@@ -38,7 +39,7 @@ def test_a_response_is_the_output_of_the_batch_norm_after_a_3x3_convolution():
 def test_the_layers_of_a_scanned_stage_are_told_apart():
     scanned = models.create("cifar_resnet", num_classes=3, depth=56)
     variables = variables_of(scanned)
-    flat = responses.unrolled(variables)
+    flat = residual_units.unrolled(variables)
     expected = jax.eval_shape(scanned.clone(unroll=True).init, jax.random.key(0), IMAGES[:1])
     assert jax.tree.map(np.shape, flat) == jax.tree.map(np.shape, dict(expected))
     stacked = variables["params"]["conv2"]["blocks"]["conv1"]["kernel"]

@@ -53,19 +53,20 @@ class ResNet(nn.Module):
 
 
 class WideUnit(nn.Module):
-    """Batch norm and ReLU before each convolution, and before the projection."""
+    """Batch norm and ReLU before each convolution, and before the projection of that name."""
 
-    def __init__(self, inputs, channels, stride):
+    def __init__(self, inputs, channels, stride, shortcut="convShortcut"):
         super().__init__()
+        self.projection = shortcut if inputs != channels else None
         self.bn1, self.bn2 = nn.BatchNorm2d(inputs), nn.BatchNorm2d(channels)
         self.conv1 = nn.Conv2d(inputs, channels, 3, stride, 1, bias=False)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-        if inputs != channels:
-            self.convShortcut = nn.Conv2d(inputs, channels, 1, stride, bias=False)
+        if self.projection:
+            setattr(self, shortcut, nn.Conv2d(inputs, channels, 1, stride, bias=False))
 
     def forward(self, x):
         y = functional.relu(self.bn1(x))
-        x = self.convShortcut(y) if hasattr(self, "convShortcut") else x
+        x = getattr(self, self.projection)(y) if self.projection else x
         return x + self.conv2(functional.relu(self.bn2(self.conv1(y))))
 
 

@@ -29,7 +29,7 @@ def parameter(case):
     return pytest.param(case, id=name, marks=[pytest.mark.slow] if case.is_slow else [])
 
 
-@pytest.mark.parametrize("case", map(parameter, CASES))
+@pytest.mark.parametrize("case", [parameter(case) for case in CASES])
 def test_logits_are_those_of_the_source(case, torch, tmp_path):
     if case.needs:
         pytest.importorskip(case.needs)
