@@ -81,7 +81,12 @@ def variables(group: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple, Any]]:
 
 
 def whole(dataset: Any) -> np.ndarray:
-    """All of an array; a compressed one may say that it is larger than memory."""
+    """All of an array; a compressed one may say that it is larger than memory.
+
+    HDF5 can take the values from other files of the machine: a file of weights has its own.
+    """
+    if dataset.external or dataset.is_virtual:
+        raise ValueError(f"{dataset.name} is in another file")
     if dataset.nbytes > MOST_BYTES:
         raise ValueError(f"{dataset.name} has {dataset.nbytes:,} bytes")
     return dataset[()]

@@ -36,7 +36,6 @@ IMAGENET = Images(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 INCEPTION = Images(299, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # values from -1 to 1
 # Values from 0 to 255 less the means of ImageNet's pixels; VGG's authors have these.
 CAFFE_VGG = Images(224, (103.939 / 255, 116.779 / 255, 123.68 / 255), (1 / 255,) * 3, "bgr")
-CIFAR = Images(32, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 
 
 class Layout(NamedTuple):

@@ -114,3 +114,26 @@ def test_a_message_that_does_not_end_is_refused():
     for content in (b"\xff" * 12, writing.field(1, "text")[:-1], b"\x0b"):
         with pytest.raises(ValueError, match="does not end"):
             list(protobuf.fields(memoryview(content)))
+
+
+@pytest.mark.parametrize("way", ["external", "virtual", "soft link", "external link"])
+def test_hdf5_that_takes_its_values_from_elsewhere_is_refused(way, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    (tmp_path / "private").write_bytes(BIAS.tobytes())
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["secret"] = BIAS
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        layer = file.create_group("fc")
+        if way == "external":
+            place = [(str(tmp_path / "private"), 0, BIAS.nbytes)]
+            layer.create_dataset("kernel", BIAS.shape, "f4", external=place)
+        elif way == "virtual":
+            mapped = h5py.VirtualLayout(BIAS.shape, "f4")
+            mapped[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "secret", BIAS.shape)
+            layer.create_virtual_dataset("kernel", mapped)
+        elif way == "soft link":
+            layer["kernel"] = h5py.SoftLink("/elsewhere")
+        else:
+            layer["kernel"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "secret")
+    with pytest.raises(UserError, match="is in another file|is a link to somewhere else"):
+        formats.by_name(tmp_path / "a.h5")
