@@ -3,9 +3,10 @@
 import contextlib
 import json
 import os
+import sys
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,11 +94,25 @@ class Metrics:
 
 def mirror(folder: Path, next_step: int) -> Any:
     """TensorBoard's writer; None where tensorboardX is not installed."""
-    try:  # takes two seconds where PyTorch is installed, which it imports
-        from tensorboardX import SummaryWriter
+    try:
+        with not_imported("torch"):  # takes two seconds, and numbers need nothing of it
+            from tensorboardX import SummaryWriter
     except ImportError:
         return None
     return SummaryWriter(str(folder), purge_step=next_step)
+
+
+@contextlib.contextmanager
+def not_imported(module: str) -> Iterator[None]:
+    """Meanwhile a module cannot be imported, unless it has been already."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # how Python marks what is not there
+    try:
+        yield
+    finally:
+        del sys.modules[module]
 
 
 def read(directory: Path) -> list[dict]:
