@@ -29,7 +29,8 @@ from tests.pages import PAGES, commands, read
 LANGUAGES = ("bash", "python", "text")
 # What makes training a matter of a second: a network without convolutions, one program.
 SMALL = [
-    *("model.name=lenet", "model.variant=300-100", "learning_rate.warmup=0 epochs"),
+    *("model.name=lenet", "model.variant=300-100", "augmentation.crop_padding=0"),
+    "learning_rate.warmup=0 epochs",
     *("training.duration=4 steps", "training.steps_per_dispatch=4"),
     *("training.checkpoint_every=4 steps", "evaluation.every=4 steps"),
 ]
@@ -268,7 +269,7 @@ def test_what_is_marked_runs(page, checkout):
 def shortened(arguments):
     """The arguments with those that make it a matter of seconds, where it trains or measures."""
     command = arguments[0] if arguments and not arguments[0].startswith("-") else "train"
-    is_long = command in ("train", "sweep", "bench") and "--dry_run" not in arguments
+    is_long = command in ("train", "sweep", "bench", "doctor") and "--dry_run" not in arguments
     if arguments == ["--help"] or not is_long or any("smoke" in word for word in arguments):
         return arguments
     assert not any(word.startswith("--config=") for word in arguments), "run `smoke` recipes only"

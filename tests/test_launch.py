@@ -139,7 +139,7 @@ def test_eval_repeats_the_number_of_the_run(tiny_run, tmp_path, capsys):
 
     _, out, _ = run(capsys, "eval", str(tiny_run), f"--out={tmp_path}")
     assert f"{cnn_jax.load_run(tiny_run).summary['test']['top1_error']:.2%}" in out
-    assert "step 57" in out
+    assert "step 60" in out
 
 
 def test_eval_of_an_unknown_split_is_refused(tiny_run, capsys):

@@ -62,7 +62,7 @@ def old_run(tiny_run, tmp_path):
     """A run that was stopped after its last checkpoint but one, with the names of then."""
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
-    shutil.rmtree(run / "checkpoints" / "00000057")
+    shutil.rmtree(run / "checkpoints" / "00000060")
     (run / "status.json").write_text('{"status": "running"}')
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps(older(config), indent=2))

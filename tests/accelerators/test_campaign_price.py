@@ -8,7 +8,7 @@ from cnn_jax.accelerators import campaign_price
 from cnn_jax.errors import UserError
 from tests.conftest import ROOT, TINY
 
-CONFIG = cnn_jax.load_config(str(ROOT / "experiments/quickstart.py"), TINY)  # 57 steps
+CONFIG = cnn_jax.load_config(str(ROOT / "experiments/quickstart.py"), TINY)  # 60 steps
 
 
 def times(monkeypatch, **steps):
@@ -28,7 +28,7 @@ def test_the_faster_way_is_taken_and_its_price_is_that_of_all_steps(monkeypatch)
     found = campaign_price.measure(CONFIG, seeds=2, at_once=4)
     assert (found["way"], found["milliseconds"]) == ("map", {"vmap": 2000.0, "map": 1000.0})
     evaluated = 3 * 180 + 360  # images of "validation" after each epoch, and of "test" at the end
-    assert found["seconds"] == pytest.approx(10 + 57 * 0.5 + evaluated * 0.5 / 3 / 64, abs=0.1)
+    assert found["seconds"] == pytest.approx(10 + 60 * 0.5 + evaluated * 0.5 / 3 / 60, abs=0.1)
 
 
 def test_a_way_without_memory_is_left_out_and_none_is_an_error(monkeypatch):

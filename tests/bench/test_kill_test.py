@@ -48,7 +48,7 @@ def test_few_kills_are_all_of_a_run_and_none_is_no_test(tmp_path, monkeypatch):
 
 DAMAGES = {
     "a checkpoint left over": lambda run: shutil.copytree(
-        run / "checkpoints" / "00000038", run / "checkpoints" / "00000019"
+        run / "checkpoints" / "00000040", run / "checkpoints" / "00000020"
     ),
     "a file left over": lambda run: (run / ".metrics.jsonl.0.tmp").touch(),
     "another status": lambda run: (run / "status.json").write_text(
@@ -72,7 +72,7 @@ def test_whatever_differs_in_a_run_is_found(tiny_run, tmp_path, what):
 def test_an_array_of_an_older_checkpoint_that_differs_is_found(tiny_run, tmp_path):
     shutil.copytree(tiny_run, tmp_path / "run")
     checkpoints = tmp_path / "run" / "checkpoints"
-    shutil.rmtree(checkpoints / "00000038")
-    shutil.copytree(checkpoints / "00000057", checkpoints / "00000038")
-    with pytest.raises(UserError, match="differs from .* in .* of step 38"):
+    shutil.rmtree(checkpoints / "00000040")
+    shutil.copytree(checkpoints / "00000060", checkpoints / "00000040")
+    with pytest.raises(UserError, match="differs from .* in .* of step 40"):
         kill_jobs.compare(tiny_run, tmp_path / "run")

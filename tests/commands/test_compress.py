@@ -101,6 +101,7 @@ def test_mistakes_are_one_line(tiny_run, lossless, tmp_path, capsys):
 
 
 @needs_net
+@pytest.mark.slow
 def test_the_authors_weights_take_less_than_0_55_mb_exactly(tmp_path, capsys):
     path = tmp_path / "squeezenet.cnn"
     code, out, _ = run(capsys, "compress", NET, f"--out={path}", "--lossless")

@@ -35,7 +35,7 @@ def test_the_center_repeats_the_number_of_the_run_and_leaves_it_alone(run, capsy
     (found,) = evaluate(capsys, run, "--json")
     assert found["top1_error"] == before["test"]["top1_error"]
     assert found["loss"] == pytest.approx(before["test"]["loss"], rel=1e-5)
-    assert (found["examples"], found["skipped"], found["step"]) == (360, 0, 57)
+    assert (found["examples"], found["skipped"], found["step"]) == (360, 0, 60)
     opened = cnn_jax.load_run(run)
     assert opened.summary == before
     (row,) = opened.evaluations.to_dict("records")
@@ -54,7 +54,7 @@ def test_the_center_repeats_the_number_of_the_run_and_leaves_it_alone(run, capsy
 )
 def test_each_number_carries_its_protocol(protocol, views, run, capsys):
     out = evaluate(capsys, run, f"--protocol={protocol}", "--split=validation")
-    assert f"step 57, {protocol}: {views}" in out
+    assert f"step 60, {protocol}: {views}" in out
     (row,) = cnn_jax.load_run(run).evaluations.to_dict("records")
     assert (row["protocol"], row["split"], row["examples"]) == (protocol, "validation", 180)
     assert row["views"].startswith(views)

@@ -73,7 +73,7 @@ def test_each_network_of_the_command_has_its_own_preprocessing(pair, tmp_path, c
         np.testing.assert_allclose(np.exp(arrays["logits"]), sum(softmax) / 2, atol=1e-5)
     error = (sum(softmax).argmax(1) != each[0].labels).mean()
     assert entry["top1_error"] == pytest.approx(error)
-    assert "step" not in entry and [one["step"] for one in entry["ensemble"]] == [57, 57]
+    assert "step" not in entry and [one["step"] for one in entry["ensemble"]] == [60, 60]
 
 
 def test_the_python_api_takes_a_list_of_runs(pair):

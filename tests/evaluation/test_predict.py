@@ -26,6 +26,7 @@ class Small(nn.Module):
 
 
 MODEL = Small()
+APPLY = jax.jit(MODEL.apply)
 VARIABLES = MODEL.init(jax.random.key(0), np.zeros((1, 8, 8, 3)))
 OTHER = MODEL.init(jax.random.key(1), np.zeros((1, 8, 8, 3)))
 PREPROCESSING = Preprocessing(np.float32([120, 110, 100]), np.float32([60]), None)
@@ -59,7 +60,7 @@ def run(source, protocol, pixels=3000, on_error="raise", weights=None, preproces
 
 def scores(array, average, variables=VARIABLES):
     """Of one view [H, W, C], alone."""
-    logits = MODEL.apply(variables, (array[None] - np.float32([120, 110, 100])) / 60)[0]
+    logits = APPLY(variables, (array[None] - np.float32([120, 110, 100])) / 60)[0]
     return np.asarray(jax.nn.softmax(logits) if average == "softmax" else logits)
 
 

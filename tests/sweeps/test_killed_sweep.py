@@ -15,23 +15,24 @@ from rich.console import Console
 import cnn_jax
 from cnn_jax.bench.kill_jobs import RECIPE, compare
 from cnn_jax.training.train import train
-from tests.conftest import ROOT, launch_here, wait_until
+from tests.conftest import DENSE, ROOT, launch_here, wait_until
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="runs follow their sweep on Linux alone")
 
 
-OVERRIDES = [f"--config.{override}" for override in RECIPE]
+LONG = [*DENSE, "training.duration=20 epochs"]  # which lets itself be killed
 
 
-def start(workdir, *arguments):
-    """A sweep of the kill test's recipe: WRN-10-1 on the digits, 48 steps."""
+def sweep(workdir, recipe, *arguments):
+    """The words of a command."""
+    config = [f"--config.{override}" for override in recipe]
+    return ["sweep", f"--workdir={workdir}", *config, "--parallel=2", *arguments]
+
+
+def start(workdir, recipe, *arguments):
+    """A sweep in a process of its own."""
     return subprocess.Popen(
-        [
-            *(sys.executable, ROOT / "launch.py", "sweep", f"--workdir={workdir}"),
-            *OVERRIDES,
-            "--parallel=2",
-            *arguments,
-        ],
+        [sys.executable, ROOT / "launch.py", *sweep(workdir, recipe, *arguments)],
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -80,18 +81,18 @@ def assert_same_ends(one, other, count):
 
 @linux
 def test_a_sweep_killed_in_the_middle_of_a_run_goes_on_and_ends_the_same(tmp_path):
-    grid = ["--grid=learning_rate.rate=0.05"]
+    grid = "--grid=learning_rate.rate=0.05"
     config = cnn_jax.load_config(
-        f"{ROOT}/experiments/quickstart.py", [*RECIPE, "learning_rate.rate=0.05"]
+        f"{ROOT}/experiments/quickstart.py", [*LONG, "learning_rate.rate=0.05"]
     )
     train(config, tmp_path / "undisturbed" / "rate-0.05" / "seed-0", Console(quiet=True))
-    process = start(tmp_path / "killed", *grid)
+    process = start(tmp_path / "killed", LONG, grid)
     wait_until(lambda: lines(tmp_path / "killed"), process)
     kill(process, all_of_them=False)
-    output = finish(start(tmp_path / "killed", *grid))  # at once: the run may be saving still
+    output = finish(start(tmp_path / "killed", LONG, grid))  # at once: the run may be saving still
     assert "1 done" in output
     assert_same_ends(tmp_path / "undisturbed", tmp_path / "killed", 1)
-    again = launch_here("sweep", f"--workdir={tmp_path}/killed", *OVERRIDES, *grid)
+    again = launch_here(*sweep(tmp_path / "killed", LONG, grid))
     assert again.returncode == 0 and "1 done" in again.stdout
     assert "running" not in again.stdout, "a finished run was run again"
 
@@ -100,12 +101,12 @@ def test_a_sweep_killed_in_the_middle_of_a_run_goes_on_and_ends_the_same(tmp_pat
 @pytest.mark.slow
 def test_a_sweep_of_twelve_runs_killed_five_times_at_random_ends_the_same(tmp_path):
     draw = random.Random(0)
-    sweep = ["--grid=learning_rate.rate=0.05,0.1,0.2", "--seeds=4"]
+    grid = ["--grid=learning_rate.rate=0.05,0.1,0.2", "--seeds=4"]
     begin = time.monotonic()
-    finish(start(tmp_path / "undisturbed", *sweep))
+    finish(start(tmp_path / "undisturbed", RECIPE, *grid))
     life, kills = time.monotonic() - begin, 0
     while kills < 5:
-        process = start(tmp_path / "killed", *sweep)
+        process = start(tmp_path / "killed", RECIPE, *grid)
         try:
             process.wait(draw.uniform(0.03, 0.15) * life)  # five are done before it ends
         except subprocess.TimeoutExpired:
@@ -113,6 +114,6 @@ def test_a_sweep_of_twelve_runs_killed_five_times_at_random_ends_the_same(tmp_pa
             kills += 1
         else:
             pytest.fail(f"the sweep ended after {kills} kills: {process.communicate()[0]}")
-    output = finish(start(tmp_path / "killed", *sweep))
+    output = finish(start(tmp_path / "killed", RECIPE, *grid))
     assert "12 done" in output
     assert_same_ends(tmp_path / "undisturbed", tmp_path / "killed", 12)

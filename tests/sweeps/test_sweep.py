@@ -236,16 +236,16 @@ def test_a_dry_run_tells_sizes_and_times_and_writes_nothing(tmp_path):
         model = cnn_jax.models.create("wide_resnet", num_classes=10, depth=depth, width=1)
         params = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 8, 8, 1)))["params"]
         assert row[2] == f"{sum(p.size for p in jax.tree.leaves(params)):,}"
-    assert {row[4] for row in cells} == {"57"}
+    assert {row[4] for row in cells} == {"60"}
     assert "runs, 1 at a time" not in done.stdout and not list(tmp_path.iterdir())
 
 
-def test_the_time_of_a_run_is_measured_and_that_of_the_same_network_once(tiny_config, monkeypatch):
+def test_the_time_of_a_run_is_measured_and_that_of_the_same_network_once(dense_config, monkeypatch):
     estimates = Estimates()
-    size, seconds = estimates.size(tiny_config), estimates.seconds(tiny_config)
-    assert size.steps == 57 and 0.1 < seconds < 600
+    size, seconds = estimates.size(dense_config), estimates.seconds(dense_config)
+    assert size.steps == 60 and 0.1 < seconds < 600
     monkeypatch.setattr("cnn_jax.bench.estimate.build.build", None)
-    longer = cnn_jax.load_config(QUICKSTART, [*TINY, "training.duration=300 epochs"])
+    longer = cnn_jax.load_config(QUICKSTART, [*DENSE, "training.duration=300 epochs"])
     assert estimates.seconds(longer) > seconds
 
 

@@ -37,7 +37,7 @@ def unfinished(dense_run, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(dense_run, workdir)
     (workdir / "status.json").unlink()
-    shutil.rmtree(workdir / "checkpoints" / "00000057")
+    shutil.rmtree(workdir / "checkpoints" / "00000060")
     return workdir
 
 
@@ -53,7 +53,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_in_one_line_and_the_run_goes_o
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "cannot write a checkpoint" in str(caught.value) and "\n" not in str(caught.value)
-    assert "(File too large); the one of step 38 is whole" in str(caught.value)
+    assert "(File too large); the one of step 40 is whole" in str(caught.value)
     assert cnn_jax.load_run(unfinished).status == "failed"
     assert capfd.readouterr().err == ""
     with each_program_once():
@@ -64,7 +64,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_in_one_line_and_the_run_goes_o
 def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_and_ends_bit_for_bit_the_same(
     dense_config, dense_run, unfinished
 ):
-    # It dies where Orbax has written the arrays of step 57, and has not yet given them their name.
+    # It dies where Orbax has written the arrays of step 60, and has not yet given them their name.
     code = f"""
 import os, signal, sys
 import launch
@@ -78,10 +78,10 @@ launch.main(["train", *{[f"--config.{override}" for override in DENSE]}, "--work
 """
     process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert process.returncode == -signal.SIGKILL, process.stderr
-    assert half_written(unfinished) == ["00000057.orbax-checkpoint-tmp"]
-    assert cnn_jax.load_run(unfinished).steps[-1] == 38
+    assert half_written(unfinished) == ["00000060.orbax-checkpoint-tmp"]
+    assert cnn_jax.load_run(unfinished).steps[-1] == 40
     with (unfinished / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 57, "spl')  # and in mid line
+        file.write('{"step": 60, "spl')  # and in mid line
     with each_program_once():
         train(dense_config, unfinished, QUIET)
     compare(dense_run, unfinished)

@@ -54,9 +54,9 @@ def two_phases(weights, tmp_path_factory):
 
 
 def check_phases(workdir, start, classifier):
-    """Every byte but the classifier's is that of the start at step 19, and none at step 38."""
+    """Every byte but the classifier's is that of the start at step 20, and none at step 40."""
     run, start = cnn_jax.load_run(workdir), files(start)
-    first, second = (files(run.variables(step)) for step in (19, 38))
+    first, second = (files(run.variables(step)) for step in (20, 40))
     assert {path for path in start if first[path] != start[path]} == classifier
     assert all(second[path] != first[path] for path in start)
 
@@ -84,7 +84,7 @@ def test_what_was_taken_is_said_on_disk(two_phases, weights):
 def test_a_run_that_was_stopped_between_its_phases_ends_with_the_same_bytes(two_phases, tmp_path):
     config, whole = two_phases
     stopped = shutil.copytree(whole, tmp_path / "run")
-    shutil.rmtree(stopped / "checkpoints" / "00000038")
+    shutil.rmtree(stopped / "checkpoints" / "00000040")
     (stopped / "status.json").write_text('{"status": "running"}')
     train(config, stopped, Console(quiet=True))
     compare(whole, stopped)

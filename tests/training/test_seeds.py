@@ -2,35 +2,33 @@
 
 import shutil
 
+import flax.linen as nn
+import jax
 import numpy as np
 import pytest
 from rich.console import Console
 
 import cnn_jax
 from cnn_jax.errors import DIVERGED, UserError
+from cnn_jax.models.layers import BatchNorm, Conv
 from cnn_jax.training import build
 from cnn_jax.training.run_writer import RunWriter
 from cnn_jax.training.sharding import WAYS
 from cnn_jax.training.train import train
 
 SEEDS = (3, 4)
+SLOW = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def alone(tiny_config):
-    """Metrics and parameters of single runs, by seed."""
-    results = {}
+@pytest.mark.parametrize("network", ["dense_config", pytest.param("tiny_config", marks=SLOW)])
+@pytest.mark.parametrize("way", WAYS[1:])
+def test_each_of_several_seeds_trains_as_it_does_alone(way, network, request):
+    config = request.getfixturevalue(network).copy_and_resolve_references()
+    alone = {}
     for seed in SEEDS:
-        config = tiny_config.copy_and_resolve_references()
         config.seed = seed
         built = build.build(config)
-        results[seed] = built.run_steps(built.initial_state(), 0, 5)
-    return results
-
-
-@pytest.mark.parametrize("way", WAYS[1:])
-def test_each_of_several_seeds_trains_as_it_does_alone(way, alone, tiny_config):
-    config = tiny_config.copy_and_resolve_references()
+        alone[seed] = built.run_steps(built.initial_state(), 0, 5)
     config.parallel.seeds = way
     built = build.build(config, seeds=SEEDS)
     states, metrics = built.run_steps(built.initial_state(), 0, 5)
@@ -39,17 +37,50 @@ def test_each_of_several_seeds_trains_as_it_does_alone(way, alone, tiny_config):
     ):
         single, expected = alone[seed]
         np.testing.assert_allclose(values["loss"], expected["loss"], rtol=1e-4)
-        for name in ("conv1", "fc"):
-            kernels = [s.params[name]["kernel"] for s in (state, single)]
-            np.testing.assert_allclose(*kernels, rtol=1e-3, atol=1e-4)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4),
+            state.params,
+            single.params,
+        )
         assert int(state.seed) == seed and int(state.step) == 5
 
 
-def test_states_that_were_split_are_joined_again(tiny_config):
-    built = build.build(tiny_config, seeds=SEEDS)
+class ConvAndNorm(nn.Module):
+    """The two layers that are other operations for several networks at once."""
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        maps = Conv(3, (3, 3), strides=(2, 2), padding=1)(images)
+        return BatchNorm(group_size=4)(maps, train)
+
+
+def test_layers_of_several_seeds_at_once_have_the_gradients_of_each_alone():
+    model, images = ConvAndNorm(), jax.random.normal(jax.random.key(0), (8, 5, 5, 2))
+
+    def gradient(key):
+        variables = model.init(key, images)
+
+        def loss(params):
+            maps, _ = model.apply(variables | {"params": params}, images, True, mutable=True)
+            return (maps**3).sum()
+
+        return jax.grad(loss)(variables["params"])
+
+    keys = jax.random.split(jax.random.key(1), 2)
+    together = jax.jit(jax.vmap(gradient))(keys)
+    alone = [jax.jit(gradient)(key) for key in keys]
+    jax.tree.map(
+        lambda both, *each: np.testing.assert_allclose(both, each, rtol=1e-4, atol=1e-5),
+        together,
+        *alone,
+    )
+
+
+def test_states_that_were_split_are_joined_again(dense_config):
+    built = build.build(dense_config, seeds=SEEDS)
     states = built.initial_state()
     joined = built.seeds.join(built.seeds.split(states))
-    np.testing.assert_array_equal(joined.params["fc"]["kernel"], states.params["fc"]["kernel"])
+    np.testing.assert_array_equal(joined.params["ip3"]["kernel"], states.params["ip3"]["kernel"])
 
 
 def test_sharded_parameters_of_several_seeds_are_refused(tiny_config):
@@ -93,7 +124,7 @@ def test_seeds_whose_checkpoints_differ_go_on_from_the_last_common_one(
     shutil.copytree(together, workdir)
     for seed in ("seed-0", "seed-1"):
         (workdir / seed / "status.json").unlink()
-    shutil.rmtree(workdir / "seed-1" / "checkpoints" / "00000057")
+    shutil.rmtree(workdir / "seed-1" / "checkpoints" / "00000060")
     train(dense_config, workdir, Console(quiet=True), seeds=2)
     for seed in ("seed-0", "seed-1"):
         before, after = (cnn_jax.load_run(path / seed) for path in (together, workdir))
@@ -119,6 +150,6 @@ def test_a_seed_that_diverges_does_not_hold_up_the_others(dense_config, tmp_path
     assert status == ["done", "diverged"]
 
 
-def test_several_seeds_in_the_directory_of_a_single_run_are_refused(tiny_config, tiny_run):
+def test_several_seeds_in_the_directory_of_a_single_run_are_refused(dense_config, dense_run):
     with pytest.raises(UserError, match="is a single run; choose another --workdir"):
-        train(tiny_config, tiny_run, Console(quiet=True), seeds=2)
+        train(dense_config, dense_run, Console(quiet=True), seeds=2)

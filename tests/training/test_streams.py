@@ -32,6 +32,7 @@ TINY = [
     "training.checkpoint_every=1 epoch",
     "learning_rate.warmup=0 epochs",
     "augmentation.flip=true",
+    "augmentation.crop_padding=0",
 ]
 
 
@@ -110,6 +111,7 @@ def test_a_run_stopped_in_mid_epoch_ends_like_the_undisturbed_one(folder, stream
     assert_same_end(tmp_path / "run", streamed)
 
 
+@pytest.mark.slow  # the quick suite has the reader's own in data/stream/test_reader.py
 def test_worker_processes_change_nothing(folder, streamed, tmp_path):
     config = load(folder, "data.storage=stream", "data.workers=1", "data.threads=1")
     train(config, tmp_path / "run", QUIET)

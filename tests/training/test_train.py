@@ -37,7 +37,7 @@ def test_a_run_stopped_by_sigterm_in_mid_epoch_ends_like_the_uninterrupted_one(
 
     def signaled(self, first_step, values, waited):
         training(self, first_step, values, waited)
-        if first_step == 24:  # the second program of the second epoch
+        if first_step == 25:  # the second program of the second epoch
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
@@ -46,11 +46,11 @@ def test_a_run_stopped_by_sigterm_in_mid_epoch_ends_like_the_uninterrupted_one(
     assert stopped.returncode == 75, stopped.stderr
     assert stopped.stderr.startswith("error: SIGTERM: saved at step")
     run = cnn_jax.load_run(workdir)
-    assert run.status == "preempted" and run.steps[-1] == 29
+    assert run.status == "preempted" and run.steps[-1] == 30
 
     done = launch_here(*command)
     assert done.returncode == 0, done.stderr
-    assert "going on at step 29" in done.stdout
+    assert "going on at step 30" in done.stdout
     assert_same_end(workdir, tiny_run)
 
 
@@ -106,10 +106,10 @@ def test_a_damaged_latest_checkpoint_is_set_aside_and_the_one_before_taken(
     workdir = tmp_path / "run"
     shutil.copytree(tiny_run, workdir)
     (workdir / "status.json").unlink()
-    damage(workdir / "checkpoints" / "00000057")
-    with pytest.warns(UserWarning, match="checkpoint 57 is damaged .*and the run goes on"):
+    damage(workdir / "checkpoints" / "00000060")
+    with pytest.warns(UserWarning, match="checkpoint 60 is damaged .*and the run goes on"):
         train(tiny_config, workdir, QUIET)
-    assert (workdir / "damaged" / "00000057").is_dir()
+    assert (workdir / "damaged" / "00000060").is_dir()
     assert_same_end(workdir, tiny_run)
 
 
@@ -162,11 +162,11 @@ def test_the_environment_of_a_start_on_another_machine_is_added(tiny_config, tin
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
-    tiny_config, tmp_path
+    dense_config, tmp_path
 ):
-    config = tiny_config.copy_and_resolve_references()
+    config = dense_config.copy_and_resolve_references()
     config.unlock()
-    config.training.steps_per_dispatch = 19  # one program
+    config.training.steps_per_dispatch = 20  # one program
     config.learning_rate = configs.ConfigDict(
         {
             "schedule": "step",
@@ -182,7 +182,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
         train(config, tmp_path / "run", QUIET)
     assert caught.value.exit_code == 3
     run = cnn_jax.load_run(tmp_path / "run")
-    assert run.status == "diverged" and run.steps == [19]
+    assert run.status == "diverged" and run.steps == [20]
     finite = jax.tree.map(lambda leaf: bool(np.isfinite(leaf).all()), run.variables())
     assert all(jax.tree.leaves(finite))
 

@@ -39,14 +39,14 @@ def real_cifar(shared_data, part=slice(None)):
 def test_cifar_10_and_fashion_mnist_are_prepared_checked_and_trained_without_tensorflow(
     shared_data, tmp_path, monkeypatch
 ):
-    cifar = real_cifar(shared_data, slice(80))
+    cifar = real_cifar(shared_data, slice(20))
     archive = tmp_path / "cifar-10-binary.tar.gz"
     archive_files.cifar_binary(archive, cifar["train"], cifar["test"], CIFAR)
     fashion = {}
     (tmp_path / "fashion").mkdir()
     for split, prefix in [("train", "train"), ("test", "t10k")]:
         files = [f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-labels-idx1-ubyte.gz"]
-        images, labels = (idx.read(shared_data / "fashion_mnist" / file)[:800] for file in files)
+        images, labels = (idx.read(shared_data / "fashion_mnist" / file)[:200] for file in files)
         archive_files.idx(tmp_path / "fashion", prefix, images, labels)
         fashion[split] = images[..., None], labels
     monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
@@ -63,7 +63,7 @@ def test_cifar_10_and_fashion_mnist_are_prepared_checked_and_trained_without_ten
     done = launch_here("train", *fields, f"--workdir={tmp_path}/run")
     assert done.returncode == 0, done.stderr
     assert "tensorflow_datasets" in sys.modules and "tensorflow" not in sys.modules
-    assert "note: train has 800 images; as published it has 50,000" in said
+    assert "note: train has 200 images; as published it has 50,000" in said
     assert "complete; every image was decoded" in said
     assert_equal(load("tfds:cifar10", tmp_path / "tfds"), cifar)
     assert_equal(load("tfds:fashion_mnist", tmp_path / "tfds"), fashion)
