@@ -57,11 +57,11 @@ def own_cache(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def small_process():
-    """Compiled programs, and what they keep alive, go once they have taken a gigabyte."""
+    """Compiled programs, and what they keep alive, go once they have taken three gigabytes."""
     yield
     if sys.platform == "linux":
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-        if pages * os.sysconf("SC_PAGE_SIZE") > 1.5e9:
+        if pages * os.sysconf("SC_PAGE_SIZE") > 3e9:
             jax.clear_caches()
             gc.collect()
             ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what was freed otherwise

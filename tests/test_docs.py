@@ -19,6 +19,7 @@ import pytest
 import cnn_jax
 from cnn_jax import config as configs
 from cnn_jax import data, models
+from cnn_jax.bench import checks
 from cnn_jax.commands import arguments as shared_arguments
 from cnn_jax.commands import bench, command_line
 from cnn_jax.commands import eval as evaluation
@@ -35,8 +36,15 @@ SMALL = [
     *("training.checkpoint_every=4 steps", "evaluation.every=4 steps"),
 ]
 SHORT_BENCH = ["--steps=1", "--rounds=1", "--seconds=0"]
-pages = pytest.mark.parametrize(
-    "page", [read(path) for path in PAGES], ids=[str(path.relative_to(ROOT)) for path in PAGES]
+NAMED = {str(path.relative_to(ROOT)): read(path) for path in PAGES}
+SLOW = ("docs/finetuning.md",)  # `tests/training/test_finetune.py` is faster
+pages = pytest.mark.parametrize("page", NAMED.values(), ids=NAMED)
+running_pages = pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
+        for name, page in NAMED.items()
+    ],
 )
 
 
@@ -238,6 +246,9 @@ def checkout(tiny_run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(models, "FAMILIES", dict(models.FAMILIES))
     monkeypatch.setattr(data, "SOURCES", dict(data.SOURCES))
+    # `tests/bench/test_checks.py` trains.
+    quick = tuple(check for check in checks.CHECKS if check is not checks.check_training)
+    monkeypatch.setattr(checks, "CHECKS", quick)
     for room in (models, data):
         folder = tmp_path / room.__name__.replace(".", "/")
         monkeypatch.setattr(room, "__path__", [*room.__path__, str(folder)])
@@ -249,7 +260,7 @@ def checkout(tiny_run, tmp_path, monkeypatch):
             del sys.modules[name]
 
 
-@pages
+@running_pages
 def test_what_is_marked_runs(page, checkout):
     namespace = {"__name__": "page"}
     for block in page.blocks:
@@ -269,7 +280,7 @@ def test_what_is_marked_runs(page, checkout):
 def shortened(arguments):
     """The arguments with those that make it a matter of seconds, where it trains or measures."""
     command = arguments[0] if arguments and not arguments[0].startswith("-") else "train"
-    is_long = command in ("train", "sweep", "bench", "doctor") and "--dry_run" not in arguments
+    is_long = command in ("train", "sweep", "bench") and "--dry_run" not in arguments
     if arguments == ["--help"] or not is_long or any("smoke" in word for word in arguments):
         return arguments
     assert not any(word.startswith("--config=") for word in arguments), "run `smoke` recipes only"

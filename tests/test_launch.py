@@ -190,7 +190,7 @@ def test_bench_without_torch_says_what_to_install(capsys, monkeypatch):
 def test_doctor_leaves_with_0_where_all_is_well_and_with_1_where_it_is_not(
     capsys, tmp_path, monkeypatch
 ):
-    # `tests/bench/test_checks.py` trains, and the README's command does.
+    # `tests/bench/test_checks.py` trains.
     quick = tuple(check for check in checks.CHECKS if check is not checks.check_training)
     monkeypatch.setattr(checks, "CHECKS", quick)
     code, out, err = run(capsys, "doctor", f"--workdir={tmp_path}")

@@ -10,10 +10,13 @@ import pytest
 from tests.conftest import ROOT
 
 
-@pytest.fixture(scope="module")
-def report():
+NETWORKS = ["small", pytest.param("wide_resnet", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def report(request):
     """What `devices_report.py` found, on eight devices that this machine pretends to have."""
-    command = [sys.executable, "-m", "tests.training.devices_report"]
+    command = [sys.executable, "-m", "tests.training.devices_report", request.param]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout)
 
@@ -54,4 +57,4 @@ def test_gradients_of_bfloat16_layers_are_one_device_s_within_their_rounding(rep
 
 
 def test_batch_statistics_of_a_bfloat16_network_are_estimated_beside_other_devices(report):
-    assert len(report["reestimated"]) == 16 and min(report["reestimated"]) > 0
+    assert min(report["reestimated"]) > 0
