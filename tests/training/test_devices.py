@@ -9,7 +9,6 @@ import pytest
 
 from tests.conftest import ROOT
 
-
 NETWORKS = ["small", pytest.param("wide_resnet", marks=pytest.mark.slow)]
 
 
