@@ -152,30 +152,38 @@ import launch
 code = launch.main(["train", "--config=experiments/resnet/cifar10.py:20,smoke", *sys.argv[1:]])
 sys.setprofile(None)
 files = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
-print(json.dumps([code, sorted(executed), sorted(files)]))
+libraries = {name.partition(".")[0] for name in sys.modules}
+print(json.dumps([code, sorted(executed), sorted(files), sorted(libraries)]))
 """
 
 
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory):
-    """The files that the smoke run of ResNet-20 executes a function of, and those it imports.
+    """The files that the smoke run of ResNet-20 executes a function of, those that it imports, and
+    the libraries.
 
     Fewer units of the same kind compile faster.
     """
     workdir = f"--workdir={tmp_path_factory.mktemp('walk') / 'run'}"
     command = [sys.executable, "-c", WALK, workdir, "--config.model.depth=8"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    code, executed, imported = json.loads(done.stdout.splitlines()[-1])
+    code, executed, imported, libraries = json.loads(done.stdout.splitlines()[-1])
     assert code == 0, done.stderr
     ours = tuple(str(ROOT / name) for name in ("cnn_jax", "experiments", "launch.py"))
-    return [{file[len(str(ROOT)) + 1 :] for file in files if file.startswith(ours)}
+    both = [{file[len(str(ROOT)) + 1 :] for file in files if file.startswith(ours)}
             for files in (executed, imported)]  # fmt: skip
+    return *both, set(libraries)
 
 
 def test_a_run_executes_at_most_35_files_and_imports_at_most_55(walk):
-    executed, imported = walk
+    executed, imported, _ = walk
     assert len(executed) <= 35, sorted(executed)
     assert len(imported) <= 55, sorted(imported)
+
+
+def test_a_run_imports_no_library_that_it_does_not_need(walk):
+    assert walk[2] >= {"jax", "flax", "tensorboardX"}
+    assert not walk[2] & {"torch", "pandas", "pyarrow", "tensorflow", "grain", "sklearn"}
 
 
 def test_the_seven_files_to_read_are_on_the_way_of_a_run_and_in_contributing(walk):
