@@ -18,9 +18,10 @@ from cnn_jax.errors import LAUNCH, UserError
 
 # Each is a module of cnn_jax.commands, which is imported only when it is asked for.
 COMMANDS = (
-    *("train", "sweep", "report", "eval", "predict", "summary", "convert", "compress", "data"),
-    *("list", "bench", "plan", "campaign", "doctor"),
+    *("train", "sweep", "report", "eval", "predict", "summary", "convert", "export", "compress"),
+    *("data", "list", "bench", "plan", "campaign", "doctor"),
 )
+ROOMS = {"convert": "weights.convert", "export": "weights.export"}  # the others lie in `commands`
 USAGE = """\
 usage: python launch.py [COMMAND] [ARGUMENTS]
 
@@ -47,6 +48,9 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
             [--classes=N] [--json]
   convert   weights of a torchvision or timm network to Flax, or back
             NAME FILE --out=FILE [--check]
+  export    writes a trained network for other programs: ONNX Runtime, browsers, JAX, PyTorch
+            RUN_OR_WEIGHTS --to=onnx|stablehlo|safetensors|torch|keras|hub --out=PATH
+            [--step=last|best|N] [--weights_of=raw|ema] [--raw]
   compress  a trained network to the smallest file, which eval and predict take as a run
             RUN_OR_WEIGHTS --out=FILE [--lossless | --bits=B | --quality=7] [--images=FOLDER]
             --config=FILE[:variant] [--config.any.field=VALUE ...] [--workdir=DIR] [--seeds=N]
@@ -103,7 +107,7 @@ def parse(arguments: list[str], program: str) -> tuple[ModuleType, argparse.Name
         raise errors.unknown("command", command, COMMANDS)
     from cnn_jax import config as configs  # needs what `main` may have found in wheels
 
-    module = importlib.import_module(f"cnn_jax.commands.{command}")
+    module = importlib.import_module(f"cnn_jax.commands.{ROOMS.get(command, command)}")
     parser = Parser(f"{program} {command}", description=module.__doc__, allow_abbrev=False)
     module.add_arguments(parser.add_argument)
     flags = [flag for action in parser._actions for flag in action.option_strings]

@@ -1,0 +1,1 @@
+"""Weights in and out: what `launch.py convert` and `launch.py export` call."""
