@@ -1,0 +1,51 @@
+"""What a file of a network says of its images and classes, in JSON."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnn_jax import files
+from cnn_jax.errors import UserError
+from cnn_jax.interop.export.exported import Exported
+
+
+def facts(network: Exported, raw: bool) -> dict[str, Any]:
+    """Name, network, input, view, preprocessing and class names.
+
+    Raises `UserError` where images cannot be described: whitened ones, with `raw`.
+    """
+    own = network.preprocessing
+    if raw and own.whitening is not None:
+        raise UserError(
+            "--raw leaves the preprocessing to those who use the file, and cannot tell them the "
+            "matrix of ZCA whitening: leave it out"
+        )
+    # In pixel values 0-255, for the channels in the order of the images.
+    steps = {"mean": np.asarray(own.mean).tolist(), "std": np.asarray(own.std).tolist()}
+    if own.channels is not None:
+        steps["channels"] = np.asarray(own.channels).tolist()
+    return {
+        "name": network.name,
+        "model": network.settings,
+        "input": {"name": "images", "dtype": "float32" if raw else "uint8", "shape": ["batch", *network.image_shape]},
+        "view": network.view,
+        "preprocessing": steps,
+        "class_names": network.class_names,
+    }
+
+
+def beside(out: Path) -> Path:
+    """The JSON file beside a file; raises `UserError` where one is there."""
+    place = out.with_suffix(".json")
+    if place.exists():
+        raise UserError(f"{place}, which would describe {out.name}, is there already: remove it")
+    return place
+
+
+def write(about: dict[str, Any], place: Path) -> str:
+    """Writes the JSON file; returns the line to tell."""
+    files.write_json(place, about)
+    given = "float32 images that are preprocessed" if about["input"]["dtype"] == "float32" else "uint8 images"
+    height, width, channels = about["input"]["shape"][1:]
+    return f"{place}: what it takes, {given} [batch, {height}, {width}, {channels}], and its {len(about['class_names']):,} classes"
