@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import flax.traverse_util
 import jax
 import numpy as np
 from ml_collections import ConfigDict
@@ -11,6 +12,8 @@ from cnn_jax import models, old_names
 from cnn_jax.compression import archive
 from cnn_jax.data.preprocess import Preprocessing, from_arrays
 from cnn_jax.errors import UserError, first_line
+from cnn_jax.interop import formats
+from cnn_jax.interop.readers import onnx
 from cnn_jax.runs.run import Run
 
 if TYPE_CHECKING:
@@ -52,7 +55,7 @@ class CompressedRun(NetworkRun):
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self._archive = archive.read(path)
+        self._archive = self._read()
         about = self._archive.about
         try:
             self.config = ConfigDict(old_names.config(about["config"])).lock()
@@ -75,6 +78,9 @@ class CompressedRun(NetworkRun):
             raise UserError(f"{path} has {len(names)} names for {classes} classes")
         self._dataset = {"class_names": names, "image_shape": shape}
 
+    def _read(self) -> archive.Archive:
+        return archive.read(self.path)
+
     def variables(self, step: int | str = "last", weights: str | None = None) -> dict[str, Any]:
         """`{"params", "batch_stats"}` as NumPy arrays; there is one kind of `weights`."""
         del step
@@ -82,6 +88,41 @@ class CompressedRun(NetworkRun):
         if weights not in (None, kept):
             raise UserError(f"{self.path} has no weights {weights!r}; it was made of {kept!r} ones")
         return {name: self._archive.variables.get(name, {}) for name in ("params", "batch_stats")}
+
+
+class ExportedRun(CompressedRun):
+    """What `launch.py export --to=onnx` wrote."""
+
+    def _read(self) -> archive.Archive:
+        variables = flax.traverse_util.unflatten_dict(formats.by_name(self.path), sep="/")
+        try:
+            about = onnx.about(self.path)
+            settings, steps = dict(about["model"]), about["preprocessing"]
+            classes = settings.pop("num_classes")
+            is_full = about["view"]["kind"] == "full"  # at the size of the images
+            view = {} if is_full else {"view": {"evaluation": about["view"]}}
+            about |= {"config": {"model": settings} | view, "num_classes": classes}
+            about["image_shape"] = about["input"]["shape"][1:]
+            steps = {name: np.float32(values) for name, values in steps.items()}
+            if "preprocessing/whitening" in (arrays := onnx.initializers(self.path)[1]):
+                steps["whitening"] = arrays["preprocessing/whitening"]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{self.path} describes no network: {first_line(error)}") from None
+        return archive.Archive(variables | {"preprocessing": steps}, about, {})
+
+
+def load(path: Path) -> CompressedRun:
+    """The network in a file of `launch.py compress` or `export --to=onnx`."""
+    return (ExportedRun if is_onnx(path) else CompressedRun)(path)
+
+
+def is_one(path: Path) -> bool:
+    """Whether `load` takes a file."""
+    return archive.is_archive(path) or is_onnx(path)
+
+
+def is_onnx(path: Path) -> bool:
+    return path.suffix == ".onnx" and onnx.is_exported(path)
 
 
 def preprocessing(arrays: dict[str, np.ndarray]) -> Preprocessing:

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def load_run(path: str | Path) -> Run:
-    """Opens the run in a directory, or a compressed network; `UserError` where there is none."""
+    """Opens the run in a directory, or a network in one file; `UserError` where there is none."""
     if Path(path).is_file():
-        from cnn_jax.runs.compressed import CompressedRun
+        from cnn_jax.runs import compressed
 
-        return CompressedRun(path)
+        return compressed.load(Path(path))
     return Run(path)
 
 

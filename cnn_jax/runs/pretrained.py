@@ -19,11 +19,11 @@ from ml_collections import ConfigDict
 
 from cnn_jax import config as configs
 from cnn_jax import models
-from cnn_jax.compression import archive
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.errors import UserError
 from cnn_jax.interop import formats, read
 from cnn_jax.interop.sources import layout
+from cnn_jax.runs import compressed
 from cnn_jax.runs.compressed import NetworkRun
 from cnn_jax.runs.open import load_run
 from cnn_jax.runs.run import Run
@@ -119,7 +119,7 @@ def is_run(path: Path) -> bool:
     """Whether a path is a run, and not a folder with a `config.json` of another library."""
     if path.is_dir():
         return (path / "status.json").exists() or not (path / "config.json").exists()
-    return path.is_file() and archive.is_archive(path)
+    return path.is_file() and compressed.is_one(path)
 
 
 def weights(name: str) -> tuple[dict[str, Any], Run | None]:

@@ -77,7 +77,7 @@ def seen(opened: "Run", size: int) -> dict[str, Any]:
     view = opened.evaluation_view
     own = {"kind": "full" if view.resize is None else "center", "size": size}
     own |= {"resize": view.resize, "frame": "squash" if view.square else "full"}
-    return own | {"filters": [view.filter]}
+    return own | {"filters": [view.filter], "dct_scaling": view.dct_scaling}
 
 
 def name_of(source: str) -> str:

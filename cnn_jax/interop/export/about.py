@@ -11,7 +11,7 @@ from cnn_jax.interop.export.exported import Exported
 
 
 def facts(network: Exported, raw: bool) -> dict[str, Any]:
-    """Name, network, input, view, preprocessing and class names.
+    """Network, input, view, preprocessing and class names.
 
     Raises `UserError` where images cannot be described: whitened ones, with `raw`.
     """
@@ -25,10 +25,16 @@ def facts(network: Exported, raw: bool) -> dict[str, Any]:
     steps = {"mean": np.asarray(own.mean).tolist(), "std": np.asarray(own.std).tolist()}
     if own.channels is not None:
         steps["channels"] = np.asarray(own.channels).tolist()
+    settings = dict(network.settings)
+    if "auxiliary" in settings:  # classifiers that only a training has
+        settings["auxiliary"] = "none" if isinstance(settings["auxiliary"], str) else False
     return {
-        "name": network.name,
-        "model": network.settings,
-        "input": {"name": "images", "dtype": "float32" if raw else "uint8", "shape": ["batch", *network.image_shape]},
+        "model": settings,
+        "input": {
+            "name": "images",
+            "dtype": "float32" if raw else "uint8",
+            "shape": ["batch", *network.image_shape],
+        },
         "view": network.view,
         "preprocessing": steps,
         "class_names": network.class_names,
@@ -46,6 +52,6 @@ def beside(out: Path) -> Path:
 def write(about: dict[str, Any], place: Path) -> str:
     """Writes the JSON file; returns the line to tell."""
     files.write_json(place, about)
-    given = "float32 images that are preprocessed" if about["input"]["dtype"] == "float32" else "uint8 images"
-    height, width, channels = about["input"]["shape"][1:]
-    return f"{place}: what it takes, {given} [batch, {height}, {width}, {channels}], and its {len(about['class_names']):,} classes"
+    dtype, shape = about["input"]["dtype"], about["input"]["shape"]
+    axes, classes = ", ".join(map(str, shape)), len(about["class_names"])
+    return f"{place}: that it takes {dtype} images [{axes}], and the names of {classes:,} classes"

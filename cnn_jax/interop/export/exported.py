@@ -32,7 +32,7 @@ class Exported(NamedTuple):
     model: nn.Module
     variables: dict[str, Any]  # {"params", "batch_stats"}, float32 NumPy
     preprocessing: Preprocessing  # from uint8 images to what the network was trained on
-    view: dict[str, Any]  # what is cut out of an image: size, resize, kind, frame, filters
+    view: dict[str, Any]  # what is cut out of an image: size, resize, kind, frame, filters, ...
     image_shape: tuple[int, int, int]  # of the view: height, width, channels
     class_names: tuple[str, ...]
     recipe: dict[str, Any] | None  # `Run.record()`; None of weights from elsewhere
@@ -42,7 +42,8 @@ def create(settings: dict[str, Any], variables: dict[str, Any], **about: Any) ->
     """`Exported` of arguments of `models.create`, computed in float32, its stages unrolled."""
     fixed = {"dtype": "float32", "unroll": True, "remat": False}
     known = models.options(settings["name"])
-    settings = settings | {option: value for option, value in fixed.items() if option in known}
+    fixed = {option: value for option, value in fixed.items() if option in known}
+    settings = known | settings | fixed
     variables = jax.tree.map(np.float32, unrolled({"batch_stats": {}} | dict(variables)))
     return Exported(
         settings=settings, model=models.create(**settings), variables=variables, **about

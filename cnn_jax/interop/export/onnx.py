@@ -51,7 +51,8 @@ def write(network: Exported, out: Path, raw: bool = False) -> list[str]:
         producer_name="cnn_jax",
     )
     facts = about.facts(network, raw)
-    helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
+    texts = {key: json.dumps(value, sort_keys=True) for key, value in facts.items()}
+    helper.set_model_props(model, texts)
     onnx.checker.check_model(model, full_check=True)
     content = model.SerializeToString(deterministic=True)
     files.write_bytes(out, content)
@@ -63,7 +64,9 @@ def graph(network: Exported, raw: bool) -> onnx.GraphProto:
     kind = np.float32 if raw else np.uint8
     (batch,) = symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, *network.image_shape), kind)
-    arrays = network.variables if raw else network.variables | {"preprocessing": preprocessing(network)}
+    arrays = (
+        network.variables if raw else network.variables | {"preprocessing": preprocessing(network)}
+    )
     flat = flax.traverse_util.flatten_dict(arrays, sep="/")
 
     def logits(flat, images):
@@ -83,7 +86,7 @@ def graph(network: Exported, raw: bool) -> onnx.GraphProto:
     found.rename(last, "logits")
     return helper.make_graph(
         found.nodes,
-        network.name,
+        network.settings["name"],
         [tensor("images", kind, ["batch", *network.image_shape])],
         [tensor("logits", np.float32, ["batch", len(network.class_names)])],
         found.initializers(),
@@ -97,7 +100,9 @@ def preprocessing(network: Exported) -> dict[str, np.ndarray]:
 
 
 def tensor(name: str, kind: Any, shape: list[Any]) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(kind)), shape)
+    return helper.make_tensor_value_info(
+        name, helper.np_dtype_to_tensor_dtype(np.dtype(kind)), shape
+    )
 
 
 def whole_batch_norms(call, args, kwargs, context):
@@ -143,11 +148,11 @@ class Tracer:
             return self.run(inner.jaxpr, map(Constant, inner.consts), operands, scope)
         self.graph.scope = scope
         is_known = all(isinstance(operand, Constant) for operand in operands)
-        if is_known and name != "broadcast_in_dim":
+        # Our own arrays stay as they are: what has another shape is made of them in the graph.
+        if is_known and name != "broadcast_in_dim" and not (name == "reshape" and operands[0].name):
             found = evaluated(eqn, *(operand.array for operand in operands))
             arrays = found if eqn.primitive.multiple_results else [found]
-            kept = operands[0].name if name == "reshape" else ""
-            return [Constant(np.asarray(array), kept) for array in arrays]
+            return [Constant(np.asarray(array)) for array in arrays]
         if name not in OPERATORS:
             raise UserError(f"ONNX: the network computes {name!r}, which is not written")
         return [OPERATORS[name](self.graph, eqn, *operands)]

@@ -45,12 +45,10 @@ class Graph:
         array = np.ascontiguousarray(array)
         if not name:
             for known, other in self.arrays.items():
-                is_ours = known.startswith("constant")
-                if is_ours and (other.dtype, other.shape) == (array.dtype, array.shape):
-                    if np.array_equal(other, array):
-                        return known
+                if known.startswith("constant") and are_equal(array, other):
+                    return known
             name = "constant"
-        elif name in self.arrays and np.array_equal(self.arrays[name], array):
+        elif name in self.arrays and are_equal(array, self.arrays[name]):
             return name
         name = self._unused(name)
         self.arrays[name] = array
@@ -127,6 +125,11 @@ class Graph:
         self._numbers[name] += 1
         number = self._numbers[name]
         return name if number == 1 else f"{name}_{number}"
+
+
+def are_equal(array: np.ndarray, other: np.ndarray) -> bool:
+    is_alike = (array.dtype, array.shape) == (other.dtype, other.shape)
+    return is_alike and np.array_equal(array, other)
 
 
 def sizes(shape: tuple[Any, ...], order: Order | None = None) -> list[int]:

@@ -83,7 +83,7 @@ def cast(graph: Graph, eqn, x: Value) -> Value:
     return x._replace(name=graph.add("Cast", x.name, to=1))
 
 
-def convolution(graph: Graph, eqn, x: Value, kernel: Constant) -> Value:
+def convolution(graph: Graph, eqn, x: Value, kernel: Operand) -> Value:
     params = eqn.params
     numbers = params["dimension_numbers"]
     if params["batch_group_count"] != 1 or any(d != 1 for d in params["lhs_dilation"]):
@@ -161,7 +161,7 @@ def product(graph: Graph, eqn, x: Operand, y: Operand) -> Value:
     return Value(name, order, shape)
 
 
-def reshape(graph: Graph, eqn, x: Value) -> Value:
+def reshape(graph: Graph, eqn, x: Operand) -> Value:
     shape = eqn.outvars[0].aval.shape
     name = graph.add("Reshape", graph.ordered(x), graph.integers(sizes(shape)))
     return Value(name, tuple(range(len(shape))), shape)
@@ -200,9 +200,7 @@ def pad(graph: Graph, eqn, x: Value, number: Constant) -> Value:
         raise UserError("ONNX: the network puts zeros between pixels, which is not written")
     pads = graph.integers(ends([pair[:2] for pair in config]))
     value = graph.constant(np.float32(number.array))
-    return Value(
-        graph.add("Pad", graph.plain(x), pads, value), x.order, eqn.outvars[0].aval.shape
-    )
+    return Value(graph.add("Pad", graph.plain(x), pads, value), x.order, eqn.outvars[0].aval.shape)
 
 
 def select(graph: Graph, eqn, x: Value, *indices: Constant) -> Value:
@@ -225,7 +223,7 @@ def taken(graph: Graph, x: Value, axis: int, places: np.ndarray) -> Value:
     """The places along one axis, by `Slice` where they have one distance."""
     own, steps = x.order.index(axis), np.diff(places)
     shape = (*x.shape[:axis], len(places), *x.shape[axis + 1 :])
-    if len(steps) and (steps != steps[0]).any() or (steps < 0).any():
+    if (len(steps) and (steps != steps[0]).any()) or (steps < 0).any():
         name = graph.add("Gather", x.name, graph.integers(places), axis=own)
     else:
         step = int(steps[0]) if len(steps) else 1

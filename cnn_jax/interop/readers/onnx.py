@@ -2,11 +2,13 @@
 
 PyTorch's exporters make batch norms a part of the convolutions before them, and name what results
 "onnx::Conv_497"; the operator's own name, "/layer1/layer1.0/conv1/Conv", then tells the layer.
+Files of `launch.py export` have our own names.
 """
 
+import json
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from cnn_jax.errors import UserError
 from cnn_jax.interop.readers import protobuf
 
 # Fields of ModelProto, GraphProto, NodeProto, AttributeProto and TensorProto (onnx.proto).
-GRAPH = 7
+GRAPH, PROPERTY = 7, 14
 NODE, INITIALIZER = 1, 5
 INPUT, OUTPUT, NODE_NAME, OPERATOR, ATTRIBUTE = 1, 2, 3, 4, 5
 ATTRIBUTE_NAME, ATTRIBUTE_INTEGER, ATTRIBUTE_TENSOR = 1, 3, 5
@@ -27,6 +29,7 @@ ARRAYS = {
     "MatMul": ("weight",),
     "BatchNormalization": ("weight", "bias", "running_mean", "running_var"),
 }
+OURS = b"\x12\x07cnn_jax"  # field 2 of ModelProto, the producer's name, behind a field of two bytes
 
 
 class Node(NamedTuple):
@@ -40,12 +43,14 @@ class Node(NamedTuple):
 
 def read(path: Path) -> dict[str, np.ndarray]:
     """The arrays of the layers, in the file or in files beside it."""
-    graphs = list(protobuf.messages(memoryview(path.read_bytes()), GRAPH))
-    if not graphs:
-        raise ValueError("it has no graph")
-    stored = dict(tensor(one, path.parent) for one in protobuf.messages(graphs[0], INITIALIZER))
+    graph, stored = initializers(path)
+    if is_exported(path):
+        ours = {
+            name: a for name, a in stored.items() if name.startswith(("params/", "batch_stats/"))
+        }
+        return {name: as_ours(name, array) for name, array in ours.items()}
     found: dict[str, np.ndarray] = {}
-    for node in map(parsed, protobuf.messages(graphs[0], NODE)):
+    for node in map(parsed, protobuf.messages(graph, NODE)):
         kinds = dict(zip(node.inputs[1:], ARRAYS.get(node.operator, ()), strict=False))
         layer = next((layer_of(name, node) for name in kinds if name in stored), "")
         for name, kind in kinds.items():
@@ -54,6 +59,35 @@ def read(path: Path) -> dict[str, np.ndarray]:
     if not found:
         raise UserError("its graph has no weights")
     return found
+
+
+def initializers(path: Path) -> tuple[memoryview, dict[str, np.ndarray]]:
+    """The graph of a file, and its arrays by their names in it."""
+    graphs = list(protobuf.messages(memoryview(path.read_bytes()), GRAPH))
+    if not graphs:
+        raise ValueError("it has no graph")
+    return graphs[0], dict(
+        tensor(one, path.parent) for one in protobuf.messages(graphs[0], INITIALIZER)
+    )
+
+
+def is_exported(path: Path) -> bool:
+    """Whether `launch.py export` wrote a file."""
+    with path.open("rb") as content:
+        return content.read(2 + len(OURS))[2:] == OURS
+
+
+def about(path: Path) -> dict[str, Any]:
+    """What a file of `launch.py export` says of its network, its images and classes."""
+    properties = protobuf.messages(memoryview(path.read_bytes()), PROPERTY)
+    return {protobuf.text(one, 1): json.loads(protobuf.text(one, 2)) for one in properties}
+
+
+def as_ours(name: str, array: np.ndarray) -> np.ndarray:
+    """An array with its axes in our order; biases may have axes of size 1 there."""
+    if not name.endswith("/kernel"):
+        return array.reshape(-1)
+    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
 
 
 def parsed(message: memoryview) -> Node:
