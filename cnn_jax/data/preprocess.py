@@ -57,7 +57,7 @@ class Preprocessing(flax.struct.PyTreeNode):
         if self.whitening is None:
             x = (x - self.mean) / self.std
             return x if self.channels is None else x[..., self.channels]
-        rows = equalize_contrast(x.reshape(len(x), -1), jnp)
+        rows = equalize_contrast(x.reshape(x.shape[0], -1), jnp)
         return ((rows - self.mean.reshape(-1)) @ self.whitening).reshape(x.shape)
 
 

@@ -1,5 +1,6 @@
 """What a file of a network says of its images and classes, in JSON."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,11 @@ def facts(network: Exported, raw: bool) -> dict[str, Any]:
     }
 
 
-def beside(out: Path) -> Path:
-    """The JSON file beside a file; raises `UserError` where one is there."""
+def beside(out: Path, about: dict[str, Any]) -> Path:
+    """The JSON file beside a file; raises `UserError` where it describes another network."""
     place = out.with_suffix(".json")
-    if place.exists():
-        raise UserError(f"{place}, which would describe {out.name}, is there already: remove it")
+    if place.exists() and files.read_json(place) != json.loads(json.dumps(about)):
+        raise UserError(f"{place} describes another network, not {out.name}: remove it")
     return place
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from jax.export import symbolic_shape
 
 from cnn_jax import files
+from cnn_jax.data.preprocess import to_arrays
 from cnn_jax.errors import UserError
 from cnn_jax.interop.export import about
 from cnn_jax.interop.export.exported import Exported
@@ -43,14 +44,14 @@ def write(network: Exported, out: Path, raw: bool = False) -> list[str]:
     Args:
       raw: the images are what the network takes, float32, and not of uint8.
     """
-    place = about.beside(out)
+    facts = about.facts(network, raw)
+    place = about.beside(out, facts)
     model = helper.make_model(
         graph(network, raw),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="cnn_jax",
     )
-    facts = about.facts(network, raw)
     texts = {key: json.dumps(value, sort_keys=True) for key, value in facts.items()}
     helper.set_model_props(model, texts)
     onnx.checker.check_model(model, full_check=True)
@@ -65,7 +66,9 @@ def graph(network: Exported, raw: bool) -> onnx.GraphProto:
     (batch,) = symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, *network.image_shape), kind)
     arrays = (
-        network.variables if raw else network.variables | {"preprocessing": preprocessing(network)}
+        network.variables
+        if raw
+        else network.variables | {"preprocessing": to_arrays(network.preprocessing)}
     )
     flat = flax.traverse_util.flatten_dict(arrays, sep="/")
 
@@ -91,12 +94,6 @@ def graph(network: Exported, raw: bool) -> onnx.GraphProto:
         [tensor("logits", np.float32, ["batch", len(network.class_names)])],
         found.initializers(),
     )
-
-
-def preprocessing(network: Exported) -> dict[str, np.ndarray]:
-    """Its arrays by name."""
-    fields = vars(network.preprocessing)
-    return {name: np.asarray(array) for name, array in fields.items() if array is not None}
 
 
 def tensor(name: str, kind: Any, shape: list[Any]) -> onnx.ValueInfoProto:
@@ -130,8 +127,8 @@ class Tracer:
             return Constant(np.asarray(atom.val)) if hasattr(atom, "val") else known[atom]
 
         for eqn in jaxpr.eqns:
-            own = f"{scope}/{eqn.source_info.name_stack}".strip("/")
-            found = self.results(eqn, [read(atom) for atom in eqn.invars], own)
+            own = [part for part in str(eqn.source_info.name_stack).split("/") if "." not in part]
+            found = self.results(eqn, [read(a) for a in eqn.invars], "/".join([scope, *own]))
             known |= zip(eqn.outvars, found, strict=True)
         return [read(atom) for atom in jaxpr.outvars]
 
@@ -147,12 +144,23 @@ class Tracer:
             inner = eqn.params[CALLS[name]]
             return self.run(inner.jaxpr, map(Constant, inner.consts), operands, scope)
         self.graph.scope = scope
-        is_known = all(isinstance(operand, Constant) for operand in operands)
-        # Our own arrays stay as they are: what has another shape is made of them in the graph.
-        if is_known and name != "broadcast_in_dim" and not (name == "reshape" and operands[0].name):
+        if all(isinstance(operand, Constant) for operand in operands) and not of_graph(
+            eqn, operands
+        ):
             found = evaluated(eqn, *(operand.array for operand in operands))
             arrays = found if eqn.primitive.multiple_results else [found]
-            return [Constant(np.asarray(array)) for array in arrays]
+            kept = operands[0].name if name == "reshape" else ""
+            return [Constant(np.asarray(array), kept) for array in arrays]
         if name not in OPERATORS:
             raise UserError(f"ONNX: the network computes {name!r}, which is not written")
         return [OPERATORS[name](self.graph, eqn, *operands)]
+
+
+def of_graph(eqn, operands: list[Constant]) -> bool:
+    """Whether a step is left to the graph although its operands are known.
+
+    Axes along which an array is repeated keep size 1, and our own kernels keep their shape.
+    """
+    if eqn.primitive.name == "reshape":
+        return bool(operands[0].name) and operands[0].array.ndim > 1
+    return eqn.primitive.name == "broadcast_in_dim"

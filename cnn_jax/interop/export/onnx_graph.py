@@ -36,7 +36,7 @@ class Graph:
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Adds an operator; returns the name of its output, which is that of the operator."""
-        name = self._unused(f"{self.scope}/{operator}".removeprefix("/"))
+        name = self._unused("/".join([*filter(None, self.scope.split("/")), operator]))
         self.nodes.append(helper.make_node(operator, inputs, [name], name, **attributes))
         return name
 

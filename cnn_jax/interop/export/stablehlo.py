@@ -25,7 +25,8 @@ def write(network: Exported, out: Path, raw: bool = False) -> list[str]:
     Args:
       raw: the images are what the network takes, float32, and not of uint8.
     """
-    place, facts = about.beside(out), about.facts(network, raw)
+    facts = about.facts(network, raw)
+    place = about.beside(out, facts)
 
     def logits(images):
         x = images if raw else network.preprocessing(images)
