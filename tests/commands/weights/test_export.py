@@ -1,0 +1,67 @@
+"""`launch.py export` writes trained networks, and says in one line what it cannot."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import cnn_jax
+from cnn_jax.interop.export import exported
+from tests.conftest import launch_here
+
+
+def test_a_run_becomes_a_file_and_what_it_takes_stands_beside_it(dense_run, tmp_path):
+    done = launch_here("export", dense_run, "--to=stablehlo", f"--out={tmp_path}/net.stablehlo")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("net.json: that it takes uint8 images [batch, 8, 8, 1], and the"
+                                " names of 10 classes\n")  # fmt: skip
+    about = json.loads((tmp_path / "net.json").read_text())
+    assert about["class_names"] == [str(digit) for digit in range(10)]
+
+
+def test_a_run_that_became_onnx_is_the_same_run(dense_run, tmp_path):
+    pytest.importorskip("onnx")
+    done = launch_here("export", dense_run, "--to=onnx", f"--out={tmp_path}/net.onnx")
+    assert done.returncode == 0, done.stderr
+    run, again = cnn_jax.load_run(dense_run), cnn_jax.load_pretrained(tmp_path / "net.onnx")
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1)).astype(np.uint8)
+    assert np.array_equal(again.predict(images), run.predict(images))
+    assert again.class_names == run.class_names
+
+
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        (["--to=onx"], "unknown format 'onx' (did you mean 'onnx'?); choose from: onnx, "),
+        (["--to=stablehlo", "--out=."], "--out=. is there already"),
+        (["--to=stablehlo", "--out=none/net"], "no folder none to write net into"),
+        (["--to=stablehlo", "--weights_of=bn"], "unknown --weights_of 'bn'; choose from: raw, ema"),
+        (["--to=stablehlo", "--weights_of=ema"], "has no weights 'ema'; it keeps raw ones"),
+        (["--to=stablehlo", "--step=7"], "has no checkpoint '7'"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, message, dense_run, tmp_path):
+    given = [f"--out={tmp_path}/net", *arguments]
+    done = launch_here("export", dense_run, *given)
+    assert done.returncode and message in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_run_without_checkpoints_and_another_network_beside_the_file_are_refused(
+    dense_run, tmp_path
+):
+    shutil.copytree(dense_run, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    done = launch_here("export", tmp_path / "run", "--to=stablehlo", f"--out={tmp_path}/net")
+    assert done.stderr == f"error: {tmp_path}/run has no checkpoint yet\n"
+    (tmp_path / "net.json").write_text("{}")
+    done = launch_here("export", dense_run, "--to=stablehlo", f"--out={tmp_path}/net")
+    assert "net.json describes another network, not net: remove it" in done.stderr
+
+
+def test_half_precision_and_scans_are_for_training_alone():
+    settings = {"name": "cifar_resnet", "num_classes": 10, "dtype": "bfloat16", "remat": True}
+    about = dict.fromkeys(("name", "preprocessing", "view", "image_shape", "class_names", "recipe"))
+    kernels = {"conv2": {"block1": {"a": np.ones(2)}, "blocks": {"a": np.ones((8, 2))}}}
+    found = exported.create(settings, {"params": kernels}, **about)
+    assert found.model.dtype == "float32" and found.model.unroll and not found.model.remat
+    assert sorted(found.variables["params"]["conv2"]) == [f"block{i + 1}" for i in range(9)]
