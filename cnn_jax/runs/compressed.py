@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+# What code meets in a description that is none.
+OF_OTHERS = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
+
+
 class NetworkRun(Run):
     """A trained network without its training: a subclass sets what a run would read from files."""
 
@@ -68,7 +72,7 @@ class CompressedRun(NetworkRun):
             expected = jax.eval_shape(self.model.init, jax.random.key(0), image)
             jax.eval_shape(self.preprocessing, image)
             shapes = jax.tree.map(np.shape, self.variables())
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except OF_OTHERS as error:
             raise UserError(f"{path} describes no network: {first_line(error)}") from None
         if shapes != jax.tree.map(np.shape, {"batch_stats": {}} | dict(expected)):
             raise UserError(f"{path} has other weights than its network, {self.config.model.name}")
@@ -106,7 +110,7 @@ class ExportedRun(CompressedRun):
             steps = {name: np.float32(values) for name, values in steps.items()}
             if "preprocessing/whitening" in (arrays := onnx.initializers(self.path)[1]):
                 steps["whitening"] = arrays["preprocessing/whitening"]
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except OF_OTHERS as error:
             raise UserError(f"{self.path} describes no network: {first_line(error)}") from None
         return archive.Archive(variables | {"preprocessing": steps}, about, {})
 

@@ -11,9 +11,11 @@ import pytest
 import safetensors.numpy
 
 from cnn_jax import models
+from cnn_jax.commands.weights import export
 from cnn_jax.compression import archive
 from cnn_jax.interop import deep_compression, formats, weights
-from cnn_jax.runs.compressed import CompressedRun
+from cnn_jax.interop.export import exported
+from cnn_jax.runs.compressed import CompressedRun, ExportedRun
 from tests.fuzz.fuzzing import Case
 from tests.interop.readers import writing
 
@@ -129,9 +131,9 @@ def read_archive(folder):
 
 
 def compressed_run(folder, seed):
-    """LeNet-300-100 on images of 4 x 4 pixels."""
+    """LeNet-300-100 on images of 4 x 4 pixels in color."""
     random = np.random.default_rng(seed)
-    widths = {"ip1": (16, 300), "ip2": (300, 100), "ip3": (100, 2)}
+    widths = {"ip1": (48, 300), "ip2": (300, 100), "ip3": (100, 2)}
     coded = {"preprocessing/mean": np.zeros(1, np.float32), "preprocessing/std": np.float32([255])}
     for name, (inputs, outputs) in widths.items():
         kernel = random.integers(-1, 2, (inputs, outputs)).astype(np.float32)
@@ -141,13 +143,27 @@ def compressed_run(folder, seed):
     view = {"kind": "center", "size": 4, "resize": 5, "frame": "full", "filters": ["bilinear"]}
     config = {"model": model, "view": {"evaluation": view | {"dct_scaling": False}}}
     about = {"config": config, "class_names": ["owl", "wren"], "num_classes": 2}
-    archive.write(folder / FILE, coded, about | {"image_shape": [4, 4, 1]})
+    archive.write(folder / FILE, coded, about | {"image_shape": [4, 4, 3]})
 
 
-def read_compressed_run(folder):
-    run = CompressedRun(folder / FILE)
+def exported_run(folder, seed):
+    """The same as ONNX."""
+    pytest.importorskip("onnx")
+    compressed_run(folder, seed)
+    network = export.network(CompressedRun(folder / FILE), FILE)
+    exported.writer("onnx").write(network, folder / "weights.onnx")
+    for file in (folder / FILE, folder / "weights.json"):
+        file.unlink()
+
+
+def read_run(folder, name=FILE, kind=CompressedRun):
+    run = kind(folder / name)
     about = run.config.to_dict(), run.class_names, run.image_shape, run.evaluation_view
     return run.variables(), dict(vars(run.preprocessing)), about
+
+
+def read_exported_run(folder):
+    return read_run(folder, "weights.onnx", ExportedRun)
 
 
 START = len(archive.MAGIC) + archive.CHECKSUM
@@ -211,6 +227,7 @@ CASES = (
     Case("our archive", own_archive, read_archive, checksum=True),
     Case("our archive, checksum made to fit", own_archive, read_archive, inside=FIT),
     Case("our archive, header", own_archive, read_archive, inside=HEADER),
-    Case("compressed run", compressed_run, read_compressed_run, checksum=True),
-    Case("compressed run, header", compressed_run, read_compressed_run, inside=HEADER),
+    Case("compressed run", compressed_run, read_run, checksum=True),
+    Case("compressed run, header", compressed_run, read_run, inside=HEADER),
+    Case("ONNX, ours", exported_run, read_exported_run),
 )
