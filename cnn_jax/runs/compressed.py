@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import flax.traverse_util
 import jax
 import numpy as np
 from ml_collections import ConfigDict
@@ -12,7 +11,7 @@ from cnn_jax import models, old_names
 from cnn_jax.compression import archive
 from cnn_jax.data.preprocess import Preprocessing, from_arrays
 from cnn_jax.errors import UserError, first_line
-from cnn_jax.interop import formats
+from cnn_jax.interop import formats, read
 from cnn_jax.interop.readers import onnx
 from cnn_jax.runs.run import Run
 
@@ -98,7 +97,7 @@ class ExportedRun(CompressedRun):
     """What `launch.py export --to=onnx` wrote."""
 
     def _read(self) -> archive.Archive:
-        variables = flax.traverse_util.unflatten_dict(formats.by_name(self.path), sep="/")
+        variables = read.nested(self.path, formats.by_name(self.path))
         try:
             about = onnx.about(self.path)
             settings, steps = dict(about["model"]), about["preprocessing"]
@@ -107,9 +106,9 @@ class ExportedRun(CompressedRun):
             view = {} if is_full else {"view": {"evaluation": about["view"]}}
             about |= {"config": {"model": settings} | view, "num_classes": classes}
             about["image_shape"] = about["input"]["shape"][1:]
+            if steps.pop("whitening", None):
+                steps["whitening"] = onnx.initializers(self.path)[1]["preprocessing/whitening"]
             steps = {name: np.float32(values) for name, values in steps.items()}
-            if "preprocessing/whitening" in (arrays := onnx.initializers(self.path)[1]):
-                steps["whitening"] = arrays["preprocessing/whitening"]
         except OF_OTHERS as error:
             raise UserError(f"{self.path} describes no network: {first_line(error)}") from None
         return archive.Archive(variables | {"preprocessing": steps}, about, {})

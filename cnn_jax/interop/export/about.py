@@ -26,6 +26,8 @@ def facts(network: Exported, raw: bool) -> dict[str, Any]:
     steps = {"mean": np.asarray(own.mean).tolist(), "std": np.asarray(own.std).tolist()}
     if own.channels is not None:
         steps["channels"] = np.asarray(own.channels).tolist()
+    if own.whitening is not None:
+        steps["whitening"] = "zca"
     settings = dict(network.settings)
     if "auxiliary" in settings:  # classifiers that only a training has
         settings["auxiliary"] = "none" if isinstance(settings["auxiliary"], str) else False
