@@ -16,6 +16,7 @@ from cnn_jax.commands.weights.export import network as opened
 from cnn_jax.errors import UserError
 from cnn_jax.interop.export import onnx as writer
 from cnn_jax.runs import pretrained
+from tests.conftest import ROOT
 from tests.interop.export import cases
 
 CIFAR, GRAY = cases.QUICK[2], cases.QUICK[4]
@@ -47,6 +48,11 @@ def test_logits_in_onnxruntime_are_ours(case, tmp_path):
 @pytest.mark.parametrize("case", cases.WHOLE, ids=str)
 def test_logits_of_whole_networks_in_onnxruntime_are_ours(case, tmp_path):
     assert difference(case, tmp_path)[0] < 1e-5
+
+
+def test_the_docs_have_a_row_for_each():
+    text = (ROOT / "docs/export.md").read_text()
+    assert not [case for case in cases.WHOLE if f"\n| {case} |" not in text]
 
 
 @pytest.fixture(scope="module")
