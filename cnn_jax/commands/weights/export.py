@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from cnn_jax import errors
+from cnn_jax.commands.arguments import positive
+from cnn_jax.commands.eval import WEIGHTS, choose_weights, open_run
 from cnn_jax.errors import UserError
 from cnn_jax.interop.export import exported
 from cnn_jax.progress import print_line
 
 if TYPE_CHECKING:
     from cnn_jax.runs import Run
-
-WEIGHTS = ("raw", "ema")
 
 
 def add_arguments(add) -> None:
@@ -25,7 +25,8 @@ def add_arguments(add) -> None:
     add("--to", required=True, metavar="FORMAT", help=formats)
     add("--out", type=Path, required=True, metavar="PATH", help="the file or folder to write")
     add("--step", default="last", help="checkpoint of a run: last, best, or a number")
-    add("--weights_of", metavar="KIND", help="raw or ema; default those that the run evaluates")
+    add("--weights_of", metavar="KIND", help=f"one of {', '.join(WEIGHTS)}, see eval")
+    add("--bn_batches", type=positive, default=50, metavar="N", help="training batches for bn")
     raw = "onnx, stablehlo: the input is what the network takes, not uint8 images"
     add("--raw", action="store_true", default=None, help=raw)
 
@@ -47,13 +48,22 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     if not out.absolute().parent.is_dir():
         raise UserError(f"no folder {out.parent} to write {out.name} into")
     opened = pretrained.load(arguments.source)
-    about = (arguments.step, arguments.weights_of)
-    for line in format.write(network(opened, arguments.source, *about), out, **options):
+    found = network(opened, arguments.source, variables(opened, arguments))
+    for line in format.write(found, out, **options):
         print_line(console, line)
 
 
+def variables(opened: "Run", arguments: argparse.Namespace) -> dict[str, Any]:
+    """Those of the checkpoint and of the kind that the arguments name, as `eval` has them."""
+    kind = arguments.weights_of or ""
+    if not kind.endswith("bn"):
+        return opened.variables(opened.find_step(arguments.step), kind or None)
+    chosen = open_run(Path(arguments.source), arguments)  # with its data
+    return choose_weights(arguments, chosen)[kind]
+
+
 def network(
-    opened: "Run", source: str, step: str = "last", weights: str | None = None
+    opened: "Run", source: str, variables: dict[str, Any] | None = None
 ) -> exported.Exported:
     """What formats take of a trained network that `pretrained.load(source)` opened."""
     from cnn_jax.runs.compressed import NetworkRun
@@ -62,7 +72,7 @@ def network(
     height, width = view.size or opened.image_shape[:2]
     return exported.create(
         opened.config.model.to_dict() | {"num_classes": len(opened.class_names)},
-        opened.variables(opened.find_step(step), weights),
+        opened.variables() if variables is None else variables,
         name=name_of(source),
         preprocessing=opened.preprocessing,
         view=seen(opened, height),

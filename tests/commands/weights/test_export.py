@@ -1,12 +1,15 @@
 """`launch.py export` writes trained networks, and says in one line what it cannot."""
 
+import argparse
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 
 import cnn_jax
+from cnn_jax.commands.weights import export
 from cnn_jax.interop.export import exported
 from tests.conftest import launch_here
 
@@ -30,13 +33,23 @@ def test_a_run_that_became_onnx_is_the_same_run(dense_run, tmp_path):
     assert again.class_names == run.class_names
 
 
+def test_batch_statistics_are_measured_anew(tiny_run):
+    arguments = {"source": str(tiny_run), "step": "last", "weights_of": "bn", "bn_batches": 1}
+    run = cnn_jax.load_run(tiny_run)
+    found = export.variables(run, argparse.Namespace(**arguments, overrides=[]))
+    raw = export.variables(run, argparse.Namespace(**arguments | {"weights_of": None}))
+    assert jax.tree.all(jax.tree.map(np.array_equal, found["params"], raw["params"]))
+    stats = [jax.tree.leaves(tree["batch_stats"]) for tree in (found, raw)]
+    assert not any(map(np.array_equal, *stats))
+
+
 @pytest.mark.parametrize(
     "arguments,message",
     [
         (["--to=onx"], "unknown format 'onx' (did you mean 'onnx'?); choose from: onnx, "),
         (["--to=stablehlo", "--out=."], "--out=. is there already"),
         (["--to=stablehlo", "--out=none/net"], "no folder none to write net into"),
-        (["--to=stablehlo", "--weights_of=bn"], "unknown --weights_of 'bn'; choose from: raw, ema"),
+        (["--to=stablehlo", "--weights_of=raw,bn"], "choose from: raw, ema, bn, ema_bn"),
         (["--to=stablehlo", "--weights_of=ema"], "has no weights 'ema'; it keeps raw ones"),
         (["--to=stablehlo", "--step=7"], "has no checkpoint '7'"),
     ],
