@@ -65,11 +65,9 @@ def graph(network: Exported, raw: bool) -> onnx.GraphProto:
     kind = np.float32 if raw else np.uint8
     (batch,) = symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, *network.image_shape), kind)
-    arrays = (
-        network.variables
-        if raw
-        else network.variables | {"preprocessing": to_arrays(network.preprocessing)}
-    )
+    arrays = dict(network.variables)
+    if not raw:
+        arrays["preprocessing"] = to_arrays(network.preprocessing)
     flat = flax.traverse_util.flatten_dict(arrays, sep="/")
 
     def logits(flat, images):
@@ -124,7 +122,8 @@ class Tracer:
         known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *operands], strict=True))
 
         def read(atom):
-            return Constant(np.asarray(atom.val)) if hasattr(atom, "val") else known[atom]
+            is_literal = hasattr(atom, "val")
+            return Constant(np.asarray(atom.val, atom.aval.dtype)) if is_literal else known[atom]
 
         for eqn in jaxpr.eqns:
             own = [part for part in str(eqn.source_info.name_stack).split("/") if "." not in part]

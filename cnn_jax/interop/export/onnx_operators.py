@@ -105,8 +105,8 @@ def normalization(graph: Graph, eqn, x: Value, *arrays: Constant) -> Value:
     channels = (x.shape[-1],)  # of a scale that is left out there is one value
     arrays = [a._replace(array=np.broadcast_to(a.array, channels)) for a in arrays]
     names = [graph.laid(x, order), *map(graph.ordered, arrays)]
-    epsilon = eqn.params["epsilon"]
-    return x._replace(name=graph.add("BatchNormalization", *names, epsilon=epsilon), order=order)
+    name = graph.add("BatchNormalization", *names, epsilon=eqn.params["epsilon"])
+    return Value(name, order, x.shape)
 
 
 def pool(operator: str, **attributes: Any) -> Callable:
@@ -223,7 +223,7 @@ def taken(graph: Graph, x: Value, axis: int, places: np.ndarray) -> Value:
     """The places along one axis, by `Slice` where they have one distance."""
     own, steps = x.order.index(axis), np.diff(places)
     shape = (*x.shape[:axis], len(places), *x.shape[axis + 1 :])
-    if (len(steps) and (steps != steps[0]).any()) or (steps < 0).any():
+    if len(set(steps)) > 1 or (steps < 1).any():
         name = graph.add("Gather", x.name, graph.integers(places), axis=own)
     else:
         step = int(steps[0]) if len(steps) else 1
@@ -255,8 +255,7 @@ def channels_first(rank: int) -> tuple[int, ...]:
 
 def ends(padding) -> list[int]:
     """The padding of axes, all beginnings before all ends."""
-    found = [int(low) for low, _ in padding] + [int(high) for _, high in padding]
-    return found
+    return [int(low) for low, _ in padding] + [int(high) for _, high in padding]
 
 
 OPERATORS: dict[str, Callable] = {

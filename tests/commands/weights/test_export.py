@@ -3,6 +3,7 @@
 import argparse
 import json
 import shutil
+import sys
 
 import jax
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 import cnn_jax
 from cnn_jax.commands.weights import export
+from cnn_jax.errors import UserError
 from cnn_jax.interop.export import exported
 from tests.conftest import launch_here
 
@@ -58,6 +60,13 @@ def test_a_mistake_is_one_line(arguments, message, dense_run, tmp_path):
     given = [f"--out={tmp_path}/net", *arguments]
     done = launch_here("export", dense_run, *given)
     assert done.returncode and message in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_without_the_onnx_package_it_says_which_extra_has_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.delitem(sys.modules, "cnn_jax.interop.export.onnx", raising=False)
+    with pytest.raises(UserError, match=r"needs the onnx package: pip install cnn_jax\[onnx\]"):
+        exported.writer("onnx")
 
 
 def test_a_run_without_checkpoints_and_another_network_beside_the_file_are_refused(
