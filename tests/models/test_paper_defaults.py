@@ -7,6 +7,7 @@ import pytest
 
 from cnn_jax import models
 from cnn_jax.interop import torchvision
+from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.models.layers import BatchNorm
 
 NORMALISED = [
@@ -34,7 +35,7 @@ def batch_norms(name, size, **options):
     model = models.create(name, num_classes=10, **options)
     image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     with nn.intercept_methods(note):
-        jax.eval_shape(model.init, jax.random.key(0), image)
+        eval_shape(model.init, jax.random.key(0), image)
     return found
 
 
