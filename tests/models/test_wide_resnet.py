@@ -245,7 +245,9 @@ def test_initial_deviations_are_those_of_the_released_code(init_fan):
 
     def note(call, arguments, keywords, context):
         output = call(*arguments, **keywords)
-        found["/".join(context.module.path)] = context.module, context.module.variables["params"]
+        if "params" in context.module.variables:
+            path = "/".join(context.module.path)
+            found[path] = context.module, context.module.variables["params"]
         return output
 
     with nn.intercept_methods(note):
