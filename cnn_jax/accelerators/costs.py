@@ -25,6 +25,7 @@ from cnn_jax.analysis import summary
 from cnn_jax.bench import estimate
 from cnn_jax.bench.benchmark import PASSES
 from cnn_jax.errors import UserError
+from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.training import build, sharding, steps
 
 MULTIPLY_ADD = 2  # FLOP
@@ -90,7 +91,7 @@ def count_step(
     """Of the layers of a network; `counts` are the examples, by split."""
     plan, images = parts.plan, parts.plan.batch_size / target.devices
     item = 2 if parts.model.dtype == "bfloat16" else 4
-    state = jax.eval_shape(
+    state = eval_shape(
         lambda: steps.create_state(
             parts.model, parts.optimizer, parts.image_shape, parts.config.ema.decay > 0, 0
         )

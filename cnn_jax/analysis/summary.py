@@ -1,9 +1,11 @@
 """Output shapes, parameters and multiply-adds of each layer, counted without computing."""
 
+import functools
+import itertools
 import math
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -14,6 +16,7 @@ from cnn_jax import config as configs
 from cnn_jax import data
 from cnn_jax.errors import UserError
 from cnn_jax.models import layers
+from cnn_jax.models.cpu.xla import eval_shape
 
 
 class Layer(NamedTuple):
@@ -58,12 +61,26 @@ def layers_of(model: nn.Module, image_shape: tuple[int, int, int]) -> list[Layer
             )
         return output
 
-    if hasattr(model, "unroll"):
-        model = model.clone(unroll=True)
     image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
     with nn.intercept_methods(note):
-        jax.eval_shape(model.init, jax.random.key(0), image)
-    return found
+        shapes = eval_shape(model.init, jax.random.key(0), image)
+    return list(_unrolled({layer.name: layer for layer in found}, shapes["params"]))
+
+
+def _unrolled(found: dict[str, Layer], params: Any) -> Iterator[Layer]:
+    """The layers, those of a scanned stage ("conv4/blocks/conv1") once for each of its blocks."""
+    by_stage = itertools.groupby(found.values(), lambda layer: layer.name.rpartition("/blocks/")[0])
+    for stage, rows in by_stage:
+        if not stage:
+            yield from rows
+            continue
+        body = list(rows)
+        stacked = functools.reduce(lambda tree, name: tree[name], stage.split("/"), params)
+        count = jax.tree.leaves(stacked["blocks"])[0].shape[0]
+        for number in range(2, count + 2):
+            for layer in body:
+                name = layer.name.replace("/blocks/", f"/block{number}/")
+                yield layer._replace(name=name)
 
 
 def total(rows: Iterable[Layer], quantity: str, auxiliary: bool = True) -> int:

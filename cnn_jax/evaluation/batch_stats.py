@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from cnn_jax.errors import UserError
+from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.models.layers import BatchNorm
 from cnn_jax.training import compiler, sharding
 
@@ -71,6 +72,6 @@ def momentum(model: nn.Module, images: Array) -> float:
         return call(*arguments, **keywords)
 
     with nn.intercept_methods(note):
-        jax.eval_shape(model.init, jax.random.key(0), images[:1])
+        eval_shape(model.init, jax.random.key(0), images[:1])
     (only,) = found
     return only

@@ -24,6 +24,7 @@ import numpy as np
 
 from cnn_jax import files, models
 from cnn_jax.errors import UserError
+from cnn_jax.models.cpu.xla import eval_shape
 
 CODEBOOK = 256
 
@@ -120,7 +121,7 @@ def _layers() -> tuple[_Layer, ...]:
     """The convolutions of SqueezeNet 1.0 in the order of the file."""
     model = models.create("squeezenet", num_classes=1000, version="1.0", conv10_padding=1)
     image = jax.ShapeDtypeStruct((1, 227, 227, 3), np.float32)
-    params = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
+    params = eval_shape(model.init, jax.random.key(0), image)["params"]
     fire = ("squeeze1x1", "expand1x1", "expand3x3")
     paths = [("conv1",), *((name, conv) for name in model.fires() for conv in fire), ("conv10",)]
     kernels = []

@@ -13,6 +13,7 @@ from cnn_jax.errors import UserError
 from cnn_jax.interop import deep_compression, formats, hub_folder, own, recognize
 from cnn_jax.interop.recognize import Trained
 from cnn_jax.interop.sources.caffe import BVLC
+from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.models.residual_units import unrolled
 
 SUFFIXES = (*formats.SUFFIXES, ".net")
@@ -116,7 +117,7 @@ def checked(
 ) -> dict[str, Any]:
     """Returns the variables if they are the network's; auxiliary heads may be missing."""
     image = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), image)
+    shapes = eval_shape(model.init, jax.random.key(0), image)
     expected = {k: v.shape for k, v in flax.traverse_util.flatten_dict(shapes, sep="/").items()}
     arrays = flax.traverse_util.flatten_dict(found, sep="/")
     wrong = {k for k in expected.keys() & arrays.keys() if arrays[k].shape != expected[k]}

@@ -25,6 +25,7 @@ from cnn_jax.interop.sources import (
     torch_sources,
 )
 from cnn_jax.interop.sources.layout import FLAX, Images, Layout, Path
+from cnn_jax.models.cpu.xla import eval_shape
 
 SIZES = {"cifar_resnet": 32, "wide_resnet": 32, "inception_v3": 299}  # of images; of others 224
 HEADS = ("fc", "linear", "fc8", "conv10")  # our names of last layers
@@ -213,7 +214,7 @@ def number_of_classes(flat: Mapping[Path, np.ndarray]) -> int | None:
     return None
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=16)
 def expected_shapes(family: str, classes: int, options: tuple) -> dict[Path, tuple[int, ...]]:
     """The shapes of a network's variables, with each unit of a stage on its own."""
     try:
@@ -222,7 +223,7 @@ def expected_shapes(family: str, classes: int, options: tuple) -> dict[Path, tup
         raise families.Unfit(str(error)) from None
     size = SIZES.get(family, 224)
     image = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), image)
+    shapes = eval_shape(model.init, jax.random.key(0), image)
     found = {}
     for path, leaf in flax.traverse_util.flatten_dict(shapes).items():
         if "blocks" not in path:

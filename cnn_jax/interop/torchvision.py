@@ -26,6 +26,7 @@ from cnn_jax.interop.sources import (
     names_squeezenet,
     names_vgg,
 )
+from cnn_jax.models.cpu.xla import eval_shape
 
 FAMILIES = (
     names_alexnet,
@@ -194,7 +195,7 @@ def _entries(name: str, model: nn.Module) -> list[Entry]:
     flattened = dict([family.flatten_shape(model)]) if hasattr(family, "flatten_shape") else {}
     side = getattr(family, "INPUT_SIZE", 224)
     image = jax.ShapeDtypeStruct((1, side, side, 3), np.float32)
-    shapes = flax.traverse_util.flatten_dict(jax.eval_shape(model.init, jax.random.key(0), image))
+    shapes = flax.traverse_util.flatten_dict(eval_shape(model.init, jax.random.key(0), image))
     prefixes = family.torch_names(model)
     entries = []
     for path, leaf in shapes.items():

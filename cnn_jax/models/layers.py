@@ -11,6 +11,7 @@ from jax.sharding import AxisType, PartitionSpec
 
 from cnn_jax import errors
 from cnn_jax.models.cpu import xla
+from cnn_jax.models.cpu.xla import by_platform, only_shapes
 
 Array = jax.Array
 
@@ -61,7 +62,7 @@ def convolve(
 
     def own(images, kernel):
         kernel = kernel.astype(images.dtype)
-        if groups > 1:
+        if groups > 1 or only_shapes():
             return _plain(images, kernel, *how, groups)
         return _convolve(images, kernel, *how)
 
@@ -82,7 +83,7 @@ def _plain(images, kernel, strides, padding, precision, groups=1):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _convolve(images, kernel, *how):
-    return lax.platform_dependent(
+    return by_platform(
         images,
         kernel,
         cpu=lambda x, k: xla.convolve(x, k, *how),
@@ -96,7 +97,7 @@ def _convolve_forward(images, kernel, *how):
 
 def _convolve_backward(*how_residuals_dy):
     *how, residuals, dy = how_residuals_dy
-    return lax.platform_dependent(
+    return by_platform(
         *residuals,
         dy,
         cpu=lambda x, k, dy: xla.gradients(x, k, dy, *how),
@@ -158,7 +159,7 @@ def add_bias(layer: nn.Module, y: Array) -> Array:
 
 def _sum(x: Array) -> Array:
     """Over the rows, [groups, rows, channels] -> [groups, channels]."""
-    return lax.platform_dependent(x, cpu=xla.sum_rows, default=lambda x: x.sum(1))
+    return by_platform(x, cpu=xla.sum_rows, default=lambda x: x.sum(1))
 
 
 def moments(x: Array, shift: Array) -> tuple[Array, Array]:
@@ -182,9 +183,7 @@ def _normalize(x, shift, scale, bias, epsilon):
 
 def _normalize_forward(x, shift, scale, bias, epsilon):
     wide = at_least_float32(x)
-    mean, variance = lax.platform_dependent(
-        wide, shift, cpu=lambda x, _: xla.moments(x), default=moments
-    )
+    mean, variance = by_platform(wide, shift, cpu=lambda x, _: xla.moments(x), default=moments)
     inverse = lax.rsqrt(variance + epsilon)
     factor = inverse * scale
     y = (wide - mean[:, None]) * factor[:, None] + bias
@@ -196,7 +195,7 @@ def _normalize_backward(epsilon, residuals, cotangents):
     del epsilon
     x, scale, mean, inverse = residuals
     dy = at_least_float32(cotangents[0])  # mean and variance feed the running averages only
-    dy = lax.platform_dependent(dy, cpu=xla.barrier, default=lambda dy: dy)
+    dy = by_platform(dy, cpu=xla.barrier, default=lambda dy: dy)
     centered = at_least_float32(x) - mean[:, None]
     dbias, dscale = _sum(dy), _sum(dy * centered) * inverse
     rows = x.shape[1]

@@ -20,6 +20,7 @@ import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from cnn_jax.errors import UserError
+from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.models.layers import BatchNorm
 
 CLASSIFIER = "classifier"
@@ -71,7 +72,7 @@ def layers_of(model: nn.Module, image_shape: tuple[int, int, int]) -> Layers:
 
     def shapes(network):
         image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
-        return jax.eval_shape(network.init, jax.random.key(0), image)
+        return eval_shape(network.init, jax.random.key(0), image)
 
     with nn.intercept_methods(note):
         variables = {"batch_stats": {}} | shapes(model)

@@ -13,6 +13,7 @@ from cnn_jax.data.preprocess import Preprocessing, from_arrays
 from cnn_jax.errors import UserError, first_line
 from cnn_jax.interop import formats, read
 from cnn_jax.interop.readers import onnx
+from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.runs.run import Run
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class CompressedRun(NetworkRun):
             settings = self.config.model.to_dict()
             self.model = models.create(settings.pop("name"), num_classes=classes, **settings)
             image = jax.ShapeDtypeStruct((1, *shape), np.float32)
-            expected = jax.eval_shape(self.model.init, jax.random.key(0), image)
+            expected = eval_shape(self.model.init, jax.random.key(0), image)
             jax.eval_shape(self.preprocessing, image)
             shapes = jax.tree.map(np.shape, self.variables())
         except OF_OTHERS as error:

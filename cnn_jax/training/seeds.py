@@ -8,6 +8,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cnn_jax import errors
+from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.training import compiler, sharding
 from cnn_jax.training.sharding import Parallel, Seeds
 from cnn_jax.training.steps import TrainState
@@ -39,7 +40,7 @@ def several_seeds(
         local = jax.shard_map(
             local, mesh=mesh, in_specs=specs, out_specs=PartitionSpec("data"), check_vma=False
         )
-    shapes = jax.eval_shape(init_state, numbers[0])
+    shapes = eval_shape(init_state, numbers[0])
     whole = sharding.replicated(mesh)
     return Seeds(
         numbers=numbers,

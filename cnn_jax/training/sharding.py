@@ -9,6 +9,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cnn_jax import errors
 from cnn_jax.errors import UserError
+from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.training import compiler
 from cnn_jax.training.steps import TrainState
 
@@ -132,7 +133,7 @@ def one_seed(
     """
     (seed,) = numbers
     whole = replicated(mesh)
-    shapes = jax.eval_shape(init_state, seed)
+    shapes = eval_shape(init_state, seed)
     state_shardings = shardings(shapes, mesh, parallel.params)
     return Seeds(
         numbers=numbers,

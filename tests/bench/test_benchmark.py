@@ -1,5 +1,6 @@
 """What bench measures: every number is there, and belongs to the work that it names."""
 
+import copy
 import math
 
 import jax
@@ -27,8 +28,8 @@ OPTIONS = benchmark.Options(
 )
 
 
-def config_of(*overrides, file="experiments/quickstart.py"):
-    return cnn_jax.load_config(str(ROOT / file), overrides)
+def config_of(*overrides):
+    return cnn_jax.load_config(str(ROOT / "experiments/quickstart.py"), overrides)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_a_cpu_has_no_known_peak(trained):
 
 
 def test_inference_on_random_images_reads_no_data():
-    config = config_of("training.batch_size=4", file="experiments/resnet/cifar10.py")
+    config = config_of(*DENSE, "training.batch_size=4")
     options = OPTIONS._replace(inference=True, is_fake=True, image="16x16x3", count=1, rounds=1)
     result = benchmark.run(config, options)
     assert list(result["images_per_second"]) == ["forward"]
@@ -82,28 +83,34 @@ def test_inference_on_random_images_reads_no_data():
     assert result["data"] == "random" and result["batch_size"] == 4
 
 
-def test_torch_is_measured_in_turns_with_ours():
-    pytest.importorskip("torch")
-    config = config_of(*TINY, "training.batch_size=8")
-    kinds = ("torch-eager", "torch-bf16")
-    result = benchmark.run(config, OPTIONS._replace(kinds=kinds))
-    medians = result["images_per_second"]
-    expected = medians["step"] / medians["torch-eager"]
-    assert result["ratios"]["step / torch-eager"] == expected
-    assert len(result["rounds"]["torch-bf16"]) == 2
-
-
-def test_a_torch_compile_that_fails_is_skipped_with_the_reason(monkeypatch):
+@pytest.fixture(scope="module")
+def against_torch():
+    """With a network of PyTorch that is none of ours, and no compiler for it."""
     torch = pytest.importorskip("torch")
+    from cnn_jax.bench import torch_networks
 
     def no_compiler(network):
         raise RuntimeError("no g++ here")
 
-    monkeypatch.setattr(torch, "compile", lambda network: lambda x: no_compiler(network))
-    config = config_of(*TINY, "training.batch_size=8")
-    result = benchmark.run(config, OPTIONS._replace(kinds=("torch-compile",), rounds=1))
-    assert "no g++ here" in result["skipped"]["torch-compile"]
-    assert "torch-compile" not in result["images_per_second"]
+    tiny = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    kinds = ("torch-eager", "torch-bf16", "torch-compile")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch_networks, "create", lambda *_: copy.deepcopy(tiny))
+        patch.setattr(torch, "compile", lambda network: lambda x: no_compiler(network))
+        config = config_of(*DENSE, "training.batch_size=8")
+        return benchmark.run(config, OPTIONS._replace(kinds=kinds))
+
+
+def test_torch_is_measured_in_turns_with_ours(against_torch):
+    medians = against_torch["images_per_second"]
+    expected = medians["step"] / medians["torch-eager"]
+    assert against_torch["ratios"]["step / torch-eager"] == expected
+    assert len(against_torch["rounds"]["torch-bf16"]) == 2
+
+
+def test_a_torch_compile_that_fails_is_skipped_with_the_reason(against_torch):
+    assert "no g++ here" in against_torch["skipped"]["torch-compile"]
+    assert "torch-compile" not in against_torch["images_per_second"]
 
 
 def test_a_folder_needs_the_size_of_its_random_images():

@@ -1,5 +1,6 @@
 """The layer is named in which the first number arises that is not finite."""
 
+import functools
 import types
 
 import flax.linen as nn
@@ -69,15 +70,17 @@ def setup_of(model, rate=0.1):
         color_jitter=lambda k, x, i: x,
         jit=compiler.Jit(with_precision=compiler.precision(matmul="default")),
     )
+    compiled = compiler.jit(lambda state, examples: train_steps(state, data, examples), once=True)
     seeds = types.SimpleNamespace(
-        numbers=(0,), train_steps=lambda state, _, examples: train_steps(state, data, examples)
+        numbers=(0,), train_steps=lambda state, _, examples: compiled(state, examples)
     )
     examples = jnp.arange(8).reshape(2, 4)
     inputs = types.SimpleNamespace(take=lambda *_: (data, examples))
     plan = types.SimpleNamespace(microbatches=1)
     setup = types.SimpleNamespace(parts=parts, seeds=seeds, inputs=inputs, plan=plan)
     setup.programs = lambda step: seeds
-    return setup, steps.create_state(model, optimizer, (2, 2, 1), False, 0)
+    create = functools.partial(steps.create_state, model, optimizer, (2, 2, 1), False, 0)
+    return setup, compiler.jit(create, once=True)()
 
 
 def found(setup, state):

@@ -8,7 +8,7 @@ import pytest
 
 from cnn_jax.bench import profile
 from cnn_jax.commands.train import steps_of
-from tests.conftest import TINY, launch_here
+from tests.conftest import DENSE, launch_here
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def traced(tmp_path_factory):
     """The folder of the trace of three steps of a run of two programs, of five steps each."""
     workdir = tmp_path_factory.mktemp("profile") / "run"
     stretch = ("training.duration", "training.checkpoint_every", "evaluation.every")
-    fields = [*TINY, *(f"{field}=10 steps" for field in stretch)]
+    fields = [*DENSE, *(f"{field}=10 steps" for field in stretch)]
     command = ["train", *(f"--config.{field}" for field in fields), f"--workdir={workdir}"]
     done = launch_here(*command, "--profile=7:10")
     assert done.returncode == 0, done.stderr
@@ -35,7 +35,7 @@ def test_a_trace_has_the_program_with_the_steps_and_no_other(traced):
 def test_a_trace_names_the_parts_of_a_step_and_the_layers(traced):
     (file,) = traced.rglob("*.xplane.pb")
     content = file.read_bytes()
-    passes = (b"/jvp(WideResNet)/conv2/block1/", b"/transpose(jvp(WideResNet))/conv2/block1/")
+    passes = (b"/jvp(LeNet)/ip1/", b"/transpose(jvp(LeNet))/ip1/")
     for name in (b"/data/", b"/augment/", *passes, b"/update/"):
         assert name in content, name
 

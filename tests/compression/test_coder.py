@@ -32,7 +32,7 @@ def check(kernels):
 @pytest.mark.parametrize("seed", range(12))
 def test_decode_is_the_inverse_of_encode(seed):
     generator = np.random.default_rng(seed)
-    shapes = [tuple(generator.integers(1, [40, 30, 6, 6])) for _ in range(3)]
+    shapes = [tuple(generator.integers(1, [20, 15, 6, 6])) for _ in range(3)]
     scale = 10.0 ** generator.integers(-1, 5)
     check([kernel(shape, generator.random(), scale, seed) for shape in shapes])
 
@@ -46,7 +46,7 @@ def test_one_weight_an_empty_layer_and_a_full_one_work(value):
 
 
 def test_no_machine_word_is_spent_on_zeros():
-    assert check([np.zeros((256, 512, 3, 3), int)]) < 300
+    assert check([np.zeros((128, 64, 3, 3), int)]) < 40
 
 
 def test_rows_and_columns_of_different_size_are_made_use_of():
@@ -54,15 +54,18 @@ def test_rows_and_columns_of_different_size_are_made_use_of():
     assert check([symbols]) < 0.95 * entropy(symbols)
 
 
-def test_a_million_weights_come_back():
-    check([kernel((512, 256, 3, 3), 0.33, 4, 0)])
+@pytest.mark.parametrize(
+    "outputs,inputs", [(64, 64), pytest.param(512, 256, marks=pytest.mark.slow, id="a million")]
+)
+def test_weights_of_a_large_layer_come_back(outputs, inputs):
+    check([kernel((outputs, inputs, 3, 3), 0.33, 4, 0)])
 
 
 def test_damaged_data_is_an_error_or_other_symbols_never_a_crash():
-    symbols = kernel((32, 16, 3, 3), 0.3, 4, 0)
+    symbols = kernel((8, 4, 3, 3), 0.3, 4, 0)
     data = coder.encode([symbols])
     generator = np.random.default_rng(0)
-    for _ in range(200):
+    for _ in range(100):
         broken = bytearray(data[: len(data) - 4 * int(generator.integers(0, 3))])
         broken[int(generator.integers(len(broken)))] ^= int(generator.integers(1, 256))
         try:

@@ -11,6 +11,17 @@ from cnn_jax.compression import archive, calibrate, network
 from cnn_jax.errors import UserError
 from cnn_jax.training import compiler
 
+
+class Small(nn.Module):
+    """Two convolutions and a linear layer."""
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        x = nn.relu(nn.Conv(16, (3, 3), strides=2, padding=1, name="conv1")(images))
+        x = nn.relu(nn.Conv(32, (3, 3), strides=2, padding=1, name="conv2")(x))
+        return nn.Dense(10, name="fc")(x.mean((1, 2)))
+
+
 MODELS = {
     "squeezenet": {"small_input": True, "base_e": 16, "incr_e": 16},
     "cifar_resnet": {"depth": 8},
@@ -20,14 +31,12 @@ MODELS = {
 
 @pytest.fixture(
     scope="module",
-    params=[
-        *(pytest.param(name, marks=pytest.mark.slow) for name in MODELS if name != "lenet"),
-        "lenet",
-    ],
+    params=["small", *(pytest.param(name, marks=pytest.mark.slow) for name in MODELS)],
 )
 def small(request):
     """A network with random weights and images for it."""
-    model = models.create(request.param, num_classes=10, **MODELS[request.param])
+    name = request.param
+    model = models.create(name, num_classes=10, **MODELS[name]) if name in MODELS else Small()
     images = np.random.default_rng(0).standard_normal((16, 16, 16, 3), np.float32)
     variables = jax.tree.map(
         np.asarray, compiler.jit(model.init, once=True)(jax.random.key(0), images[:2])
@@ -90,7 +99,8 @@ class Odd(nn.Module):
 
 def test_groups_and_heads_that_no_image_passes_are_compressed_too(tmp_path):
     images = np.random.default_rng(0).standard_normal((16, 8, 8, 4), np.float32)
-    params = jax.tree.map(np.asarray, Odd().init(jax.random.key(0), images)["params"])
+    made = compiler.jit(Odd().init, once=True)(jax.random.key(0), images)
+    params = jax.tree.map(np.asarray, made["params"])
     calibration = calibrate.Calibration(Odd(), {"params": params}, [images])
     layer, _ = calibration.layer("params/grouped/kernel", {"params": params})
     assert layer.moments.shape == (2, 2 * 9 + 1, 2 * 9 + 1)
@@ -100,7 +110,8 @@ def test_groups_and_heads_that_no_image_passes_are_compressed_too(tmp_path):
     for layer in params:
         before, after = params[layer]["kernel"], read[layer]["kernel"]
         np.testing.assert_allclose(after, before, atol=0.1 * np.abs(before).max())
-    before, after = (Odd().apply({"params": p}, images) for p in (params, read))
+    apply = compiler.jit(lambda params: Odd().apply({"params": params}, images), once=True)
+    before, after = apply(params), apply(read)
     np.testing.assert_allclose(after, before, atol=0.02)
 
 

@@ -3,7 +3,6 @@
 import functools
 import json
 from typing import Any, NamedTuple
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ from ml_collections import ConfigDict
 from cnn_jax import config as configs
 from cnn_jax import models
 from cnn_jax.data import augment
-from cnn_jax.models import layers
+from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.optim import by_layer, ema, losses, optimizers
 from cnn_jax.optim.schedules import LearningRate
 from cnn_jax.sweeps.tables import Row
@@ -82,16 +81,19 @@ def params(recipe: Recipe) -> Any:
     """The shapes of the network's parameters."""
     model = models.create(num_classes=recipe.classes, **recipe.config.model.to_dict())
     images = jnp.zeros((1, *recipe.image_shape))
-    return jax.eval_shape(model.init, jax.random.key(0), images)["params"]
+    return eval_shape(model.init, jax.random.key(0), images)["params"]
 
 
-def step_shapes(recipe: Recipe) -> tuple[Any, Any, Any]:
-    """The shapes of the state before and after a training step, and of its metrics."""
+def step_shapes(recipe: Recipe, alike: tuple[str, ...] = ("width",)) -> tuple[Any, Any, Any]:
+    """The shapes of the state before and after a training step, and of its metrics.
+
+    Recipes that differ only in what does not make the step, and in these fields of the network, are
+    traced once.
+    """
     config = recipe.config
-    # Rows that differ in nothing that makes the step are traced once.
     parts = {name: config[name].to_dict() for name in ("model", "optimizer", "loss", "ema")}
     parts["schedule"] = config.learning_rate.schedule
-    parts["model"].pop("width", None)  # the same layers, wider
+    parts["model"] = {k: v for k, v in parts["model"].items() if k not in alike}
     key = (json.dumps(parts), recipe.image_shape, recipe.classes, recipe.plan.microbatches)
     if key not in _TRACED:
         _TRACED[key] = _trace(recipe)
@@ -107,7 +109,7 @@ def _trace(recipe: Recipe) -> tuple[Any, Any, Any]:
     create = functools.partial(
         steps.create_state, model, recipe.optimizer, recipe.image_shape, config.ema.decay > 0, 0
     )
-    before = jax.eval_shape(create)
+    before = eval_shape(create)
     average = configs.call(ema.create, "ema", config.ema) if config.ema.decay else None
     step = steps.make_train_step(
         model,
@@ -123,10 +125,5 @@ def _trace(recipe: Recipe) -> tuple[Any, Any, Any]:
         jax.ShapeDtypeStruct((size,), jnp.int32),
         jax.ShapeDtypeStruct((size,), jnp.int32),
     )
-    # A CPU's form of convolutions and sums has the same shapes, and takes long to trace.
-    with (
-        mock.patch.object(layers, "_convolve", layers._plain),
-        mock.patch.object(layers, "_sum", lambda x: x.sum(1)),
-    ):
-        after, metrics = jax.eval_shape(step, before, batch)
+    after, metrics = eval_shape(step, before, batch)
     return before, after, metrics

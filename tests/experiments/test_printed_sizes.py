@@ -11,6 +11,7 @@ from flax.traverse_util import flatten_dict
 from cnn_jax import models
 from cnn_jax.analysis.summary import layers_of
 from cnn_jax.models import pooling
+from cnn_jax.models.cpu.xla import eval_shape
 from experiments.alexnet import published as alexnet
 from experiments.deep_compression import published as deep_compression
 from experiments.googlenet import published as googlenet
@@ -42,7 +43,7 @@ def cifar_parameters(num_classes=10, **options):
     """All parameters of a network for 32x32 images, and those in kernels; stages stay scanned."""
     model = models.create(num_classes=num_classes, **options)
     image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
-    params = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
+    params = eval_shape(model.init, jax.random.key(0), image)["params"]
     sizes = {path: math.prod(leaf.shape) for path, leaf in flatten_dict(params).items()}
     return sum(sizes.values()), sum(n for path, n in sizes.items() if path[-1] == "kernel")
 

@@ -22,21 +22,31 @@ def torch():
 
 
 @pytest.fixture(scope="session")
-def network(torch):
-    """`network(name)`: torchvision's network with random weights, biases and statistics.
+def hollow(torch):
+    """`hollow(name)`: torchvision's network without weights, which it would draw for long.
 
     `fc_width` narrows the hidden layers of AlexNet and VGG, which have most of their weights.
     """
 
     def make(name, classes=7, fc_width=None):
-        with torch.device("meta"):  # torchvision draws the weights for longer than all else takes
+        with torch.device("meta"):
             made = reference.network(name, classes)
             if fc_width:
                 first, second, last = (m for m in made.classifier if isinstance(m, torch.nn.Linear))
                 first.__init__(first.in_features, fc_width)
                 second.__init__(fc_width, fc_width)
                 last.__init__(fc_width, classes)
-        made.to_empty(device="cpu")
+        return made
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def network(torch, hollow):
+    """`network(name)`: the same with random weights, biases and statistics."""
+
+    def make(name, classes=7, fc_width=None):
+        made = hollow(name, classes, fc_width).to_empty(device="cpu")
         torch.manual_seed(0)
         for part in made.modules():
             fill(part)

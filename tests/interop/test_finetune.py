@@ -23,7 +23,7 @@ OF_TORCH = ("conv1", "bn1", "layer1")
 
 
 def images():
-    return np.random.default_rng(0).standard_normal((4, 64, 64, 3))
+    return np.random.default_rng(0).standard_normal((4, 40, 40, 3))
 
 
 def step_of_torch(torch, made):
@@ -41,7 +41,7 @@ def step_of_torch(torch, made):
 
 def our_step(model, file):
     """The state before and after a step that starts from a file."""
-    layers = by_layer.layers_of(model, (64, 64, 3))
+    layers = by_layer.layers_of(model, (40, 40, 3))
     rate = LearningRate(lambda step: RATE, None)
     rule = {"name": "momentum", "momentum": 0.9, "nesterov": True, "rate_inside": False}
     rule |= {"weight_decay": DECAY, "decay": "all", "clip_norm": None, "clips_decay": False}
@@ -52,15 +52,18 @@ def our_step(model, file):
     (phase,) = by_layer.phases(model, optimizer, frozen, 0)
     loss = losses.create(label_smoothing=0.0, auxiliary_weight=0.0)
     step = steps.make_train_step(*phase, rate, loss, lambda key, images, index: images)
-    state = compiler.jit(
-        functools.partial(steps.create_state, model, optimizer, (64, 64, 3), False, 0), once=True
-    )()
+    create = functools.partial(steps.create_state, model, optimizer, (40, 40, 3), False, 0)
+    empty = jax.eval_shape(create)
+    state = jax.tree.map(lambda leaf: jnp.asarray(np.zeros(leaf.shape, leaf.dtype)), empty)
+    fc = state.params["fc"]
+    drawn = np.random.default_rng(1).normal(0, 0.02, fc["kernel"].shape)
+    fc["kernel"] = jnp.asarray(drawn, jnp.float32)
     found = transfer.transfer(pretrained.weights(str(file))[0], ["*"], layers, "file")
     assert found.new == ("fc",)
     state = transfer.with_weights(state, found.variables, Alone())
-    state = jax.tree.map(lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, state)
+    state = jax.tree.map(lambda a: np.float64(a) if a.dtype == jnp.float32 else a, state)
     batch = Batch(jnp.asarray(images()), jnp.asarray(LABELS), jnp.arange(4))
-    return state, compiler.jit(step, once=True)(state, batch)[0]
+    return state, compiler.jit(step)(state, batch)[0]
 
 
 @pytest.mark.parametrize("name", ["resnet18", pytest.param("resnet50", marks=pytest.mark.slow)])

@@ -12,6 +12,7 @@ import safetensors.numpy
 from cnn_jax import models
 from cnn_jax.errors import UserError
 from cnn_jax.interop import convert, formats, read, torchvision, weights
+from cnn_jax.models.cpu.xla import eval_shape
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(2, np.float32)}
 
@@ -158,7 +159,7 @@ def test_a_file_that_is_not_there_is_named():
 def state_of(name, classes=3):
     """A state dict of zeros, and its network."""
     model = torchvision.module(name, classes)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 224, 224, 3), np.float32))
+    shapes = eval_shape(model.init, jax.random.key(0), np.zeros((1, 224, 224, 3), np.float32))
     zeros = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), shapes)
     return torchvision.to_torch(name, zeros), model
 

@@ -67,6 +67,12 @@ def is_example(layout):
 NAMES = [name for name, layout in LAYOUTS.items() if is_example(layout)]
 
 
+@pytest.fixture(scope="module", params=NAMES)
+def name(request):
+    """The tests of one table follow each other: its network is traced once."""
+    return request.param
+
+
 def refused(state, *words):
     """The message about a state that no table fits: one line with these words."""
     with pytest.raises(UserError) as caught:
@@ -78,7 +84,6 @@ def refused(state, *words):
     return message
 
 
-@pytest.mark.parametrize("name", NAMES)
 def test_the_network_of_a_table_is_recognized(name):
     layout = LAYOUTS[name]
     found = recognize.trained(state_of(name), hints=(layout.source,))
@@ -88,7 +93,6 @@ def test_the_network_of_a_table_is_recognized(name):
     assert found.model.get("depth", given.get("depth")) == given.get("depth")
 
 
-@pytest.mark.parametrize("name", NAMES)
 def test_an_array_that_is_missing_or_has_another_shape_is_named(name):
     state = state_of(name)
     kernels = [key for key in state if state[key].ndim > 1]

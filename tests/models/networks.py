@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnn_jax import models
+from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.training import compiler
 
 
 def filled(model, image_size):
     """Variables of normal kernels, which is quicker than `model.init`, and two images."""
     images = jax.ShapeDtypeStruct((2, image_size, image_size, 3), jnp.float32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+    shapes = eval_shape(model.init, jax.random.key(0), images)
     generator = np.random.default_rng(0)
 
     def fill(leaf):
@@ -27,19 +28,23 @@ def filled(model, image_size):
 
 
 def drawn(model, image_size):
-    """Initial kernel and bias of every layer by name, without running the network."""
+    """Initial kernel and bias of at most 64 outputs of every layer by name.
+
+    The network does not run.
+    """
     found = {}
 
     def note(call, arguments, keywords, context):
         output = call(*arguments, **keywords)
         if isinstance(context.module, nn.Conv | nn.Dense):
-            shapes = jax.tree.map(jnp.shape, dict(context.module.variables["params"]))
+            params = dict(context.module.variables["params"])
+            shapes = {kind: (*p.shape[:-1], min(p.shape[-1], 64)) for kind, p in params.items()}
             found["/".join(context.module.path)] = (context.module, shapes)
         return output
 
     images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
     with nn.intercept_methods(note):
-        jax.eval_shape(model.init, jax.random.key(0), images)
+        eval_shape(model.init, jax.random.key(0), images)
 
     def draw(key):
         return {
@@ -53,17 +58,26 @@ def drawn(model, image_size):
     return jax.tree.map(np.asarray, compiler.jit(draw, once=True)(jax.random.key(0)))
 
 
+def lowered(model, variables, images, train=False):
+    """The text of the program of a forward pass, which draws no random numbers."""
+
+    def forward(variables, images):
+        return model.apply(variables, images, train=train)
+
+    return jax.jit(forward).lower(variables, images).as_text()
+
+
 @functools.cache
 def shapes_at(name: str, size: int, **options):
     """A network with 10 classes, the shapes of its variables, and of two square images."""
     model = models.create(name, num_classes=10, **options)
     image = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
-    return model, jax.eval_shape(lambda x: model.init(jax.random.key(0), x), image), image
+    return model, eval_shape(lambda x: model.init(jax.random.key(0), x), image), image
 
 
 def forward(model, variables, image, train: bool):
     """Shapes of the logits and of what changed."""
-    return jax.eval_shape(
+    return eval_shape(
         lambda v, x: model.apply(
             v,
             x,
@@ -89,5 +103,5 @@ def outputs_at(name: str, size: int, **options) -> dict[str, tuple[int, ...]]:
     model = models.create(name, num_classes=10, **options)
     image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     with nn.intercept_methods(note):
-        jax.eval_shape(model.init, jax.random.key(0), image)
+        eval_shape(model.init, jax.random.key(0), image)
     return seen

@@ -13,6 +13,7 @@ from cnn_jax import models
 from cnn_jax.analysis.summary import layers_of
 from cnn_jax.errors import UserError
 from cnn_jax.models.cifar_resnet import CifarResNet
+from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.models.residual_units import ResidualUnit
 from experiments.preactivation import published as preactivation
 from experiments.resnet import published as resnet
@@ -26,7 +27,7 @@ def create(num_classes=10, **options):
 
 
 def shapes(model):
-    return jax.eval_shape(model.init, jax.random.key(0), IMAGE)["params"]
+    return eval_shape(model.init, jax.random.key(0), IMAGE)["params"]
 
 
 def parameters(model):
@@ -141,7 +142,7 @@ def test_shortcut_c_projects_in_every_unit():
 def test_images_of_any_size(size, shortcut):
     model = create(depth=8, shortcut=shortcut)
     image = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)
-    logits, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), image)
+    logits, _ = eval_shape(model.init_with_output, jax.random.key(0), image)
     assert (logits.shape, logits.dtype) == ((2, 10), jnp.float32)
 
 
@@ -157,7 +158,7 @@ def test_bfloat16_stays_bfloat16_between_the_units(order):
         return output
 
     with nn.intercept_methods(note):
-        logits, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), IMAGE)
+        logits, _ = eval_shape(model.init_with_output, jax.random.key(0), IMAGE)
     assert dtypes == {jnp.dtype("bfloat16")}
     assert logits.dtype == jnp.float32
 
@@ -181,7 +182,7 @@ def test_survival_decays_linearly_and_leaves_the_expected_depth_of_the_paper():
 def test_training_step_of_1202_layers_compiles():
     model = create(depth=1202)
     x = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0), x)
+    variables = eval_shape(model.init, jax.random.key(0), x)
 
     def loss(variables, x):
         return model.apply(variables, x, train=True, mutable=["batch_stats"])[0].sum()

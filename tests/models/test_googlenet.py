@@ -32,19 +32,23 @@ def parameters(found) -> int:
     return sum(layer.parameters for layer in found)
 
 
+def modules(kinds, **options) -> dict:
+    """Modules of these kinds in one forward pass: path -> (module, output shape)."""
+    return {path: call for path, call in called(**options).items() if isinstance(call[0], kinds)}
+
+
 @functools.cache
-def modules(kind, **options) -> dict:
-    """Modules of this kind in one forward pass: path -> (module, output shape)."""
+def called(**options) -> dict:
     seen = {}
 
     def note(call, arguments, keywords, context):
         output = call(*arguments, **keywords)
-        if context.method_name == "__call__" and isinstance(context.module, kind):
+        if context.method_name == "__call__":
             seen["/".join(context.module.path)] = context.module, output.shape[1:]
         return output
 
     with nn.intercept_methods(note):
-        shapes_at("googlenet", 224, **options)
+        shapes_at.__wrapped__("googlenet", 224, **options)
     return seen
 
 

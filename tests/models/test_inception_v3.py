@@ -19,9 +19,13 @@ from tests.models.networks import forward, shapes_at
 CUT = 0.8796  # deviation of a standard normal distribution that is cut at +-2
 
 
-@functools.cache
 def traced(size: int = 299, num_classes: int = 1000, **options):
     """One forward pass: the layers, and all calls as path -> (module, input, output shape)."""
+    return traced_at(models.create("inception_v3", num_classes=num_classes, **options), size)
+
+
+@functools.cache
+def traced_at(model, size: int):
     seen = {}
 
     def note(call, arguments, keywords, context):
@@ -31,7 +35,6 @@ def traced(size: int = 299, num_classes: int = 1000, **options):
             seen[path] = (context.module, arguments[0].shape[1:], output.shape[1:])
         return output
 
-    model = models.create("inception_v3", num_classes=num_classes, **options)
     with nn.intercept_methods(note):
         return layers_of(model, (size, size, 3)), seen
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cnn_jax import models
+from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.models.layers import BatchNorm
 
 # By name, of kernels [200, 100] as every kernel of a layer is drawn here.
@@ -36,7 +37,7 @@ def layers_of(name, size, **options):
     model = models.create(name, num_classes=10, dtype="bfloat16", **options)
     image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     with nn.intercept_methods(note):
-        jax.eval_shape(model.init, jax.random.key(0), image)
+        eval_shape(model.init, jax.random.key(0), image)
     return found
 
 

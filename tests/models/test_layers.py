@@ -11,6 +11,7 @@ from jax import lax
 
 from cnn_jax.errors import UserError
 from cnn_jax.models import layers
+from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.training import compiler
 
 CONVOLUTIONS = [  # size, kernel, stride, padding
@@ -28,10 +29,19 @@ CONVOLUTIONS = [  # size, kernel, stride, padding
 ]
 
 
+def normal(*shape):
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
+
+
+def initial(channels):
+    """Variables of a batch norm."""
+    ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+    return {"params": {"scale": ones, "bias": zeros}, "batch_stats": {"mean": zeros, "var": ones}}
+
+
 @pytest.mark.parametrize("size,kernel,stride,padding", CONVOLUTIONS)
 def test_gradients_of_the_convolution_are_those_of_lax(size, kernel, stride, padding):
-    x = jax.random.normal(jax.random.key(0), (2, size, size, 3))
-    w = jax.random.normal(jax.random.key(1), (kernel, kernel, 3, 4))
+    x, w = normal(2, size, size, 3), normal(kernel, kernel, 3, 4)
     numbers = ("NHWC", "HWIO", "NHWC")
 
     def ours(x, w):
@@ -52,7 +62,7 @@ def test_gradients_of_the_convolution_are_those_of_lax(size, kernel, stride, pad
 
 @pytest.mark.parametrize("train", [True, False])
 def test_batch_norm_is_flax_batch_norm_with_unbiased_running_variance(train):
-    x = 3 + 2 * jax.random.normal(jax.random.key(0), (8, 5, 5, 6))
+    x = 3 + 2 * normal(8, 5, 5, 6)
     ours, theirs = layers.BatchNorm(), nn.BatchNorm(momentum=0.9, use_running_average=not train)
     variables = {
         "params": {"scale": jnp.linspace(0.5, 2, 6), "bias": jnp.linspace(-1, 1, 6)},
@@ -103,9 +113,9 @@ def test_moments_far_from_the_running_mean_lose_digits_by_the_square_of_the_dist
 
 
 def test_a_step_on_an_accelerator_has_the_batch_norm_of_a_step_on_a_cpu(monkeypatch):
-    x = 3 + 2 * jax.random.normal(jax.random.key(0), (8, 5, 5, 6))
+    x = 3 + 2 * normal(8, 5, 5, 6)
     norm = layers.BatchNorm(group_size=4)
-    variables = norm.init(jax.random.key(0), x, True)
+    variables = initial(6)
 
     def step():
         def loss(params, x):
@@ -114,7 +124,8 @@ def test_a_step_on_an_accelerator_has_the_batch_norm_of_a_step_on_a_cpu(monkeypa
             )
             return jnp.sin(y).sum(), (y, updates)
 
-        return jax.grad(loss, (0, 1), has_aux=True)(variables["params"], x)
+        gradient = jax.grad(loss, (0, 1), has_aux=True)
+        return compiler.jit(gradient, once=True)(variables["params"], x)
 
     on_cpu = step()
     default = lambda *arrays, cpu, default: default(*arrays)  # noqa: E731
@@ -138,12 +149,17 @@ def test_gradients_of_bfloat16_layers_are_summed_over_devices_in_float32(layer):
 
 
 def test_batch_norm_groups_are_normalized_as_batches_of_their_own():
-    x = jax.random.normal(jax.random.key(0), (8, 4, 4, 3)) * jnp.arange(1, 9.0)[:, None, None, None]
+    x = normal(8, 4, 4, 3) * np.arange(1, 9, dtype=np.float32)[:, None, None, None]
     grouped, whole = layers.BatchNorm(group_size=4), layers.BatchNorm()
-    variables = whole.init(jax.random.key(0), x, True)
-    y, stats = grouped.apply(variables, x, True, mutable=["batch_stats"])
-    halves = [whole.apply(variables, h, True, mutable=["batch_stats"]) for h in (x[:4], x[4:])]
-    np.testing.assert_allclose(y, jnp.concatenate([h[0] for h in halves]), atol=1e-5)
+    variables = initial(3)
+
+    @functools.partial(compiler.jit, once=True)
+    def outcomes(x):
+        parts = (grouped, x), (whole, x[:4]), (whole, x[4:])
+        return [norm.apply(variables, h, True, mutable=["batch_stats"]) for norm, h in parts]
+
+    (y, stats), *halves = jax.tree.map(np.asarray, outcomes(x))
+    np.testing.assert_allclose(y, np.concatenate([h[0] for h in halves]), atol=1e-5)
     mean_of_halves = jax.tree.map(lambda a, b: (a + b) / 2, halves[0][1], halves[1][1])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), stats, mean_of_halves)
 
@@ -169,12 +185,12 @@ class Unit(nn.Module):
 @pytest.mark.parametrize("platform,barriers", [("cpu", True), ("cuda", False), ("tpu", False)])
 def test_what_only_a_cpu_needs_is_in_programs_for_cpus_alone(platform, barriers):
     x = jnp.ones((2, 8, 8, 3))
-    variables = Unit().init(jax.random.key(0), x)
+    variables = eval_shape(lambda: Unit().init(jax.random.key(0), x))
 
-    def loss(params):
-        y, _ = Unit().apply(variables | {"params": params}, x, mutable=["batch_stats"])
+    def loss(variables):
+        y, _ = Unit().apply(variables, x, mutable=["batch_stats"])
         return (y**2).sum()
 
-    traced = jax.jit(jax.grad(loss)).trace(variables["params"])
+    traced = jax.jit(jax.grad(loss)).trace(variables)
     text = traced.lower(lowering_platforms=(platform,)).as_text()
     assert ("optimization_barrier" in text) == barriers

@@ -1,11 +1,13 @@
 """LeNet-300-100 and LeNet-5 are those of Caffe and of Han et al."""
 
-import jax
-import jax.numpy as jnp
+import functools
+
+import numpy as np
 import pytest
 
 from cnn_jax import errors, models
 from cnn_jax.analysis.summary import layers_of
+from cnn_jax.training import compiler
 from experiments import published
 from experiments.deep_compression.published import LENETS
 
@@ -38,18 +40,22 @@ def test_other_images_have_other_parameters_and_no_published_size():
 
 def test_convolutions_of_lenet_5_have_no_relu():
     model = models.create("lenet", num_classes=10)
-    images = jax.random.normal(jax.random.key(0), (1, *GRAY))
-    variables = model.init(jax.random.key(1), images)
-    params = dict(variables["params"])
+    generator = np.random.default_rng(0)
+    images = np.abs(generator.standard_normal((1, *GRAY), np.float32))
     # ip1 sees what the pooling gives: with kernels of -1 and biases of 0 a ReLU would leave 0.
-    params["conv2"] = {"kernel": -jnp.ones((5, 5, 20, 50)), "bias": jnp.zeros(50)}
-    params["conv1"] = {"kernel": jnp.ones((5, 5, 1, 20)), "bias": jnp.zeros(20)}
-    _, seen = model.apply(
-        {"params": params}, jnp.abs(images), capture_intermediates=lambda m, _: m.name == "ip1"
-    )
-    zero = model.apply({"params": params}, 0 * images, capture_intermediates=True)[1]
-    ours, none = (s["intermediates"]["ip1"]["__call__"][0] for s in (seen, zero))
-    assert not jnp.allclose(ours, none)
+    params = {
+        "conv1": {"kernel": np.ones((5, 5, 1, 20)), "bias": np.zeros(20)},
+        "conv2": {"kernel": -np.ones((5, 5, 20, 50)), "bias": np.zeros(50)},
+        "ip1": {"kernel": generator.standard_normal((800, 500)), "bias": np.zeros(500)},
+        "ip2": {"kernel": np.zeros((500, 10)), "bias": np.zeros(10)},
+    }
+
+    @functools.partial(compiler.jit, once=True)
+    def ip1(images):
+        seen = model.apply({"params": params}, images, capture_intermediates=True)[1]
+        return seen["intermediates"]["ip1"]["__call__"][0]
+
+    assert not np.allclose(ip1(images), ip1(0 * images))
 
 
 def test_wrong_variants_and_small_images_are_told():

@@ -6,6 +6,7 @@ import pytest
 
 from cnn_jax import models
 from cnn_jax.errors import UserError
+from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.models.linear import MapLinear, linear
 from cnn_jax.training import compiler
 from tests.models.networks import filled
@@ -23,7 +24,7 @@ def test_the_same_variables_give_the_same_logits_and_take_larger_images(
     plain = models.create(name, **SMALL, **options)
     dense = models.create(name, **SMALL, **options, fully_convolutional=True)
     images = jax.random.normal(jax.random.key(0), (1, side, side, 3))
-    shapes = [jax.eval_shape(model.init, jax.random.key(1), images) for model in (plain, dense)]
+    shapes = [eval_shape(model.init, jax.random.key(1), images) for model in (plain, dense)]
     assert jax.tree.map(np.shape, shapes[0]) == jax.tree.map(np.shape, shapes[1])
     variables, _ = filled(plain, side)
     variables = jax.tree.map(  # with biases, which are 0 there
@@ -36,10 +37,10 @@ def test_the_same_variables_give_the_same_logits_and_take_larger_images(
     scale = np.abs(expected).max()
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * scale)
     shape = jax.ShapeDtypeStruct((1, *larger, 3), np.float32)
-    assert jax.eval_shape(dense.apply, variables, shape).shape == (1, 5)
+    assert eval_shape(dense.apply, variables, shape).shape == (1, 5)
     small = jax.ShapeDtypeStruct((1, side - 40, side - 40, 3), np.float32)
     with pytest.raises(UserError, match="fully convolutional: fc6 needs a map of"):
-        jax.eval_shape(dense.apply, variables, small)
+        eval_shape(dense.apply, variables, small)
 
 
 def test_it_is_the_linear_layer_of_every_window():

@@ -1,5 +1,7 @@
 """Options whose defaults are the papers', where well-known ports have others."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ import pytest
 
 from cnn_jax import models
 from cnn_jax.interop import torchvision
+from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.models.layers import BatchNorm
 
 NORMALISED = [
@@ -23,7 +26,12 @@ NORMALISED = [
 
 
 def batch_norms(name, size, **options):
-    """Every batch norm of a network, in order."""
+    """Every batch norm of a network with groups of 4 images, in order."""
+    return found_in(models.create(name, num_classes=10, bn_group_size=4, **options), size)
+
+
+@functools.cache
+def found_in(model, size):
     found = []
 
     def note(call, arguments, keywords, context):
@@ -31,16 +39,15 @@ def batch_norms(name, size, **options):
             found.append(context.module)
         return call(*arguments, **keywords)
 
-    model = models.create(name, num_classes=10, **options)
     image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     with nn.intercept_methods(note):
-        jax.eval_shape(model.init, jax.random.key(0), image)
+        eval_shape(model.init, jax.random.key(0), image)
     return found
 
 
 @pytest.mark.parametrize(("name", "size", "options"), NORMALISED)
 def test_the_group_size_reaches_every_batch_norm(name, size, options):
-    found = batch_norms(name, size, bn_group_size=4, **options)
+    found = batch_norms(name, size, **options)
     assert len(found) > 5
     assert {norm.group_size for norm in found} == {4}
 

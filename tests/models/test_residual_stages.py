@@ -1,5 +1,7 @@
 """A stage that is a scan does what its blocks do one after the other."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,9 @@ import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from cnn_jax import models
+from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.models.residual_units import ResidualUnit, Stage
+from cnn_jax.training import compiler
 
 
 def noise(key, *shape):
@@ -16,6 +20,13 @@ def noise(key, *shape):
 
 def single(**options):
     return ResidualUnit(kernels=(3,), inner=4, channels=4, **options)
+
+
+def drawn(stage, x, *per_block):
+    """Variables of a stage, without running it."""
+    generator = np.random.default_rng(0)
+    shapes = eval_shape(lambda: stage.init(jax.random.key(0), x, False, *per_block))
+    return jax.tree.map(lambda leaf: generator.standard_normal(leaf.shape, np.float32) / 3, shapes)
 
 
 def restacked(tree):
@@ -31,7 +42,7 @@ def restacked(tree):
             before, after = path[:depth], path[depth + 1 :]
             count = sum(p[:depth] == before and p[depth + 1 :] == after for p in flat)
             leaves = [flat[*before, f"block{i}", *after] for i in range(2, count + 1)]
-            stacked[*before, "blocks", *after] = jnp.stack(leaves)
+            stacked[*before, "blocks", *after] = np.stack(leaves)
     return unflatten_dict(stacked)
 
 
@@ -44,7 +55,8 @@ def outcome(model, variables, *arguments):
         )
         return jnp.square(y).mean(), {"outputs": y, "statistics": updated["batch_stats"]}
 
-    gradients, results = jax.jit(jax.grad(loss, has_aux=True))(variables["params"])
+    step = compiler.jit(jax.grad(loss, has_aux=True), once=True)
+    gradients, results = step(variables["params"])
     return {"gradients": gradients, **results}
 
 
@@ -61,7 +73,7 @@ def assert_agree(scanned, unrolled, tolerance):
 def test_scanned_and_unrolled_stages_agree_in_outputs_statistics_and_gradients():
     x = noise(1, 2, 6, 6, 4)
     unrolled, scanned = (Stage(single, count=9, stride=2, unroll=u) for u in (True, False))
-    variables = unrolled.init(jax.random.key(0), x, False)
+    variables = drawn(unrolled, x)
     stacked = {name: restacked(tree) for name, tree in variables.items()}
     assert stacked["params"]["blocks"]["conv1"]["kernel"].shape == (8, 3, 3, 4, 4)
     results = outcome(scanned, stacked, x, True)
@@ -72,9 +84,9 @@ def test_in_a_scanned_stage_each_unit_has_a_gate_of_its_own():
     stage = Stage(single, count=9, stride=1, unroll=False)
     x = noise(1, 2, 4, 4, 4)
     survival = jnp.linspace(0.9, 0.1, 9)
-    variables = stage.init(jax.random.key(0), x, False, survival)
+    variables = drawn(stage, x, survival)
 
-    @jax.jit
+    @functools.partial(compiler.jit, once=True)
     def step(key):
         def loss(params):
             y, updated = stage.apply(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.models.residual_units import ORDERS, ResidualUnit, shortcut_average, survival
 from experiments.preactivation import published as preactivation
 
@@ -18,7 +19,7 @@ def noise(key, *shape):
 
 def filled(model, *arguments):
     """Variables as after some training, without the time that compiling an initialization takes."""
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), *arguments))
+    shapes = eval_shape(lambda: model.init(jax.random.key(0), *arguments))
     generator = np.random.default_rng(5)
 
     def fill(path, leaf):

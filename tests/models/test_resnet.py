@@ -13,6 +13,7 @@ from cnn_jax import models
 from cnn_jax.analysis.summary import layers_of
 from cnn_jax.errors import UserError
 from cnn_jax.interop import torchvision
+from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.models.layers import BatchNorm
 from cnn_jax.models.resnet import ResNet
 from experiments.resnet import published
@@ -38,7 +39,7 @@ def counts(model):
 
 def names_of(model):
     image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
-    params = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
+    params = eval_shape(model.init, jax.random.key(0), image)["params"]
     return {"/".join(path[:-1]) for path in flatten_dict(params)}
 
 
@@ -199,7 +200,7 @@ def test_max_pool_is_padded_as_in_torch_or_cut_off_as_in_caffe(ceil_pool, side):
 def test_conv1_bias_is_the_only_bias_before_a_batch_norm():
     image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     model = create(conv1_bias=True, **SMALL)
-    params = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
+    params = eval_shape(model.init, jax.random.key(0), image)["params"]
     biased = {path[0] for path in flatten_dict(params) if path[-1] == "bias" and len(path) == 2}
     assert biased == {"conv1", "bn1", "fc"}
     assert "bias" not in params["conv2"]["block1"]["conv1"]
@@ -210,7 +211,7 @@ def test_conv1_bias_is_the_only_bias_before_a_batch_norm():
 def test_images_of_any_size(size, options):
     image = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)
     model = create(7, **SMALL, **options)
-    logits, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), image)
+    logits, _ = eval_shape(model.init_with_output, jax.random.key(0), image)
     assert (logits.shape, logits.dtype) == ((2, 7), jnp.float32)
 
 
@@ -226,9 +227,9 @@ def test_every_batch_norm_is_told_of_training(train, options):
 
     model = create(**options)
     image = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0), image)
+    variables = eval_shape(model.init, jax.random.key(0), image)
     with nn.intercept_methods(note):
-        jax.eval_shape(
+        eval_shape(
             lambda v, x: model.apply(v, x, train=train, mutable=["batch_stats"]), variables, image
         )
     assert told == {name: train for name in names_of(model) if "bn" in name}
@@ -296,4 +297,4 @@ def test_wrong_options_are_told_in_one_line(options, message):
 def test_too_small_an_image_for_the_ceil_pool_is_told():
     image = jax.ShapeDtypeStruct((1, 2, 2, 3), jnp.float32)
     with pytest.raises(UserError, match="the smallest are 3x3"):
-        jax.eval_shape(create(ceil_pool=True, **SMALL).init, jax.random.key(0), image)
+        eval_shape(create(ceil_pool=True, **SMALL).init, jax.random.key(0), image)

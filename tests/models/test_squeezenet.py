@@ -1,5 +1,6 @@
 """SqueezeNet is the network of Iandola et al. (2016), Table 1, bypasses and design space."""
 
+import functools
 import itertools
 
 import flax.linen as nn
@@ -13,8 +14,10 @@ from cnn_jax.analysis.summary import layers_of
 from cnn_jax.interop import torchvision
 from cnn_jax.interop.sources import names_squeezenet
 from cnn_jax.models import squeezenet
+from cnn_jax.models.cpu.xla import eval_shape
+from cnn_jax.training import compiler
 from experiments.squeezenet import published
-from tests.models.networks import drawn, filled
+from tests.models.networks import drawn, filled, lowered
 
 
 def parameters(image_size=64, **options):
@@ -34,7 +37,7 @@ def modules(model, image_size):
 
     images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
     with nn.intercept_methods(note):
-        jax.eval_shape(model.init, jax.random.key(0), images)
+        eval_shape(model.init, jax.random.key(0), images)
     return shapes
 
 
@@ -130,6 +133,11 @@ def test_bypass_simple_adds_no_parameters_and_complex_four_convolutions():
     assert every == counted["every fire"]
 
 
+def initial(fire, x):
+    made = compiler.jit(fire.init, once=True)(jax.random.key(0), x)
+    return jax.tree.map(np.asarray, made["params"])
+
+
 @pytest.mark.parametrize(
     ("bypass", "relu", "channels", "expected"),
     [
@@ -143,29 +151,29 @@ def test_bypass_simple_adds_no_parameters_and_complex_four_convolutions():
 )
 def test_a_fire_module_of_zeros_gives_its_bypass_unrectified(bypass, relu, channels, expected):
     fire = squeezenet.Fire(squeezenet.FireSizes(2, 4, 4), bypass, relu, "caffe", "float32")
-    x = jax.random.normal(jax.random.key(1), (1, 5, 5, channels))
-    params = fire.init(jax.random.key(0), x)["params"]
+    x = np.random.default_rng(1).standard_normal((1, 5, 5, channels), np.float32)
+    params = initial(fire, x)
     for name in ("expand1x1", "expand3x3"):
-        params[name] = jax.tree.map(jnp.zeros_like, params[name])
-    y = fire.apply({"params": params}, x)
+        params[name] = jax.tree.map(np.zeros_like, params[name])
+    y = np.asarray(compiler.jit(fire.apply, once=True)({"params": params}, x))
     assert ("bypass" in params) == ("convolution" in expected)
     projected = x @ params["bypass"]["kernel"][0, 0] if "bypass" in params else x
     bypasses = {
-        "nothing": jnp.zeros_like(y),
+        "nothing": np.zeros_like(y),
         "input": x,
         "convolution": projected,
-        "rectified convolution": nn.relu(projected),
+        "rectified convolution": np.maximum(projected, 0),
     }
     np.testing.assert_allclose(y, bypasses[expected], rtol=1e-5, atol=1e-6)
 
 
 def test_expand1x1_comes_before_expand3x3():
     fire = squeezenet.Fire(squeezenet.FireSizes(2, 3, 5), "none", False, "caffe", "float32")
-    x = jnp.ones((1, 4, 4, 6))
-    params = fire.init(jax.random.key(0), x)["params"]
-    params["expand1x1"]["bias"] = jnp.full(3, 10.0)
-    params["expand3x3"] = jax.tree.map(jnp.zeros_like, params["expand3x3"])
-    y = fire.apply({"params": params}, x)
+    x = np.ones((1, 4, 4, 6), np.float32)
+    params = initial(fire, x)
+    params["expand1x1"]["bias"] = np.full(3, 10, np.float32)
+    params["expand3x3"] = jax.tree.map(np.zeros_like, params["expand3x3"])
+    y = compiler.jit(fire.apply, once=True)({"params": params}, x)
     assert (y[..., :3] > 5).all()
     assert (y[..., 3:] == 0).all()
 
@@ -175,8 +183,8 @@ def test_conv10_padding_averages_over_a_border_of_rectified_biases():
     variables, images = filled(model, 67)
     bias = jnp.linspace(-1, 1, 10)
     variables["params"]["conv10"]["bias"] = bias
-    logits = jax.jit(model.apply)(variables, images)
-    padded = jax.jit(model.clone(conv10_padding=1).apply)(variables, images)
+    logits = compiler.jit(model.apply, once=True)(variables, images)
+    padded = compiler.jit(model.clone(conv10_padding=1).apply, once=True)(variables, images)
     np.testing.assert_allclose(padded, (9 * logits + 16 * nn.relu(bias)) / 25, rtol=1e-5)
     shapes = modules(models.create("squeezenet", num_classes=1000, conv10_padding=1), 227)
     assert shapes["conv10"][1] == (15, 15, 1000)
@@ -200,7 +208,7 @@ def test_initial_weights_are_uniform_and_those_of_conv10_normal(weight_init, var
 def test_logits_are_rectified_averages_in_float32():
     model = models.create("squeezenet", num_classes=10, dtype="bfloat16")
     variables, images = filled(model, 32)
-    logits = jax.jit(model.apply)(variables, images)
+    logits = compiler.jit(model.apply, once=True)(variables, images)
     assert logits.shape == (2, 10)
     assert logits.dtype == jnp.float32
     assert (logits >= 0).all() and (logits > 0).any()
@@ -210,15 +218,13 @@ def test_dropout_acts_in_training_only():
     model = models.create("squeezenet", num_classes=10)
     variables, images = filled(model, 32)
 
-    @jax.jit
-    def logits(seed):
+    @functools.partial(compiler.jit, once=True)
+    def logits(variables, seed):
         return model.apply(variables, images, train=True, rngs={"dropout": jax.random.key(seed)})
 
-    without = jax.jit(model.clone(dropout=0.0).apply, static_argnames="train")
-    assert not np.allclose(logits(0), logits(1))
-    np.testing.assert_allclose(
-        without(variables, images, train=True), jax.jit(model.apply)(variables, images), rtol=1e-5
-    )
+    assert not np.allclose(logits(variables, 0), logits(variables, 1))
+    without = lowered(model.clone(dropout=0.0), variables, images, train=True)
+    assert lowered(model, variables, images) == without
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """VGG is the network of Simonyan & Zisserman (2014), configurations A to E."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +12,10 @@ from cnn_jax.analysis.summary import layers_of
 from cnn_jax.interop import torchvision
 from cnn_jax.interop.sources import names_vgg
 from cnn_jax.models import pooling
+from cnn_jax.models.cpu.xla import eval_shape
+from cnn_jax.training import compiler
 from experiments.vgg import published
-from tests.models.networks import drawn, filled
+from tests.models.networks import drawn, filled, lowered
 
 CONFIGURATIONS = {
     "A": {"depth": 11},
@@ -89,7 +93,7 @@ def test_batch_norm_follows_every_convolution_whose_bias_stays():
 def test_batch_norm_groups_divide_the_batch():
     model = small(batch_norm=True, bn_group_size=4)
     with pytest.raises(errors.UserError, match="does not divide into batch-norm groups of 4"):
-        jax.eval_shape(
+        eval_shape(
             lambda images: model.init(jax.random.key(0), images, train=True),
             jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32),
         )
@@ -112,21 +116,19 @@ def test_dropout_acts_in_training_only():
     model = small()
     variables, images = filled(model, 32)
 
-    @jax.jit
-    def logits(seed):
+    @functools.partial(compiler.jit, once=True)
+    def logits(variables, seed):
         return model.apply(variables, images, train=True, rngs={"dropout": jax.random.key(seed)})
 
-    without = jax.jit(model.clone(dropout=0.0).apply, static_argnames="train")
-    assert not np.allclose(logits(0), logits(1))
-    np.testing.assert_allclose(
-        without(variables, images, train=True), jax.jit(model.apply)(variables, images), rtol=1e-5
-    )
+    assert not np.allclose(logits(variables, 0), logits(variables, 1))
+    without = lowered(model.clone(dropout=0.0), variables, images, train=True)
+    assert lowered(model, variables, images) == without
 
 
 def test_logits_are_float32_in_bfloat16_networks():
     images = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
     model = small(dtype="bfloat16", batch_norm=True)
-    logits, variables = jax.eval_shape(model.init_with_output, jax.random.key(0), images)
+    logits, variables = eval_shape(model.init_with_output, jax.random.key(0), images)
     assert (logits.shape, logits.dtype) == ((2, 10), jnp.float32)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
 
@@ -134,13 +136,16 @@ def test_logits_are_float32_in_bfloat16_networks():
 def test_a_map_of_one_pixel_reaches_fc6_seven_by_seven_times():
     model = small()
     variables, images = filled(model, 32)
-    _, captured = model.apply(
-        variables, images, capture_intermediates=lambda module, _: module.name in ("conv5_2", "fc6")
-    )
-    captured = captured["intermediates"]
-    pixel = jax.nn.relu(captured["conv5_2"]["__call__"][0]).max((1, 2))
+    names = ("conv5_2", "fc6")
+
+    @functools.partial(compiler.jit, once=True)
+    def capture(variables, images):
+        return model.apply(variables, images, capture_intermediates=lambda m, _: m.name in names)
+
+    captured = jax.tree.map(np.asarray, capture(variables, images)[1]["intermediates"])
+    pixel = np.maximum(captured["conv5_2"]["__call__"][0], 0).max((1, 2))
     fc6 = variables["params"]["fc6"]
-    expected = jnp.tile(pixel, (1, 49)) @ fc6["kernel"] + fc6["bias"]
+    expected = np.tile(pixel, (1, 49)) @ fc6["kernel"] + fc6["bias"]
     np.testing.assert_allclose(captured["fc6"]["__call__"][0], expected, rtol=1e-4, atol=1e-5)
 
 

@@ -1,5 +1,6 @@
 """Wide ResNet is the network of Zagoruyko & Komodakis (2016), Tables 1 to 4, 7 and 8."""
 
+import functools
 import math
 
 import flax.linen as nn
@@ -12,6 +13,7 @@ from flax.traverse_util import flatten_dict
 from cnn_jax import models
 from cnn_jax.analysis.summary import layers_of
 from cnn_jax.errors import UserError
+from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.models.wide_resnet import BLOCKS, WideBlock, WideResNet
 from cnn_jax.training import compiler
 from experiments.wide_resnet import published
@@ -23,13 +25,20 @@ def create(num_classes=10, **options):
     return models.create("wide_resnet", num_classes=num_classes, **options)
 
 
+@functools.cache
 def shapes(model):
     image = jax.ShapeDtypeStruct((1, *IMAGE), jnp.float32)
-    return jax.eval_shape(model.init, jax.random.key(0), image)["params"]
+    return eval_shape(model.init, jax.random.key(0), image)["params"]
 
 
 def parameters(model):
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes(model)))
+
+
+@functools.cache
+def layers_in(network, num_classes=10):
+    """The layers of "40-4", for images of CIFAR."""
+    return layers_of(create(num_classes, **depth_and_width(network)), IMAGE)
 
 
 def names_of(model):
@@ -46,20 +55,19 @@ def depth_and_width(network):
 @pytest.mark.parametrize("num_classes", [10, 100])
 @pytest.mark.parametrize("network", published.COUNTED)
 def test_parameters_are_exact(network, num_classes):
-    count = parameters(create(num_classes, **depth_and_width(network)))
+    count = sum(layer.parameters for layer in layers_in(network, num_classes))
     assert count == published.COUNTED[network][num_classes]
 
 
 @pytest.mark.parametrize("network", published.TABLE_4)
 def test_parameters_are_those_printed_in_table_4(network):
-    count = parameters(create(**depth_and_width(network)))
+    count = sum(layer.parameters for layer in layers_in(network))
     assert round(count / 1e6, 1) == published.TABLE_4[network]["parameters"] / 1e6
 
 
 @pytest.mark.parametrize("network", published.COUNTED)
 def test_multiply_adds(network):
-    layers = layers_of(create(**depth_and_width(network)), IMAGE)
-    count = sum(layer.multiply_adds for layer in layers)
+    count = sum(layer.multiply_adds for layer in layers_in(network))
     assert round(count / 1e9, 3) == published.COUNTED[network]["multiply_adds"]
 
 
@@ -143,9 +151,13 @@ def block_of(kernels=(3, 3), channels=4, stride=1, dropout=0.0):
     return WideBlock(kernels, channels, stride, dropout, "uniform", None, "float32")
 
 
+def initial_of(block, x):
+    return compiler.jit(lambda x: block.init(jax.random.key(0), x, False), once=True)(x)
+
+
 def parts(block, x):
     """The block's variables, and its layers as functions in test mode."""
-    variables = block.init(jax.random.key(0), x, False)
+    variables = initial_of(block, x)
 
     def conv(name, x, stride=1):
         kernel = variables["params"][name]["kernel"]
@@ -196,7 +208,7 @@ def test_dropout_stands_between_the_convolutions(options, drops):
         return call(*arguments, **keywords)
 
     with nn.intercept_methods(note):
-        shapes(create(**{"depth": 10, "width": 1, "dropout": 0.3, **options}))
+        shapes.__wrapped__(create(**{"depth": 10, "width": 1, "dropout": 0.3, **options}))
     between = [item for i in range(2, drops + 2) for item in (("drop", 0.3), f"conv{i}")]
     assert called == ["conv1", *(["conv1", *between]), *(["shortcut", "conv1", *between] * 2)]
 
@@ -204,7 +216,7 @@ def test_dropout_stands_between_the_convolutions(options, drops):
 def test_dropout_drops_its_share_in_training_only():
     block = block_of(dropout=0.3)
     x = jax.random.normal(jax.random.key(1), (4, 8, 8, 4))
-    variables = block.init(jax.random.key(0), x, False)
+    variables = initial_of(block, x)
     seen = {}
 
     def note(call, arguments, keywords, context):
@@ -229,19 +241,31 @@ def test_dropout_drops_its_share_in_training_only():
 
 @pytest.mark.parametrize("init_fan", ["in", "out"])
 def test_initial_deviations_are_those_of_the_released_code(init_fan):
-    model = create(depth=10, width=2, init_fan=init_fan)
-    params = compiler.jit(model.init, once=True)(jax.random.key(0), jnp.zeros((1, 4, 4, 3)))[
-        "params"
-    ]
+    found = {}
+
+    def note(call, arguments, keywords, context):
+        output = call(*arguments, **keywords)
+        if "params" in context.module.variables:
+            path = "/".join(context.module.path)
+            found[path] = context.module, context.module.variables["params"]
+        return output
+
+    with nn.intercept_methods(note):
+        shapes.__wrapped__(create(depth=10, width=2, init_fan=init_fan))
+
+    def initial(name, kind):
+        layer, params = found[name]
+        return getattr(layer, f"{kind}_init")(jax.random.key(0), params[kind].shape)
+
     for name in ("conv1", "conv2", "shortcut"):
-        kernel = params["conv4"]["block1"][name]["kernel"]
+        kernel = initial(f"conv4/block1/{name}", "kernel")
         fan = math.prod(kernel.shape[:2]) * kernel.shape[2 if init_fan == "in" else 3]
         expected = math.sqrt(2 / fan)
         assert abs(kernel.std() / expected - 1) < 4 / math.sqrt(2 * kernel.size)
-    fc = params["fc"]["kernel"]
+    fc = initial("fc", "kernel")
     assert abs(fc).max() <= 1 / math.sqrt(128)  # Torch's default
     assert abs(fc.std() * math.sqrt(3 * 128) - 1) < 0.1
-    gamma = params["conv4"]["block1"]["bn2"]["scale"]
+    gamma = initial("conv4/block1/bn2", "scale")
     assert 0 <= gamma.min() < 0.1 < 0.9 < gamma.max() <= 1
 
 
@@ -249,7 +273,7 @@ def test_initial_deviations_are_those_of_the_released_code(init_fan):
 def test_images_of_any_size(size):
     image = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)
     model = create(depth=10, width=2)
-    logits, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), image)
+    logits, _ = eval_shape(model.init_with_output, jax.random.key(0), image)
     assert (logits.shape, logits.dtype) == ((2, 10), jnp.float32)
 
 

@@ -1,5 +1,6 @@
 """The names of the residual networks and of their layers in torchvision."""
 
+import functools
 import re
 
 import flax
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from cnn_jax import errors
+from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.models.resnet import ResNet
 
 # torchvision's name -> our family and options.
@@ -34,8 +36,14 @@ def torch_names(module: ResNet) -> dict[str, str | list[str]]:
             "torchvision has no pre-activated ResNet, nor one with other units: set "
             "preactivation=False, order='original' and shortcut_bn=True"
         )
+    # Neither changes the names: one trace for all networks of a depth.
+    return dict(_names(module.clone(num_classes=1, inner_width=1.0, groups=1)))
+
+
+@functools.lru_cache(maxsize=16)
+def _names(module: ResNet) -> dict[str, str | list[str]]:
     image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
-    params = jax.eval_shape(module.init, jax.random.key(0), image)["params"]
+    params = eval_shape(module.init, jax.random.key(0), image)["params"]
     names = {}
     for path, leaf in flax.traverse_util.flatten_dict(params).items():
         layer = "/".join(path[:-1])

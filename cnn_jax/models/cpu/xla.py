@@ -2,9 +2,13 @@
 
 In a loop body (`lax.scan`) XLA:CPU runs a convolution by a naive kernel unless it is in canonical
 layout, and JAX's own gradients are not: jax-ml/jax#12868. Here the gradients are written out.
+`by_platform` takes this form for CPUs, and `eval_shape` never: it asks for shapes only.
 """
 
+import contextvars
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +18,7 @@ from jax import lax
 Array = jax.Array
 
 _CANONICAL = ("NHWC", "HWIO", "NHWC")
+_ONLY_SHAPES = contextvars.ContextVar("only_shapes", default=False)
 
 
 def convolve(x: Array, kernel: Array, strides, padding, precision) -> Array:
@@ -117,3 +122,31 @@ def moments(x: Array) -> tuple[Array, Array]:
 def barrier(x: Array) -> Array:
     """`x`, which XLA:CPU does not fuse with what it is computed from."""
     return lax.optimization_barrier(x)
+
+
+# --- which form is traced ----------------------------------------------------------------------
+
+
+def eval_shape(function: Callable, *arguments: Any) -> Any:
+    """`jax.eval_shape` of what calls networks, in about half the time.
+
+    Layers are traced in the form for accelerators alone, whose shapes are those of every platform.
+    """
+    token = _ONLY_SHAPES.set(True)
+    try:
+        # JAX keeps traces by their function: a new one, for this trace is of no use to others.
+        return jax.eval_shape(lambda *arguments: function(*arguments), *arguments)
+    finally:
+        _ONLY_SHAPES.reset(token)
+
+
+def only_shapes() -> bool:
+    """Whether `eval_shape` traces."""
+    return _ONLY_SHAPES.get()
+
+
+def by_platform(*arguments: Array, cpu: Callable, default: Callable) -> Any:
+    """`lax.platform_dependent`, and within `eval_shape` the default."""
+    if only_shapes():
+        return default(*arguments)
+    return lax.platform_dependent(*arguments, cpu=cpu, default=default)
