@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from cnn_jax import files
 from cnn_jax.errors import UserError
-from cnn_jax.interop import formats, read, recognize, torchvision, weights
+from cnn_jax.interop import formats, read, recognize, torchvision, translate, weights
 
 
 def convert(name: str, source: Path, target: Path) -> tuple[str, dict[str, np.ndarray]]:
@@ -25,11 +26,10 @@ def convert(name: str, source: Path, target: Path) -> tuple[str, dict[str, np.nd
         write_state_dict(target, state)
         return f"{len(state)} arrays of a state dict", state
     check_suffix(target)
-    state = torchvision.as_torchvision(content)
-    variables = torchvision.to_flax(name, state)
-    classes = torchvision.number_of_classes(state)
+    variables = torchvision.to_flax(name, content)
+    classes = translate.number_of_classes(flatten_dict(variables))
     weights.save(target, variables, {"torchvision": name, "num_classes": classes})
-    return "Flax variables", state
+    return "Flax variables", content
 
 
 def recognized(source: Path, target: Path) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import safetensors
 
 from cnn_jax.errors import UserError
-from cnn_jax.interop import recognize, torchvision
+from cnn_jax.interop import recognize, torchvision, translate
 from cnn_jax.interop.recognize import Trained
 from cnn_jax.interop.sources import families
 from cnn_jax.interop.sources.layout import Images
@@ -47,7 +47,7 @@ def trained(path: Path, variables: dict[str, Any]) -> Trained:
     if given is None and "torchvision" in facts:
         given = torchvision.options(facts["torchvision"])
     flat = flax.traverse_util.flatten_dict(unrolled(variables))
-    classes = recognize.number_of_classes(flat)
+    classes = translate.number_of_classes(flat)
     try:
         model = recognize.own_network(flat, classes, given)
     except families.Unfit as unfit:

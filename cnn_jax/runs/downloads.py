@@ -11,9 +11,10 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from cnn_jax.errors import UserError, first_line, unknown
-from cnn_jax.interop import formats, hub_folder, read, reference
+from cnn_jax.interop import formats, hub_folder, read, reference, translate
 from cnn_jax.interop import torchvision as networks
 from cnn_jax.interop.sources import layout
 
@@ -37,9 +38,9 @@ def torchvision(text: str) -> Found:
     if which and which not in weights.__members__:
         raise unknown(f"weights of torchvision's {name}", which, weights.__members__)
     chosen = weights[which] if which else weights.DEFAULT
-    state = networks.as_torchvision(formats.by_name(cached(chosen.url)))
-    variables = jax.tree.map(np.float32, networks.to_flax(name, state))
-    classes, see = networks.number_of_classes(state), chosen.transforms()
+    variables = networks.to_flax(name, formats.by_name(cached(chosen.url)))
+    variables = jax.tree.map(np.float32, variables)
+    classes, see = translate.number_of_classes(flatten_dict(variables)), chosen.transforms()
     scale = [OWN_SCALE.get(name, tuple(values)) for values in (see.mean, see.std)]
     images = layout.Images(see.crop_size[0], *scale, "rgb")
     view = {"kind": "center", "size": see.crop_size[0], "resize": see.resize_size[0]}

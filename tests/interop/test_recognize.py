@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnn_jax.errors import UserError
-from cnn_jax.interop import recognize
+from cnn_jax.interop import recognize, translate
 
 # Of each family and source, the smallest network that its table is for.
 OPTIONS = {
@@ -45,7 +45,7 @@ def state_of(name):
     """Arrays without content by the source's names, in the order of the network."""
     layout = LAYOUTS[name]
     options = tuple(sorted(options_of(layout).items()))
-    shapes = recognize.expected_shapes(layout.family, 7, options)
+    shapes = translate.expected_shapes(layout.family, 7, options)
     if layout.source == "szagoruyko" and layout.family == "resnet":  # norms in its convolutions
         biases = {
             (*path[:-1], "bias"): s[-1:] for path, s in shapes.items() if path[-1] == "kernel"

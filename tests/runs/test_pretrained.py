@@ -3,6 +3,7 @@
 import sys
 import types
 
+import jax
 import numpy as np
 import pytest
 
@@ -23,10 +24,10 @@ SMALL = {"name": "lenet", "variant": "300-100", "num_classes": 3}
 @pytest.fixture(scope="module")
 def state():
     """torchvision's names with random values, of a SqueezeNet for 7 classes."""
-    rng = np.random.default_rng(0)
-    entries = networks._entries("squeezenet1_1", networks.module("squeezenet1_1", 7))
-    shapes = {entry.key: entry.torch_shape for entry in entries}
-    return {key: rng.standard_normal(shape, np.float32) / 9 for key, shape in shapes.items()}
+    rng, image = np.random.default_rng(0), np.zeros((1, 64, 64, 3))
+    shapes = jax.eval_shape(networks.module("squeezenet1_1", 7).init, jax.random.key(0), image)
+    variables = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape, np.float32) / 9, shapes)
+    return networks.to_torch("squeezenet1_1", variables)
 
 
 @pytest.fixture(scope="module")

@@ -31,8 +31,8 @@ def layouts() -> list[Layout]:
         {"conv1": "conv1", "bn_conv1": "bn1", "fc1000": "fc"} | heads | in_units(caffe.RESNET_UNIT)
     )
     return [
-        Layout("Keras", "resnet", resnet, KERAS, RESNET, images, epsilon=1.001e-5),
-        Layout("Keras 2.2", "resnet", old, KERAS, RESNET, images, epsilon=1e-3),
+        Layout("Keras", "resnet", resnet, KERAS, RESNET, images, epsilon=1.001e-5, biased=True),
+        Layout("Keras 2.2", "resnet", old, KERAS, RESNET, images, epsilon=1e-3, biased=True),
         *(keras_vgg(depth) for depth in (16, 19)),
         inception("Keras", keras_inception()),
         inception("TF-slim", slim_inception()),
