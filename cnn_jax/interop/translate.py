@@ -76,6 +76,8 @@ def to_theirs(
     found = {}
     for path in sorted(flat, key=lambda path: order["/".join(path[1:-1])]):
         found[names[path]] = np.ascontiguousarray(layout.to_theirs(path, flat[path]))
+        if path[-1] == "var" and layout.is_channels_first:
+            found[names[path].replace("running_var", "num_batches_tracked")] = np.array(0)
     return found
 
 
