@@ -1,5 +1,6 @@
 """Converts files of weights from PyTorch to Flax and back; the content decides the direction."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -63,17 +64,17 @@ def check_suffix(target: Path) -> None:
 def write_state_dict(target: Path, state: dict[str, np.ndarray]) -> None:
     """Writes a state dict as `.safetensors` or `.pth`."""
     if target.suffix == ".safetensors":
-        from safetensors.numpy import save_file
-
-        with files.replacing(target) as temporary:
-            save_file(state, temporary)
+        formats.write_safetensors(
+            target, state, {"format": "pt"}
+        )  # which PyTorch's readers ask for
     elif target.suffix in (".pth", ".pt"):
         try:
             import torch
         except ImportError:
-            raise UserError(f"writing {target} needs PyTorch; write .safetensors") from None
-        tensors = {key: torch.from_numpy(np.array(a)) for key, a in state.items()}
-        with files.replacing(target) as temporary:
-            torch.save(tensors, temporary)
+            message = f"writing {target} needs PyTorch, pip install torch; .safetensors does not"
+            raise UserError(message) from None
+        content = io.BytesIO()  # in a file of its own PyTorch would write that file's name
+        torch.save({key: torch.from_numpy(np.array(a)) for key, a in state.items()}, content)
+        files.write_bytes(target, content.getvalue())
     else:
         raise UserError(f"a state dict is written as .safetensors or .pth, not {target.name}", 2)

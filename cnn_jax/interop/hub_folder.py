@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cnn_jax import files
 from cnn_jax.errors import UserError, first_line
 from cnn_jax.interop.recognize import Trained
@@ -23,15 +25,22 @@ def weights_of(folder: Path) -> Path:
     raise UserError(f"{folder} has no weights: none of {', '.join(WEIGHTS)}")
 
 
-def described(found: Trained, folder: Path) -> Trained:
-    """The weights with what `config.json` beside them says of images and classes."""
-    path = folder / "config.json"
-    if not path.is_file() or found.source not in ("torchvision", "timm", "Hugging Face"):
+def described(found: Trained, file: Path) -> Trained:
+    """The weights of a file with what JSON beside it says of images and classes.
+
+    That is the file of the same name that `launch.py export` writes, or `config.json`.
+    """
+    folder, own = file.parent, file.with_name(file.name.partition(".")[0] + ".json")
+    path = own if own.is_file() else folder / "config.json"
+    if not path.is_file() or found.source == "cnn_jax":
         return found
     facts = files.read_json(path)
     if not isinstance(facts, Mapping):
         return found
     try:
+        if path == own and "preprocessing" in facts:
+            names = names_of(found, facts["class_names"])
+            return found._replace(images=images_in(facts), class_names=names)
         if "pretrained_cfg" in facts:
             return of_timm(found, facts)
         if found.source == "Hugging Face" and facts.get("model_type") == "resnet":
@@ -67,6 +76,21 @@ def of_transformers(found: Trained, facts: Mapping[str, Any], preprocessor: Path
 def images_of(size: int, mean: Any, std: Any) -> Images | None:
     """What weights expect of images, if the file says it."""
     return Images(size, tuple(mean), tuple(std)) if mean and std else None
+
+
+def images_in(facts: Mapping[str, Any]) -> Images | None:
+    """What weights expect of images by the facts of `export.about`; None where pixels differ."""
+    height, width, channels = facts["input"]["shape"][1:]
+    own, values = facts["preprocessing"], []
+    for name in ("mean", "std"):
+        pixels = np.broadcast_to(np.float64(own[name]), (height, width, channels))
+        if (pixels != pixels[0, 0]).any():
+            return None
+        values.append(tuple(round(value / 255, 6) for value in pixels[0, 0].tolist()))
+    if "channels" not in own:
+        return Images(height, *values)
+    mean, std = (tuple(each[i] for i in own["channels"]) for each in values)
+    return Images(height, mean, std, "bgr")
 
 
 def names_of(found: Trained, labels: Any) -> tuple[str, ...] | None:

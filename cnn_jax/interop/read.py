@@ -42,7 +42,7 @@ def trained(path: Path) -> Trained:
         found = recognize.trained(arrays)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    return hub_folder.described(found, path.parent)
+    return hub_folder.described(found, path)
 
 
 def authors_squeezenet(path: Path) -> Trained:

@@ -26,6 +26,12 @@ from cnn_jax.interop.sources import (
 from cnn_jax.interop.sources.layout import Images, Layout, Path
 
 INITIAL = ("init_fan", "weight_init")  # options that only matter before a training
+# Options of networks that are not part of the function that weights were trained for.
+OF_TRAINING = (
+    *("dropout", "auxiliary_dropout", "shortcut_dropout", "auxiliary", "bn_momentum"),
+    *("bn_group_size", "init_fan", "weight_init", "kernel_init", "gamma", "gate_bias"),
+    *("zero_init_gamma", "unroll", "remat", "dtype"),
+)
 # What names tell of networks that people take for ours.
 REFUSED = {
     r"standardized_conv2d|^(norm-)?root_block": (

@@ -61,7 +61,8 @@ def to_theirs(
 ) -> dict[str, np.ndarray]:
     """A network's variables by a source's names and with its axes, in the order of the table.
 
-    Raises `Unfit` that names arrays of ours that are missing, do not fit, or have no place there.
+    Auxiliary heads that the source does not have are left out. Raises `Unfit` that names arrays of
+    ours that are missing, do not fit, or have no place there.
     """
     flat = flax.traverse_util.flatten_dict(unrolled(jax.tree.map(np.asarray, dict(variables))))
     check(OURS, flat, shapes_of(layout, options, flat))
@@ -70,11 +71,14 @@ def to_theirs(
     flat = adapted.with_biases(flat) if layout.biased else flat
     flat = layout.finish(flat, back=True) if layout.finish else flat
     names = {path: layout.theirs(path) for path in flat}
-    if placeless := ["/".join(path) for path, name in names.items() if layout.ours(name) != path]:
-        raise families.Unfit(listed(f"{layout.source} has no", placeless))
+    placeless = {path for path, name in names.items() if layout.ours(name) != path}
+    if main := ["/".join(path) for path in placeless if "aux" not in path[1].lower()]:
+        raise families.Unfit(listed(f"{layout.source} has no", sorted(main)))
     order = {layer: i for i, layer in enumerate(dict.fromkeys(layout.names.values()))}
     found = {}
-    for path in sorted(flat, key=lambda path: order["/".join(path[1:-1])]):
+    for path in sorted(
+        flat.keys() - placeless, key=lambda path: (order["/".join(path[1:-1])], path)
+    ):
         found[names[path]] = np.ascontiguousarray(layout.to_theirs(path, flat[path]))
         if path[-1] == "var" and layout.is_channels_first:
             found[names[path].replace("running_var", "num_batches_tracked")] = np.array(0)

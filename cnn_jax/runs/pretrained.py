@@ -22,6 +22,7 @@ from cnn_jax import models
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.errors import UserError
 from cnn_jax.interop import formats, read
+from cnn_jax.interop.recognize import OF_TRAINING
 from cnn_jax.interop.sources import layout
 from cnn_jax.runs import compressed
 from cnn_jax.runs.compressed import NetworkRun
@@ -33,12 +34,6 @@ RESIZE = 256 / 224  # the shorter side of an image, where a source tells the siz
 VIEW = {"kind": "center", "frame": "full", "filters": ["bilinear"], "dct_scaling": False}
 # What the authors of the compressed SqueezeNet see of an image.
 OF_NET = VIEW | {"size": 227, "resize": 256, "frame": "squash"}
-# Options of networks that are not part of the function that weights were trained for.
-OF_TRAINING = (
-    *("dropout", "auxiliary_dropout", "shortcut_dropout", "auxiliary", "bn_momentum"),
-    *("bn_group_size", "init_fan", "weight_init", "kernel_init", "gamma", "gate_bias"),
-    *("zero_init_gamma", "unroll", "remat", "dtype"),
-)
 
 
 class PretrainedRun(NetworkRun):

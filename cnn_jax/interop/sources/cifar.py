@@ -33,7 +33,7 @@ def layouts() -> list[Layout]:
             "chenyaofo",
             "cifar_resnet",
             STEM | {"fc": "fc"} | in_units(names_resnet.UNIT, 3, MOST),
-            options={"init_fan": "out"},
+            options={"init_fan": "out", "shortcut": "B"},
             images=own,
         ),
         Layout(
