@@ -74,6 +74,7 @@ def hub(text: str) -> Found:
     """The network of a repository OWNER/NAME of the Hub, or of REVISION@OWNER/NAME."""
     try:
         import huggingface_hub
+        from huggingface_hub import errors
     except ImportError:
         raise UserError(f"hub:{text} needs the hub's library: pip install cnn_jax[hub]") from None
     revision, _, name = text.rpartition("@")
@@ -82,13 +83,17 @@ def hub(text: str) -> Found:
             folder = huggingface_hub.snapshot_download(
                 name, revision=revision or None, allow_patterns=["*.json", weights]
             )
-        except (OSError, ValueError) as error:  # as the library's own errors are
+        except errors.RepositoryNotFoundError:
+            raise UserError(f"the hub has no {name}, or it is private: `hf auth login`") from None
+        except (errors.HTTPError, OSError, ValueError) as error:
             raise UserError(
                 f"cannot get {name} from the hub ({first_line(error)}); without network copy its "
                 "folder here and name that, or fetch it before with `hf download`"
             ) from None
         if (Path(folder) / weights).exists():
             break
+    else:
+        raise UserError(f"{name} of the hub has no weights: none of {', '.join(OF_HUB)}")
     for file in Path(folder).iterdir():
         # Large files lie in the cache under their SHA-256.
         expected = file.resolve().name

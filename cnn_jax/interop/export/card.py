@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from cnn_jax import models
+from cnn_jax.interop import recognize
 from cnn_jax.interop.export import about
 from cnn_jax.interop.export.exported import Exported
 
@@ -44,12 +46,10 @@ def text(network: Exported, library: str, repository: str | None) -> str:
 
 def described(network: Exported) -> str:
     """The network in a sentence."""
-    settings = {k: v for k, v in network.settings.items() if k not in ("name", "num_classes")}
-    options = ", ".join(f"{name}={value}" for name, value in settings.items())
-    return (
-        f"A `{network.settings['name']}` for {len(network.class_names):,} classes, exported by "
-        f"cnn_jax. Its options: {options}."
-    )
+    usual = models.options(network.settings["name"]).items()
+    own = {k: v for k, v in network.settings.items() if (k, v) not in usual and k != "unroll"}
+    classes = f"{len(network.class_names):,} classes"
+    return f"A {recognize.named(own)} for {classes}, exported by cnn_jax."
 
 
 def how_to_load(library: str, repository: str | None) -> str:
@@ -70,8 +70,8 @@ def images(network: Exported) -> str:
     if len(str(shown)) > 1000:
         shown["preprocessing"] = "one mean for each pixel, in config.json"
     return (
-        f"{height} x {width} pixels, {channels} channels, less the mean and divided by std of pixel "
-        f"values 0 to 255:\n\n```json\n{json.dumps(shown)}\n```"
+        f"{height} x {width} pixels, {channels} channels, less the mean and divided by std, in pixel "
+        f"values from 0 to 255:\n\n```json\n{json.dumps(shown)}\n```"
     )
 
 

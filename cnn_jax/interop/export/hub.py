@@ -92,7 +92,7 @@ def pushed(folder: Path, repository: str) -> str:
     try:
         api.create_repo(repository, exist_ok=True)
         commit = api.upload_folder(repo_id=repository, folder_path=folder)
-    except (errors.HfHubHTTPError, OSError, ValueError) as error:
+    except (errors.HTTPError, OSError, ValueError) as error:
         raise UserError(
             f"cannot upload to {repository} ({first_line(error)}); the folder {folder} is whole: "
             f"`hf auth login`, then `hf upload {repository} {folder}`"

@@ -76,8 +76,8 @@ def read_back(layout: Layout, network: Exported) -> dict[str, Any]:
 
 def differences(network: Exported, options: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """The options, there and here, in which a network is another function of its weights."""
-    known = models.options(network.settings["name"])
-    ours, theirs = known | network.settings, known | dict(options)
+    ours = network.settings
+    theirs = models.options(ours["name"]) | dict(options)
     ignored = ("name", "num_classes", *recognize.OF_TRAINING)
     if ours.get("depth") in (18, 34):  # which have one strided convolution
         ignored += ("stride_in",)

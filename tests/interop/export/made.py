@@ -12,12 +12,14 @@ IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
 def network(name, side=64, classes=3, order=None, recipe=None, **options):
     """`Exported` of a family with options; `order`: of the channels, as in Caffe."""
-    settings = models.options(name) | {"name": name, "num_classes": classes} | options
+    known = models.options(name)
+    settings = known | {"name": name, "num_classes": classes} | options
+    settings |= {"unroll": True} if "unroll" in known else {}
     image = np.zeros((1, side, side, 3), np.float32)
     shapes = jax.eval_shape(models.create(**settings).init, jax.random.key(0), image)
     random = np.random.default_rng(0)
 
-    def drawn(path, leaf):
+    def drawn(leaf):
         fan = np.prod(leaf.shape[:-1])
         if leaf.ndim > 1:
             return random.standard_normal(leaf.shape, np.float32) * np.sqrt(2 / fan, dtype="f4")
@@ -27,7 +29,7 @@ def network(name, side=64, classes=3, order=None, recipe=None, **options):
     channels = None if order is None else np.int32(order)
     return exported.create(
         settings,
-        jax.tree_util.tree_map_with_path(drawn, shapes),
+        jax.tree.map(drawn, shapes),
         name=name,
         preprocessing=Preprocessing(mean, std, None, channels),
         view={
