@@ -30,21 +30,21 @@ def described(found: Trained, file: Path) -> Trained:
 
     That is the file of the same name that `launch.py export` writes, or `config.json`.
     """
-    folder, own = file.parent, file.with_name(file.name.partition(".")[0] + ".json")
-    path = own if own.is_file() else folder / "config.json"
+    own = file.with_suffix(".json")
+    path = own if own.is_file() else file.with_name("config.json")
     if not path.is_file() or found.source == "cnn_jax":
         return found
     facts = files.read_json(path)
     if not isinstance(facts, Mapping):
         return found
     try:
-        if path == own and "preprocessing" in facts:
+        if {"preprocessing", "class_names"} <= facts.keys():
             names = names_of(found, facts["class_names"])
             return found._replace(images=images_in(facts), class_names=names)
         if "pretrained_cfg" in facts:
             return of_timm(found, facts)
         if found.source == "Hugging Face" and facts.get("model_type") == "resnet":
-            return of_transformers(found, facts, folder / "preprocessor_config.json")
+            return of_transformers(found, facts, file.with_name("preprocessor_config.json"))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged: {first_line(error)}") from None
     return found

@@ -70,8 +70,8 @@ def images(network: Exported) -> str:
     if len(str(shown)) > 1000:
         shown["preprocessing"] = "one mean for each pixel, in config.json"
     return (
-        f"{height} x {width} pixels, {channels} channels, less the mean and divided by std, in pixel "
-        f"values from 0 to 255:\n\n```json\n{json.dumps(shown)}\n```"
+        f"{height} x {width} pixels, {channels} channels, less the mean and divided by std, "
+        f"in pixel values from 0 to 255:\n\n```json\n{json.dumps(shown)}\n```"
     )
 
 

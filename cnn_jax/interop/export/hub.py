@@ -9,7 +9,7 @@ from typing import Any
 
 from cnn_jax import files
 from cnn_jax.errors import UserError, first_line
-from cnn_jax.interop import convert, hub_folder, recognize
+from cnn_jax.interop import convert, hub_folder
 from cnn_jax.interop.export import about, card, named, safetensors
 from cnn_jax.interop.export.exported import Exported
 from cnn_jax.interop.sources import torch_sources

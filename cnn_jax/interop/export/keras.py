@@ -36,7 +36,8 @@ def write(network: Exported, out: Path) -> list[str]:
     if not out.name.endswith(SUFFIX):
         raise UserError(f"Keras reads weights from files called {SUFFIX}, not {out.name}", 2)
     name, arrays = named_arrays(network)
-    place, facts = about.beside(out), about.facts(network, raw=True)
+    facts = about.facts(network, raw=True)
+    place = about.beside(out, facts)
     files.write_bytes(out, content(arrays))
     classes = len(network.class_names)
     told = f"keras.applications.{name}(weights=None, classes={classes}).load_weights"

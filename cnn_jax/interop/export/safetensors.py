@@ -19,7 +19,8 @@ def write(network: Exported, out: Path, names: str | None = None) -> list[str]:
     """
     if out.suffix != ".safetensors":
         raise UserError(f"such a file is called .safetensors, not {out.name}", 2)
-    place, facts = about.beside(out), about.facts(network, raw=True)
+    facts = about.facts(network, raw=True)
+    place = about.beside(out, facts)
     found = None
     if names != named.OURS:
         try:

@@ -19,7 +19,8 @@ def write(network: Exported, out: Path, names: str | None = None) -> list[str]:
     if out.suffix not in (".pth", ".pt"):
         raise UserError(f"a state dict of PyTorch is called .pth, not {out.name}", 2)
     found = named.by(network, names)
-    place, facts = about.beside(out), about.facts(network, raw=True)
+    facts = about.facts(network, raw=True)
+    place = about.beside(out, facts)
     convert.write_state_dict(out, found.arrays)
     return [line(out, found), about.write(facts, place)]
 
