@@ -80,17 +80,20 @@ def images_of(size: int, mean: Any, std: Any) -> Images | None:
 
 def images_in(facts: Mapping[str, Any]) -> Images | None:
     """What weights expect of images by the facts of `export.about`; None where pixels differ."""
-    height, width, channels = facts["input"]["shape"][1:]
+    size, _, channels = facts["input"]["shape"][1:]
+    if channels not in (1, 3):
+        raise ValueError(f"{channels!r} channels")
     own, values = facts["preprocessing"], []
     for name in ("mean", "std"):
-        pixels = np.broadcast_to(np.float64(own[name]), (height, width, channels))
-        if (pixels != pixels[0, 0]).any():
+        pixels = np.atleast_1d(np.float64(own[name]))
+        pixels = pixels.reshape(-1, pixels.shape[-1])
+        if (pixels != pixels[0]).any():
             return None
-        values.append(tuple(round(value / 255, 6) for value in pixels[0, 0].tolist()))
+        values.append(tuple(np.round(np.broadcast_to(pixels[0] / 255, channels), 6).tolist()))
     if "channels" not in own:
-        return Images(height, *values)
+        return Images(size, *values)
     mean, std = (tuple(each[i] for i in own["channels"]) for each in values)
-    return Images(height, mean, std, "bgr")
+    return Images(size, mean, std, "bgr")
 
 
 def names_of(found: Trained, labels: Any) -> tuple[str, ...] | None:

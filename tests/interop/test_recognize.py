@@ -96,6 +96,9 @@ def test_an_array_that_is_missing_or_has_another_shape_is_named(name):
         refused({k: v for k, v in state.items() if k != key}, key)
         wrong = np.broadcast_to(np.float32(0), (*state[key].shape[:-1], 13))
         refused(state | {key: wrong}, key)
+    one, other = kernels[1], kernels[-2]
+    if state[one].shape != state[other].shape:
+        refused(state | {one: state[other], other: state[one]}, one)
 
 
 def test_weights_of_no_known_network_are_told_with_the_nearest():

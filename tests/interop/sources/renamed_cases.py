@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import flax.serialization
+import jax
 import numpy as np
 import torch
 from torch import nn
@@ -150,6 +152,19 @@ def of_old_keras(folder: Path):
     return folder / "a.h5", images(64, 1), np.asarray(network(images(64, 1), training=False))
 
 
+def of_jax_resnet(folder: Path):
+    """A case's `make`: jax-resnet's own ResNet-50, in msgpack."""
+    import jax_resnet
+
+    network, batch = jax_resnet.ResNet50(n_classes=7), images(64)
+    random = np.random.default_rng(1)
+    variables = jax.jit(network.init)(jax.random.key(0), batch)
+    variables = jax.tree.map(lambda one: keras_cases.drawn(random, np.asarray(one)), variables)
+    (folder / "a.msgpack").write_bytes(flax.serialization.msgpack_serialize(variables))
+    apply = jax.jit(lambda variables: network.apply(variables, batch, mutable=False))
+    return folder / "a.msgpack", batch, np.asarray(apply(variables))
+
+
 CASES = (
     Case(
         *("Caffe", "GoogLeNet"),
@@ -162,4 +177,5 @@ CASES = (
         *("szagoruyko", "WRN-50-2"), of_szagoruyko, "torchvision, batch norms folded, renamed", True
     ),
     Case("Keras 2.2", "ResNet50", of_old_keras, "Keras 3 on JAX, renamed", True, "keras"),
+    Case("jax-resnet", "ResNet50", of_jax_resnet, "jax-resnet 0.0.4", True, "jax_resnet"),
 )
