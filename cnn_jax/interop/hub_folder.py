@@ -1,5 +1,6 @@
 """Folders as the Hugging Face hub has them: what stands beside weights of timm and transformers."""
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,15 +40,25 @@ def described(found: Trained, file: Path) -> Trained:
         return found
     try:
         if {"preprocessing", "class_names"} <= facts.keys():
-            names = names_of(found, facts["class_names"])
-            return found._replace(images=images_in(facts), class_names=names)
+            return exported(found, facts)
         if "pretrained_cfg" in facts:
             return of_timm(found, facts)
         if found.source == "Hugging Face" and facts.get("model_type") == "resnet":
             return of_transformers(found, facts, file.with_name("preprocessor_config.json"))
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged: {first_line(error)}") from None
     return found
+
+
+def exported(found: Trained, facts: Mapping[str, Any]) -> Trained:
+    """What `export.about` says; the mean may be one of each pixel, which `Images` does not have."""
+    shape, steps = tuple(facts["input"]["shape"][1:]), facts["preprocessing"]
+    sizes = [np.shape(np.float32(steps[name])) for name in ("mean", "std")]
+    if len(shape) != 3 or np.broadcast_shapes(*sizes, shape) != shape:
+        raise ValueError(f"means of {sizes[0]} and deviations of {sizes[1]} for images of {shape}")
+    names = names_of(found, facts["class_names"])
+    more = {"class_names": names, "view": dict(facts["view"]), "facts": dict(facts)}
+    return found._replace(images=images_in(facts), **more)
 
 
 def of_timm(found: Trained, facts: Mapping[str, Any]) -> Trained:
@@ -56,7 +67,16 @@ def of_timm(found: Trained, facts: Mapping[str, Any]) -> Trained:
     size = about.get("input_size", (3, 224, 224))[-1]
     images = images_of(size, about.get("mean"), about.get("std")) or found.images
     labels = facts.get("label_names") or about.get("label_names") or ()
-    return found._replace(source="timm", images=images, class_names=names_of(found, labels))
+    view = {
+        "kind": "center",
+        "size": size,
+        "resize": math.floor(size / about.get("crop_pct", 0.875)),
+        "frame": "squash" if about.get("crop_mode") == "squash" else "full",
+        "filters": [about.get("interpolation", "bilinear")],
+        "dct_scaling": False,
+    }
+    names = names_of(found, labels)
+    return found._replace(source="timm", images=images, class_names=names, view=view)
 
 
 def of_transformers(found: Trained, facts: Mapping[str, Any], preprocessor: Path) -> Trained:

@@ -53,6 +53,8 @@ class Trained(NamedTuple):
     variables: dict[str, Any]  # {"params", "batch_stats"}, float32 NumPy
     images: Images | None  # what the network expects; None: the source does not say
     class_names: tuple[str, ...] | None
+    view: dict[str, Any] | None = None  # of an image, where the source says it
+    facts: dict[str, Any] | None = None  # of `export.about`, in files that we exported
 
 
 class Attempt(NamedTuple):
@@ -148,12 +150,14 @@ def converted(layout: Layout, state: Mapping[str, np.ndarray]) -> Trained:
 
 
 def own_network(
-    flat: Mapping[Path, np.ndarray], classes: int | None, given: Mapping[str, Any] | None
+    flat: Mapping[Path, np.ndarray],
+    given: Mapping[str, Any] | None,
+    image_shape: tuple[int, int, int] | None,
 ) -> dict[str, Any]:
     """The arguments of `models.create` for arrays with our own paths, by their shapes.
 
     Args:
-      given: the arguments, where the file says them.
+      given, image_shape: the arguments, and the images, where the file says them.
 
     Raises:
       Unfit: no network of ours has these arrays, or the given one does not.
@@ -165,7 +169,7 @@ def own_network(
             options = dict(given) if given else families.options(family, shapes)
             options = {k: v for k, v in options.items() if k not in ("name", "num_classes")}
             layout = translate.OURS._replace(family=family)
-            translate.check(layout, flat, translate.shapes_of(layout, options, flat))
+            translate.check(layout, flat, translate.shapes_of(layout, options, flat, image_shape))
             return {"name": family, **options}
         except families.Unfit as unfit:
             reasons.append(f"{family}: {unfit}")

@@ -20,6 +20,7 @@ from cnn_jax.models.residual_units import unrolled
 
 SIZES = {"cifar_resnet": 32, "wide_resnet": 32, "inception_v3": 299}  # of images; of others 224
 HEADS = ("fc", "linear", "fc8", "conv10")  # our names of last layers
+FIRST = ("conv1", "conv1_1", "conv1/conv", "Conv2d_1a/conv")  # and of first ones
 LISTED = 3  # names in a message
 OURS = Layout("cnn_jax", "", {}, FLAX)  # for messages with our names
 
@@ -86,12 +87,28 @@ def to_theirs(
 
 
 def shapes_of(
-    layout: Layout, options: Mapping[str, Any], flat: Mapping[Path, np.ndarray]
+    layout: Layout,
+    options: Mapping[str, Any],
+    flat: Mapping[Path, np.ndarray],
+    image_shape: tuple[int, int, int] | None = None,
 ) -> dict[Path, tuple[int, ...]]:
-    """The shapes that the arrays of a network must have; for arrays without a classifier, too."""
+    """The shapes that the arrays of a network must have; for arrays without a classifier, too.
+
+    Args:
+      image_shape: height, width and channels, where they are known.
+    """
     classes = number_of_classes(flat) or 1000
     key = tuple(sorted(options.items()))
-    return required(expected_shapes(layout.family, classes, key), flat)
+    if image_shape is None:
+        side = SIZES.get(layout.family, 224)
+        image_shape = (side, side, number_of_channels(flat))
+    return required(expected_shapes(layout.family, classes, key, image_shape), flat)
+
+
+def number_of_channels(flat: Mapping[Path, np.ndarray]) -> int:
+    """Those of the images: of grey ones 1."""
+    first = (flat.get(("params", *layer.split("/"), "kernel")) for layer in FIRST)
+    return 1 if any(a is not None and a.ndim == 4 and a.shape[2] == 1 for a in first) else 3
 
 
 def shifted(flat: Mapping[Path, np.ndarray], shift: float) -> dict[Path, np.ndarray]:
@@ -117,14 +134,15 @@ def required(
 
 
 @functools.lru_cache(maxsize=4)
-def expected_shapes(family: str, classes: int, options: tuple) -> dict[Path, tuple[int, ...]]:
+def expected_shapes(
+    family: str, classes: int, options: tuple, image_shape: tuple[int, int, int]
+) -> dict[Path, tuple[int, ...]]:
     """The shapes of a network's variables, with each unit of a stage on its own."""
     try:
         model = models.create(family, num_classes=classes, **dict(options))
     except UserError as error:
         raise families.Unfit(str(error)) from None
-    size = SIZES.get(family, 224)
-    image = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
+    image = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
     shapes = jax.eval_shape(model.init, jax.random.key(0), image)
     found = {}
     for path, leaf in flax.traverse_util.flatten_dict(shapes).items():

@@ -5,9 +5,7 @@ Files are compared with their checksums whenever they are read, and no code of t
 
 import hashlib
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -23,10 +21,8 @@ OF_HUB = tuple(name for name in hub_folder.WEIGHTS if name != "model.json")
 # Inside of these torchvision changes the normalization of its other networks to this one.
 OWN_SCALE = dict.fromkeys(("googlenet", "inception_v3"), (0.5, 0.5, 0.5))
 
-Found = tuple[read.Trained, Mapping[str, Any] | None]  # and what it sees of an image
 
-
-def torchvision(text: str) -> Found:
+def torchvision(text: str) -> read.Trained:
     """torchvision's network NAME with its best weights, or NAME/WEIGHTS."""
     name, _, which = text.partition("/")
     options = networks.options(name)
@@ -46,7 +42,7 @@ def torchvision(text: str) -> Found:
     view = {"kind": "center", "size": see.crop_size[0], "resize": see.resize_size[0]}
     view |= {"frame": "full", "filters": [see.interpolation.value], "dct_scaling": False}
     model, names = options | {"num_classes": classes}, tuple(chosen.meta["categories"])
-    return read.Trained("torchvision", model, variables, images, names), view
+    return read.Trained("torchvision", model, variables, images, names, view)
 
 
 def cached(url: str) -> Path:
@@ -70,7 +66,7 @@ def cached(url: str) -> Path:
     return file
 
 
-def hub(text: str) -> Found:
+def hub(text: str) -> read.Trained:
     """The network of a repository OWNER/NAME of the Hub, or of REVISION@OWNER/NAME."""
     try:
         import huggingface_hub
@@ -99,7 +95,7 @@ def hub(text: str) -> Found:
         expected = file.resolve().name
         if re.fullmatch("[0-9a-f]{64}", expected) and digest(file) != expected:
             raise UserError(f"{file.resolve()} is damaged: its SHA-256 is another; remove it")
-    return read.trained(Path(folder)), None
+    return read.trained(Path(folder))
 
 
 def digest(file: Path) -> str:

@@ -45,7 +45,8 @@ def state_of(name):
     """Arrays without content by the source's names, in the order of the network."""
     layout = LAYOUTS[name]
     options = tuple(sorted(options_of(layout).items()))
-    shapes = translate.expected_shapes(layout.family, 7, options)
+    side = translate.SIZES.get(layout.family, 224)
+    shapes = translate.expected_shapes(layout.family, 7, options, (side, side, 3))
     if layout.source == "szagoruyko" and layout.family == "resnet":  # norms in its convolutions
         biases = {
             (*path[:-1], "bias"): s[-1:] for path, s in shapes.items() if path[-1] == "kernel"

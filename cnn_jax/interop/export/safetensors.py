@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cnn_jax.errors import UserError
-from cnn_jax.interop import convert, hub_folder, weights
+from cnn_jax.interop import convert, weights
 from cnn_jax.interop.export import about, named, torch
 from cnn_jax.interop.export.exported import Exported
 
@@ -39,6 +39,5 @@ def write(network: Exported, out: Path, names: str | None = None) -> list[str]:
 
 def own(network: Exported, out: Path) -> None:
     """Writes the arrays by our names, with all that our reader needs."""
-    images = hub_folder.images_in(about.facts(network, raw=True))
-    facts = {"model": network.settings, "class_names": network.class_names}
-    weights.save(out, network.variables, facts | {"images": images and images._asdict()})
+    facts = about.facts(network, raw=True) | {"model": network.settings}
+    weights.save(out, network.variables, facts)

@@ -10,7 +10,7 @@ from experiments.resnet import published
 @pytest.mark.parametrize("name", published.TORCHVISION)
 def test_every_layer_has_a_torchvision_name_of_its_own(name):
     given = {k: v for k, v in torchvision.options(name).items() if k != "name"}
-    shapes = translate.expected_shapes("resnet", 1000, tuple(sorted(given.items())))
+    shapes = translate.expected_shapes("resnet", 1000, tuple(sorted(given.items())), (64, 64, 3))
     layers = {"/".join(path[1:-1]) for path in shapes}
     names = torchvision.layer_names(name)
     assert layers <= names.keys()
