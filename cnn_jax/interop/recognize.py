@@ -123,8 +123,8 @@ def nearest(
             told.setdefault(name, translate.listed("it has no place for", one.unknown))
     if not told:
         sources = ", ".join(dict.fromkeys(one.layout.source for one in attempts))
-        first = ", ".join(list(arrays)[: translate.LISTED])
-        return f"its arrays ({first}, ...) have names of no known source: {sources}"
+        first = translate.listed("its arrays", list(arrays))
+        return f"{first} have names of no known source: {sources}"
     near = "; ".join(f"{name}: {why}" for name, why in told.items())
     return f"it has weights of no known network; the nearest are {near}"
 

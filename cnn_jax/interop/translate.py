@@ -22,6 +22,7 @@ SIZES = {"cifar_resnet": 32, "wide_resnet": 32, "inception_v3": 299}  # of image
 HEADS = ("fc", "linear", "fc8", "conv10")  # our names of last layers
 FIRST = ("conv1", "conv1_1", "conv1/conv", "Conv2d_1a/conv")  # and of first ones
 LISTED = 3  # names in a message
+LONGEST = 120  # characters of one
 OURS = Layout("cnn_jax", "", {}, FLAX)  # for messages with our names
 
 
@@ -174,6 +175,7 @@ def check(
 
 
 def listed(what: str, names: list[str]) -> str:
-    """The first of some names, and how many more there are."""
+    """The first of some names, as far as they are short, and how many more there are."""
+    shown = [name if len(name) <= LONGEST else f"{name[:LONGEST]}..." for name in names[:LISTED]]
     more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
-    return f"{what} {', '.join(names[:LISTED])}{more}"
+    return f"{what} {', '.join(shown)}{more}"
