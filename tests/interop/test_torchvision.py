@@ -229,8 +229,8 @@ def test_a_googlenet_without_auxiliary_heads_is_converted(network, arrays):
 def test_wrong_missing_and_unknown_keys_are_named(network, arrays):
     state = arrays(network("resnet18"))
     del state["layer1.0.conv1.weight"]
-    state["conv1.weight"] = state["conv1.weight"][:, :1]
-    message = r"has conv1.weight \[64, 1, 7, 7\], not .*; it lacks layer1.0.conv1.weight"
+    state["conv1.weight"] = state["conv1.weight"][:, :2]
+    message = r"has conv1.weight \[64, 2, 7, 7\], not .*; it lacks layer1.0.conv1.weight"
     with pytest.raises(UserError, match=message):
         torchvision.to_flax("resnet18", state)
     with pytest.raises(UserError, match=r"not weights of .*: it has no place for layer9.weight"):
