@@ -11,16 +11,20 @@ from ml_collections.config_dict import placeholder
 
 Group = dict[str, Any]
 
-# Techniques that a recipe does not use unless it says so.
-PLAIN = {
-    "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.0},
-    "ema": {"decay": 0.0, "ramp": False},
-    "precision": {"matmul": "default"},
-    "compiler": {"options": "", "deterministic": False},
-    "parallel": {"params": "replicated", "seeds": "auto"},
-}
 FULL_IMAGES = {"train": {"kind": "full"}, "evaluation": {"kind": "full"}}
 NO_WARMUP = {"warmup": "0 epochs", "warmup_shape": "linear", "warmup_rate": 0.0}
+
+
+def plain() -> dict[str, Group]:
+    """The groups of techniques that a recipe does not use unless it says so."""
+    return {
+        "init": init(),
+        "loss": {"label_smoothing": 0.0, "auxiliary_weight": 0.0},
+        "ema": {"decay": 0.0, "ramp": False},
+        "precision": {"matmul": "default"},
+        "compiler": {"options": "", "deterministic": False},
+        "parallel": {"params": "replicated", "seeds": "auto"},
+    }
 
 
 def init(weights: str | None = None, layers: Sequence[str] = ("*",)) -> Group:

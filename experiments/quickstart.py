@@ -20,9 +20,8 @@ def get_config(variant: str = "") -> ConfigDict:
     choose(variant, VARIANTS)
     return ConfigDict(
         {
-            **groups.PLAIN,
+            **groups.plain(),
             "seed": 0,
-            "init": groups.init(),
             "model": {"name": "wide_resnet", "depth": 10, "width": 2, "gamma": "ones"},
             "data": groups.data("digits", None, storage="device"),
             "view": groups.FULL_IMAGES,

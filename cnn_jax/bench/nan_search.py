@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnn_jax.errors import DIVERGED, UserError
+from cnn_jax.optim import by_layer
 from cnn_jax.training.build import Setup
 from cnn_jax.training.steps import Batch, TrainState, is_finite, make_gradient, step_keys
 
@@ -67,22 +68,36 @@ def causes(setup: Setup, before: TrainState, batch: Batch, after: TrainState) ->
     yield from (f"the parameter {name}, before the step" for name in bad_leaves(before.params))
     if not is_finite(batch.images):
         yield "the images, after preprocessing and augmentation"
-    gradient_of = make_gradient(setup.parts.model, setup.parts.loss, lambda params: params)
+    model = network(setup, int(before.step))
+    gradient_of = make_gradient(model, setup.parts.loss, lambda params: params)
     gradient_of, count = setup.parts.jit.with_precision(gradient_of), setup.plan.microbatches
     for j, key in enumerate(dropout_keys(before, count)):
         part = jax.tree.map(lambda x, j=j: x[j::count], batch)
-        layers, bad = forward(setup.parts.model, before, part, key)
+        layers, bad = forward(model, before, part, key)
         if bad:
             yield f"the output of {bad}{largest(before.params, bad)}"
         gradient, _, metrics = jax.jit(gradient_of)(before, part, key)
         if not is_finite(metrics["loss"]):
             yield "the loss, of logits that are finite"
         # Back from the loss, all layers before the one at fault have bad gradients, too.
-        names = bad_leaves(gradient)
+        names = bad_leaves(by_layer.without(gradient, getattr(model, "frozen", frozenset())))
         last = max(names, key=lambda name: layers.index(name.rpartition("/")[0]), default=None)
         if last:
             yield f"the gradient of {last}, on the way back from the loss"
     yield from (f"the update of {name}" for name in bad_leaves(after.params))
+
+
+def network(setup: Setup, step: int) -> Any:
+    """The network that is trained in a step: where layers are frozen, a `FrozenNorms`."""
+    phases = setup.parts.phases or [(setup.parts.model, None)]
+    return without_remat(phases[0 if step < setup.plan.unfreeze else -1][0])
+
+
+def without_remat(model: Any) -> Any:
+    """The same network, whose layers are computed once."""
+    if isinstance(model, by_layer.FrozenNorms):
+        return model._replace(model=without_remat(model.model))
+    return model.clone(remat=False) if hasattr(model, "remat") else model
 
 
 def dropout_keys(state: TrainState, microbatches: int) -> list[jax.Array]:
@@ -92,9 +107,9 @@ def dropout_keys(state: TrainState, microbatches: int) -> list[jax.Array]:
 
 
 def forward(
-    model: nn.Module, state: TrainState, batch: Batch, key: jax.Array
+    model: Any, state: TrainState, batch: Batch, key: jax.Array
 ) -> tuple[list[str], str | None]:
-    """The layers in their order, and the first with an output that is not finite."""
+    """The layers of a `network` in their order, and the first with an output that is not finite."""
     layers, bad = [], []
 
     def note(call, arguments, keywords, context):
@@ -109,8 +124,6 @@ def forward(
                 bad.append(name + (f", time {repeated}" if repeated > 1 else ""))
         return output
 
-    if hasattr(model, "remat"):
-        model = model.clone(remat=False)
     # Layers run one by one, those that `nn.scan` repeats as well.
     with jax.disable_jit(), nn.intercept_methods(note):
         model.apply(

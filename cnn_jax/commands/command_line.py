@@ -50,7 +50,8 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
             NAME FILE --out=FILE [--check]
   export    writes a trained network for other programs: ONNX Runtime, browsers, JAX, PyTorch
             RUN_OR_WEIGHTS --to=onnx|stablehlo|safetensors|torch|keras|hub --out=PATH
-            [--step=last|best|N] [--weights_of=raw|ema|bn|ema_bn] [--raw]
+            [--step=last|best|N] [--weights_of=raw|ema|bn|ema_bn] [--raw] [--names=SOURCE]
+            [--push=OWNER/NAME]
   compress  a trained network to the smallest file, which eval and predict take as a run
             RUN_OR_WEIGHTS --out=FILE [--lossless | --bits=B | --quality=7] [--images=FOLDER]
             --config=FILE[:variant] [--config.any.field=VALUE ...] [--workdir=DIR] [--seeds=N]

@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -197,15 +198,20 @@ def open_run(run: Path, arguments: argparse.Namespace) -> Opened:
 
 
 def open_weights(arguments: argparse.Namespace) -> Opened:
-    """Opens weights from elsewhere; those that say so bring their own preprocessing."""
+    """Opens weights from elsewhere: a file sees the config's images, what has a name its own."""
     from cnn_jax.evaluation.target import of_config
     from cnn_jax.interop import read
     from cnn_jax.runs import pretrained
 
-    target, name = of_config(load_config(arguments)), arguments.weights
-    path = pretrained.found(name)
+    config, name = load_config(arguments), arguments.weights
+    if config.preprocessing.mean == "weights" and config.init.weights is None:
+        config.init.weights = name
+    target, path = of_config(config), pretrained.found(name)
     if path.is_file() and not pretrained.is_run(path):
         variables = read.variables(path, target.model, target.image_shape)
+        expects = pretrained.weights(name)[1]
+        for line in pretrained.deviations(expects, config.model, target.preprocessing):
+            print(line, file=sys.stderr)
     else:
         run = pretrained.load(name)
         variables = run.variables()

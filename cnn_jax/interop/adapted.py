@@ -41,6 +41,16 @@ def with_norms(
     return flat
 
 
+def with_biases(flat: Mapping[Path, np.ndarray]) -> dict[Path, np.ndarray]:
+    """The arrays with a bias of zeros in each convolution before a batch norm."""
+    biases = {}
+    for path, array in flat.items():
+        norm = tuple(norm_of("/".join(path[1:-1])).split("/"))
+        if path[-1] == "kernel" and ("params", *norm, "bias") in flat and norm != path[1:-1]:
+            biases["params", *path[1:-1], "bias"] = np.zeros(array.shape[-1:], array.dtype)
+    return {**flat, **biases}
+
+
 def epsilon_of(family: str, options: Mapping[str, Any]) -> float:
     """The constant of a network's batch norms."""
     if family == "googlenet":  # of its variant "torchvision", which alone has batch norms

@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict
 
-from cnn_jax.interop import reference, torchvision
+from cnn_jax.interop import reference, torchvision, translate
 from cnn_jax.models import layers
+from cnn_jax.models.residual_units import unrolled
 
 
 class Difference(NamedTuple):
@@ -28,13 +30,13 @@ def layer_differences(
     Returns the differences of convolutions, batch norms and linear layers in the order in which the
     network computes them. Raises `UserError` if torchvision cannot be imported.
     """
-    state = torchvision.as_torchvision(state_dict)
-    model = torchvision.module(name, torchvision.number_of_classes(state))
-    options = {"unroll": True} if hasattr(model, "unroll") else {}
-    model = model.clone(**options)
-    variables = torchvision.to_flax(name, state, **options)
-    theirs = _torch_outputs(name, state, images)
-    prefixes = torchvision.layer_names(name, model)
+    variables = unrolled(torchvision.to_flax(name, state_dict))
+    classes = translate.number_of_classes(flatten_dict(variables))
+    model = torchvision.module(name, classes)
+    if hasattr(model, "unroll"):
+        model = model.clone(unroll=True)
+    theirs = _torch_outputs(name, classes, torchvision.to_torch(name, variables), images)
+    prefixes = torchvision.layer_names(name)
     found = []
     for path, output in _flax_outputs(model, variables, images):
         expected = theirs[prefixes[path]]
@@ -68,9 +70,9 @@ def _flax_outputs(model: nn.Module, variables: Any, images: np.ndarray):
         yield path, np.asarray(node["__call__"][0])
 
 
-def _torch_outputs(name: str, state: Mapping[str, np.ndarray], images: np.ndarray) -> dict:
+def _torch_outputs(name: str, classes: int, state: Mapping[str, Any], images: np.ndarray) -> dict:
     """The output of each module of torchvision's network, by prefix."""
-    network = reference.network(name, torchvision.number_of_classes(state))
+    network = reference.network(name, classes)
     import torch
 
     tensors = {key: torch.from_numpy(np.array(value)) for key, value in state.items()}

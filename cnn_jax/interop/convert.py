@@ -1,12 +1,14 @@
 """Converts files of weights from PyTorch to Flax and back; the content decides the direction."""
 
+import io
 from pathlib import Path
 
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from cnn_jax import files
 from cnn_jax.errors import UserError
-from cnn_jax.interop import formats, read, recognize, torchvision, weights
+from cnn_jax.interop import formats, read, recognize, torchvision, translate, weights
 
 
 def convert(name: str, source: Path, target: Path) -> tuple[str, dict[str, np.ndarray]]:
@@ -25,11 +27,10 @@ def convert(name: str, source: Path, target: Path) -> tuple[str, dict[str, np.nd
         write_state_dict(target, state)
         return f"{len(state)} arrays of a state dict", state
     check_suffix(target)
-    state = torchvision.as_torchvision(content)
-    variables = torchvision.to_flax(name, state)
-    classes = torchvision.number_of_classes(state)
+    variables = torchvision.to_flax(name, content)
+    classes = translate.number_of_classes(flatten_dict(variables))
     weights.save(target, variables, {"torchvision": name, "num_classes": classes})
-    return "Flax variables", state
+    return "Flax variables", content
 
 
 def recognized(source: Path, target: Path) -> str:
@@ -63,17 +64,17 @@ def check_suffix(target: Path) -> None:
 def write_state_dict(target: Path, state: dict[str, np.ndarray]) -> None:
     """Writes a state dict as `.safetensors` or `.pth`."""
     if target.suffix == ".safetensors":
-        from safetensors.numpy import save_file
-
-        with files.replacing(target) as temporary:
-            save_file(state, temporary)
+        formats.write_safetensors(
+            target, state, {"format": "pt"}
+        )  # which PyTorch's readers ask for
     elif target.suffix in (".pth", ".pt"):
         try:
             import torch
         except ImportError:
-            raise UserError(f"writing {target} needs PyTorch; write .safetensors") from None
-        tensors = {key: torch.from_numpy(np.array(a)) for key, a in state.items()}
-        with files.replacing(target) as temporary:
-            torch.save(tensors, temporary)
+            message = f"writing {target} needs PyTorch, pip install torch; .safetensors does not"
+            raise UserError(message) from None
+        content = io.BytesIO()  # in a file of its own PyTorch would write that file's name
+        torch.save({key: torch.from_numpy(np.array(a)) for key, a in state.items()}, content)
+        files.write_bytes(target, content.getvalue())
     else:
         raise UserError(f"a state dict is written as .safetensors or .pth, not {target.name}", 2)

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-import safetensors
+import safetensors.numpy
 
+from cnn_jax import files
 from cnn_jax.errors import UserError, first_line
 from cnn_jax.interop import torch_files
 from cnn_jax.interop.readers import caffe, flax_msgpack, keras, onnx, tf_checkpoint, tfjs
@@ -129,6 +130,20 @@ def read_safetensors(data: bytes) -> dict[str, np.ndarray]:
     if expected not in (None, digest(found)):
         raise ValueError("its checksum is wrong")
     return found
+
+
+def write_safetensors(
+    path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> None:
+    """Writes a `.safetensors` file: the same arrays and metadata are the same bytes."""
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    data = safetensors.numpy.save(contiguous, dict(metadata))
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(metadata.items()))  # the library's order is random
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    files.write_bytes(path, len(text).to_bytes(8, "little") + text + data[end:])
 
 
 def digest(arrays: Mapping[str, np.ndarray]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import safetensors
 
 from cnn_jax.errors import UserError
-from cnn_jax.interop import recognize, torchvision
+from cnn_jax.interop import hub_folder, recognize, torchvision, translate
 from cnn_jax.interop.recognize import Trained
 from cnn_jax.interop.sources import families
 from cnn_jax.interop.sources.layout import Images
@@ -47,19 +47,21 @@ def trained(path: Path, variables: dict[str, Any]) -> Trained:
     if given is None and "torchvision" in facts:
         given = torchvision.options(facts["torchvision"])
     flat = flax.traverse_util.flatten_dict(unrolled(variables))
-    classes = recognize.number_of_classes(flat)
+    classes = translate.number_of_classes(flat)
     try:
-        model = recognize.own_network(flat, classes, given)
+        shape = tuple(facts["input"]["shape"][1:]) if "input" in facts else None
+        model = recognize.own_network(flat, given, shape)
     except families.Unfit as unfit:
         raise UserError(f"{path}: {unfit}") from None
     images, names = facts.get("images"), facts.get("class_names")
-    return Trained(
+    found = Trained(
         "cnn_jax",
         model | {"num_classes": classes},
         jax.tree.map(np.float32, variables),
         images_of(images) if images else None,
         tuple(names) if names else None,
     )
+    return hub_folder.exported(found, facts) if "input" in facts else found
 
 
 def images_of(facts: Mapping[str, Any]) -> Images:

@@ -19,6 +19,9 @@ from cnn_jax.models.residual_units import unrolled
 SUFFIXES = (*formats.SUFFIXES, ".net")
 # Options that change what a network computes from its weights, and not their shapes.
 MEANING = ("stride_in", "ceil_pool", "same_padding", "count_include_pad", "conv10_padding")
+# What the authors of the compressed SqueezeNet see of an image.
+OF_NET = {"kind": "center", "size": 227, "resize": 256, "frame": "squash"}
+OF_NET |= {"filters": ["bilinear"], "dct_scaling": False}
 
 
 def trained(path: Path) -> Trained:
@@ -43,13 +46,13 @@ def trained(path: Path) -> Trained:
         found = recognize.trained(arrays)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    return hub_folder.described(found, path.parent)
+    return hub_folder.described(found, path)
 
 
 def authors_squeezenet(path: Path) -> Trained:
     """The authors' compressed SqueezeNet."""
     model = {"name": "squeezenet", "num_classes": 1000, "version": "1.0", "conv10_padding": 1}
-    return Trained("Deep Compression", model, deep_compression.read(path), BVLC, None)
+    return Trained("Deep Compression", model, deep_compression.read(path), BVLC, None, OF_NET)
 
 
 def variables(path: Path, model: nn.Module, image_shape: tuple[int, ...]) -> dict[str, Any]:

@@ -8,9 +8,7 @@ from typing import Any
 import flax.traverse_util
 import jax
 import numpy as np
-from safetensors.numpy import save_file
 
-from cnn_jax import files
 from cnn_jax.errors import UserError
 from cnn_jax.interop import formats
 
@@ -19,10 +17,11 @@ def save(path: str | Path, variables: Mapping[str, Any], about: Mapping[str, Any
     """Writes variables with a checksum; `about` (JSON values) describes them in the header."""
     arrays = jax.tree.map(np.asarray, dict(variables))
     flat = flax.traverse_util.flatten_dict(arrays, sep="/")
-    contiguous = {key: np.ascontiguousarray(array) for key, array in flat.items()}
-    metadata = {"about": json.dumps(dict(about)), formats.CHECKSUM: formats.digest(contiguous)}
-    with files.replacing(path) as temporary:
-        save_file(contiguous, temporary, metadata=metadata)
+    metadata = {
+        "about": json.dumps(dict(about), sort_keys=True),
+        formats.CHECKSUM: formats.digest(flat),
+    }
+    formats.write_safetensors(path, flat, metadata)
 
 
 def load(path: str | Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from cnn_jax.data import evaluation_view
 from cnn_jax.data.evaluation_view import EvaluationView
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.errors import UserError
-from cnn_jax.interop import deep_compression
+from cnn_jax.interop import deep_compression, read
 from cnn_jax.runs import pretrained
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp")
@@ -50,7 +50,7 @@ def open_source(path: Path, step: str) -> Source:
 def squeezenet(path: Path) -> Source:
     """Reads the authors' network; reverses the input channels of conv1, as their images are BGR."""
     settings = {"name": "squeezenet", "version": "1.0", "conv10_padding": 1}
-    view = {"evaluation": pretrained.OF_NET}
+    view = {"evaluation": read.OF_NET}
     config = {"model": models.options("squeezenet") | settings, "view": view}
     shape = [227, 227, 3]
     about = {"config": config, "class_names": None, "num_classes": 1000, "image_shape": shape}

@@ -5,15 +5,14 @@ Files are compared with their checksums whenever they are read, and no code of t
 
 import hashlib
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from cnn_jax.errors import UserError, first_line, unknown
-from cnn_jax.interop import formats, hub_folder, read, reference
+from cnn_jax.interop import formats, hub_folder, read, reference, translate
 from cnn_jax.interop import torchvision as networks
 from cnn_jax.interop.sources import layout
 
@@ -22,10 +21,8 @@ OF_HUB = tuple(name for name in hub_folder.WEIGHTS if name != "model.json")
 # Inside of these torchvision changes the normalization of its other networks to this one.
 OWN_SCALE = dict.fromkeys(("googlenet", "inception_v3"), (0.5, 0.5, 0.5))
 
-Found = tuple[read.Trained, Mapping[str, Any] | None]  # and what it sees of an image
 
-
-def torchvision(text: str) -> Found:
+def torchvision(text: str) -> read.Trained:
     """torchvision's network NAME with its best weights, or NAME/WEIGHTS."""
     name, _, which = text.partition("/")
     options = networks.options(name)
@@ -37,15 +34,15 @@ def torchvision(text: str) -> Found:
     if which and which not in weights.__members__:
         raise unknown(f"weights of torchvision's {name}", which, weights.__members__)
     chosen = weights[which] if which else weights.DEFAULT
-    state = networks.as_torchvision(formats.by_name(cached(chosen.url)))
-    variables = jax.tree.map(np.float32, networks.to_flax(name, state))
-    classes, see = networks.number_of_classes(state), chosen.transforms()
+    variables = networks.to_flax(name, formats.by_name(cached(chosen.url)))
+    variables = jax.tree.map(np.float32, variables)
+    classes, see = translate.number_of_classes(flatten_dict(variables)), chosen.transforms()
     scale = [OWN_SCALE.get(name, tuple(values)) for values in (see.mean, see.std)]
     images = layout.Images(see.crop_size[0], *scale, "rgb")
     view = {"kind": "center", "size": see.crop_size[0], "resize": see.resize_size[0]}
     view |= {"frame": "full", "filters": [see.interpolation.value], "dct_scaling": False}
     model, names = options | {"num_classes": classes}, tuple(chosen.meta["categories"])
-    return read.Trained("torchvision", model, variables, images, names), view
+    return read.Trained("torchvision", model, variables, images, names, view)
 
 
 def cached(url: str) -> Path:
@@ -69,10 +66,11 @@ def cached(url: str) -> Path:
     return file
 
 
-def hub(text: str) -> Found:
+def hub(text: str) -> read.Trained:
     """The network of a repository OWNER/NAME of the Hub, or of REVISION@OWNER/NAME."""
     try:
         import huggingface_hub
+        from huggingface_hub import errors
     except ImportError:
         raise UserError(f"hub:{text} needs the hub's library: pip install cnn_jax[hub]") from None
     revision, _, name = text.rpartition("@")
@@ -81,19 +79,23 @@ def hub(text: str) -> Found:
             folder = huggingface_hub.snapshot_download(
                 name, revision=revision or None, allow_patterns=["*.json", weights]
             )
-        except (OSError, ValueError) as error:  # as the library's own errors are
+        except errors.RepositoryNotFoundError:
+            raise UserError(f"the hub has no {name}, or it is private: `hf auth login`") from None
+        except (errors.HTTPError, OSError, ValueError) as error:
             raise UserError(
                 f"cannot get {name} from the hub ({first_line(error)}); without network copy its "
                 "folder here and name that, or fetch it before with `hf download`"
             ) from None
         if (Path(folder) / weights).exists():
             break
+    else:
+        raise UserError(f"{name} of the hub has no weights: none of {', '.join(OF_HUB)}")
     for file in Path(folder).iterdir():
         # Large files lie in the cache under their SHA-256.
         expected = file.resolve().name
         if re.fullmatch("[0-9a-f]{64}", expected) and digest(file) != expected:
             raise UserError(f"{file.resolve()} is damaged: its SHA-256 is another; remove it")
-    return read.trained(Path(folder)), None
+    return read.trained(Path(folder))
 
 
 def digest(file: Path) -> str:

@@ -22,6 +22,7 @@ from cnn_jax import models
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.errors import UserError
 from cnn_jax.interop import formats, read
+from cnn_jax.interop.recognize import OF_TRAINING
 from cnn_jax.interop.sources import layout
 from cnn_jax.runs import compressed
 from cnn_jax.runs.compressed import NetworkRun
@@ -31,35 +32,28 @@ from cnn_jax.runs.run import Run
 SIZE = 224
 RESIZE = 256 / 224  # the shorter side of an image, where a source tells the size of its crop alone
 VIEW = {"kind": "center", "frame": "full", "filters": ["bilinear"], "dct_scaling": False}
-# What the authors of the compressed SqueezeNet see of an image.
-OF_NET = VIEW | {"size": 227, "resize": 256, "frame": "squash"}
-# Options of networks that are not part of the function that weights were trained for.
-OF_TRAINING = (
-    *("dropout", "auxiliary_dropout", "shortcut_dropout", "auxiliary", "bn_momentum"),
-    *("bn_group_size", "init_fan", "weight_init", "kernel_init", "gamma", "gate_bias"),
-    *("zero_init_gamma", "unroll", "remat", "dtype"),
-)
 
 
 class PretrainedRun(NetworkRun):
     """Weights of a known network, with what they tell of their images and classes."""
 
-    def __init__(self, name: str, trained: read.Trained, view: Mapping[str, Any] | None = None):
-        """`view`: what the network sees of an image, where its source tells it."""
+    def __init__(self, name: str, trained: read.Trained):
         self.path = Path(name)
-        self._variables, self.images = trained.variables, trained.images
+        self._variables, self.images, self.facts = trained.variables, trained.images, trained.facts
         settings = dict(trained.model)
         classes = settings.pop("num_classes")
         about = {"model": models.options(settings["name"]) | settings}
         size = trained.images.size if trained.images else SIZE
+        view = trained.view
         if view is None and trained.images:
             view = VIEW | {"size": size, "resize": round(size * RESIZE)}
-        if view:
-            about["view"] = {"evaluation": dict(view)}
+        if view and view["kind"] != "full":  # which is that of the image's shape
+            about["view"] = {"evaluation": view}
         self.config = ConfigDict(about).lock()
         channels = len(trained.images.mean) if trained.images else 3
+        shape = tuple(self.facts["input"]["shape"][1:]) if self.facts else (size, size, channels)
         names = trained.class_names or tuple(map(str, range(classes or 0)))
-        self._dataset = {"class_names": names, "image_shape": (size, size, channels)}
+        self._dataset = {"class_names": names, "image_shape": shape}
 
     @functools.cached_property
     def class_names(self) -> tuple[str, ...]:
@@ -71,6 +65,9 @@ class PretrainedRun(NetworkRun):
     @property
     def preprocessing(self) -> Preprocessing:
         """From uint8 images to what the network was trained on."""
+        if self.facts:
+            steps = {k: np.float32(v) for k, v in self.facts["preprocessing"].items()}
+            return compressed.preprocessing(steps)
         if self.images is None:
             raise UserError(f"{self.path} does not say how its images are normalized")
         return preprocessing(self.images)
@@ -98,7 +95,7 @@ def load(name: str) -> Run:
     if colon and source in ("torchvision", "hub"):
         from cnn_jax.runs import downloads
 
-        return PretrainedRun(name, *downloads.SOURCES[source](rest))
+        return PretrainedRun(name, downloads.SOURCES[source](rest))
     path = found(name)
     if is_run(path):
         return load_run(path)
@@ -106,7 +103,7 @@ def load(name: str) -> Run:
         raise UserError(
             f"no trained network {name}: it is a run, a file, torchvision:NAME or hub:OWNER/NAME"
         )
-    return PretrainedRun(name, read.trained(path), OF_NET if path.suffix == ".net" else None)
+    return PretrainedRun(name, read.trained(path))
 
 
 def found(name: str) -> Path:
@@ -196,7 +193,7 @@ def differences(run: Run, model: Mapping[str, Any]) -> dict[str, tuple[Any, Any]
 
 def is_normalized(run: Run) -> bool:
     """Whether a network says what it expects of images."""
-    return not isinstance(run, PretrainedRun) or run.images is not None
+    return not isinstance(run, PretrainedRun) or bool(run.images or run.facts)
 
 
 def is_alike(one: Preprocessing, other: Preprocessing) -> bool:

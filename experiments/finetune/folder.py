@@ -34,9 +34,8 @@ def get_config(variant: str = "") -> ConfigDict:
     network = chosen["network"]
     config = ConfigDict(
         {
-            **groups.PLAIN,
+            **groups.plain(),
             "seed": 0,
-            "init": groups.init(),
             "color": groups.color(),
             # As the weights expect.
             "preprocessing": {"mean": "weights", "std": "weights", "whitening": "none"},

@@ -37,9 +37,8 @@ def get_config(variant: str = "") -> ConfigDict:
     chosen = choose(variant, VARIANTS)
     config = ConfigDict(
         {
-            **groups.PLAIN,
+            **groups.plain(),
             "seed": 0,
-            "init": groups.init(),
             "model": {
                 "name": "googlenet",
                 "variant": "torchvision" if chosen["recipe"] == "bn" else "paper",

@@ -56,9 +56,8 @@ def get_config(variant: str = "") -> ConfigDict:
     size = int(chosen["receptive_field"])
     config = ConfigDict(
         {
-            **groups.PLAIN,
+            **groups.plain(),
             "seed": 0,
-            "init": groups.init(),
             "model": {
                 "name": "inception_v3",
                 "layout": "table_1" if chosen["layout"] == "table_1" else "released",

@@ -42,9 +42,8 @@ def get_config(variant: str = "") -> ConfigDict:
     depth, _, single = chosen["network"].partition("-")
     config = ConfigDict(
         {
-            **groups.PLAIN,
+            **groups.plain(),
             "seed": 0,
-            "init": groups.init(),
             "model": {
                 "name": "cifar_resnet",
                 "depth": int(depth),

@@ -41,9 +41,8 @@ def get_config(variant: str = "") -> ConfigDict:
     depth = int(chosen["depth"])
     config = ConfigDict(
         {
-            **groups.PLAIN,
+            **groups.plain(),
             "seed": 0,
-            "init": groups.init(),
             "model": {
                 "name": "cifar_resnet",
                 "depth": depth,

@@ -22,9 +22,8 @@ def get_config(variant: str = "") -> ConfigDict:
     choose(variant, VARIANTS)
     return ConfigDict(
         {
-            **groups.PLAIN,
+            **groups.plain(),
             "seed": 0,
-            "init": groups.init(),
             "model": {"name": "resnet", "depth": 18},
             "data": groups.data("folder", None, storage="stream", on_error="skip"),
             "view": {

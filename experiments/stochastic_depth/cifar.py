@@ -41,9 +41,8 @@ def get_config(variant: str = "") -> ConfigDict:
     augmented, deep = chosen["images"] == "augmented", chosen["network"] == "1202"
     config = ConfigDict(
         {
-            **groups.PLAIN,
+            **groups.plain(),
             "seed": 0,
-            "init": groups.init(),
             "model": {
                 "name": "cifar_resnet",
                 "depth": int(chosen["network"]),

@@ -51,9 +51,8 @@ def get_config(variant: str = "") -> ConfigDict:
     configuration = chosen["configuration"]
     config = ConfigDict(
         {
-            **groups.PLAIN,
+            **groups.plain(),
             "seed": 0,
-            "init": groups.init(),
             "model": {
                 "name": "vgg",
                 "depth": DEPTHS[configuration],

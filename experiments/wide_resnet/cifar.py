@@ -51,9 +51,8 @@ def get_config(variant: str = "") -> ConfigDict:
     own_statistics = chosen["preprocessing"] == "mean_std"
     config = ConfigDict(
         {
-            **groups.PLAIN,
+            **groups.plain(),
             "seed": 0,
-            "init": groups.init(),
             "model": {
                 "name": "wide_resnet",
                 "depth": depth,

@@ -38,9 +38,8 @@ def get_config(variant: str = "") -> ConfigDict:
     depth, width = map(int, chosen["network"].split("-"))
     config = ConfigDict(
         {
-            **groups.PLAIN,
+            **groups.plain(),
             "seed": 0,
-            "init": groups.init(),
             "model": {
                 "name": "wide_resnet",
                 "depth": depth,

@@ -11,8 +11,9 @@ import pytest
 
 from cnn_jax.bench import nan_search
 from cnn_jax.errors import UserError
+from cnn_jax.models.layers import BatchNorm
 from cnn_jax.models.residual_units import Stage
-from cnn_jax.optim import losses, schedules
+from cnn_jax.optim import by_layer, losses, schedules
 from cnn_jax.training import compiler, steps
 from tests.conftest import DENSE, launch_here
 
@@ -51,13 +52,16 @@ class Net(nn.Module):
         return nn.Dense(3, name="last")(x)
 
 
-def setup_of(model, rate=0.1):
+def setup_of(model, rate=0.1, frozen=()):
     """What the search needs of a setup, and a state; of two steps with a batch of four."""
     images = jnp.ones((4, 2, 2, 1))
     learning_rate = schedules.LearningRate(lambda step: rate, None)
     optimizer = optax.sgd(rate)
     loss = losses.create(label_smoothing=0.0, auxiliary_weight=0.0)
-    step = steps.make_train_step(model, optimizer, learning_rate, loss, lambda k, x, i: x)
+    phases = by_layer.phases(
+        model, by_layer.leave_out(optimizer, frozenset(frozen)), frozenset(frozen), 0
+    )
+    step = steps.make_train_step(*phases[0], learning_rate, loss, lambda k, x, i: x)
     data = types.SimpleNamespace(
         batch=lambda taken, color_jitter: steps.Batch(images, taken % 3, taken),
         counts=lambda taken: {},
@@ -65,6 +69,7 @@ def setup_of(model, rate=0.1):
     train_steps = steps.scan_steps(step, lambda k, x, i: x)
     parts = types.SimpleNamespace(
         model=model,
+        phases=phases,
         loss=loss,
         augment=lambda k, x, i: x,
         color_jitter=lambda k, x, i: x,
@@ -76,10 +81,10 @@ def setup_of(model, rate=0.1):
     )
     examples = jnp.arange(8).reshape(2, 4)
     inputs = types.SimpleNamespace(take=lambda *_: (data, examples))
-    plan = types.SimpleNamespace(microbatches=1)
+    plan = types.SimpleNamespace(microbatches=1, unfreeze=0)
     setup = types.SimpleNamespace(parts=parts, seeds=seeds, inputs=inputs, plan=plan)
     setup.programs = lambda step: seeds
-    create = functools.partial(steps.create_state, model, optimizer, (2, 2, 1), False, 0)
+    create = functools.partial(steps.create_state, model, phases[0][1], (2, 2, 1), False, 0)
     return setup, compiler.jit(create, once=True)()
 
 
@@ -117,6 +122,24 @@ def test_a_layer_within_a_repeated_stage_is_named():
     kernel = state.params["stage"]["blocks"]["Dense_0"]["kernel"]  # of eight blocks
     state.params["stage"]["blocks"]["Dense_0"]["kernel"] = kernel.at[4].set(3e38)
     assert "the output of stage/blocks/Dense_0, time 5" in found(setup, state)
+
+
+class WithNorm(nn.Module):
+    @nn.compact
+    def __call__(self, images, train):
+        x = nn.Dense(4, name="first")(images.reshape(len(images), -1))
+        return nn.Dense(3, name="last")(BatchNorm(name="norm")(x, train=train))
+
+
+def test_a_frozen_batch_norm_is_searched_with_its_running_statistics():
+    setup, state = setup_of(WithNorm(), frozen=["norm"])
+    state.batch_stats["norm"]["mean"] = state.batch_stats["norm"]["mean"].at[0].set(jnp.inf)
+    assert "it begins in the output of norm" in found(setup, state)
+
+
+def test_a_gradient_of_frozen_layers_that_nothing_takes_is_not_named():
+    before = ["first", "middle/Dense_0", "stage/block1/Dense_0"]
+    assert "it begins in the output of last" in found(*setup_of(Net("backward"), 1e38, before))
 
 
 def test_steps_that_are_finite_are_as_without_a_search():

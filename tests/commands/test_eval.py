@@ -10,7 +10,7 @@ import pytest
 import cnn_jax
 import launch
 from cnn_jax import models
-from cnn_jax.interop import weights
+from cnn_jax.interop import torchvision, weights
 from tests.conftest import ROOT
 
 SQUEEZENET = str(ROOT / "experiments/squeezenet/imagenet.py")
@@ -140,6 +140,20 @@ def test_noise_is_evaluated_too(tmp_path, capsys):
     noise = f"--config={SQUEEZENET}:1.1,smoke"
     (found,) = evaluate(capsys, noise, f"--weights={tmp_path}/w.safetensors", "--json")
     assert (found["split"], found["examples"]) == ("test", 3)
+
+
+def test_a_file_that_expects_other_images_is_a_warning_that_says_how_to_take_them(tmp_path, capsys):
+    model = torchvision.module("squeezenet1_1", 10)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
+    variables = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    np.savez(tmp_path / "w.npz", **torchvision.to_torch("squeezenet1_1", variables))
+    command = ["eval", f"--config={SQUEEZENET}:1.1,smoke", f"--weights={tmp_path}/w.npz", "--json"]
+    assert launch.main(command) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: images become (x - (123, 117, 104)) / (1)")
+    fields = line.partition(": --")[2].removesuffix(" takes these").split(" --")
+    assert launch.main([*command, *(f"--{field}" for field in fields)]) == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import json
 import struct
 import zlib
 
@@ -13,10 +14,12 @@ import safetensors.numpy
 from cnn_jax import models
 from cnn_jax.commands.weights import export
 from cnn_jax.compression import archive
-from cnn_jax.interop import deep_compression, formats, weights
+from cnn_jax.interop import deep_compression, formats, read, weights
 from cnn_jax.interop.export import exported
+from cnn_jax.interop.export import named as by_names
 from cnn_jax.runs.compressed import CompressedRun, ExportedRun
 from tests.fuzz.fuzzing import Case
+from tests.interop.export import made
 from tests.interop.readers import writing
 
 FILE = "weights"
@@ -169,6 +172,43 @@ def read_exported_run(folder):
 START = len(archive.MAGIC) + archive.CHECKSUM
 
 
+def exported_weights(folder, seed):
+    """A small network by names of PyTorch, which its names and shapes tell."""
+    network = made.network("wide_resnet", 32, depth=10, width=1, classes=3)
+    exported.writer("safetensors").write(network, folder / "a.safetensors", names="xternalz")
+
+
+def hub_folder(folder, seed):
+    """The same with the files of transformers beside it."""
+    network = made.network("resnet", 32, depth=18, width=1 / 16, stride_in="3x3")
+    arrays = by_names.by(network, "Hugging Face").arrays
+    formats.write_safetensors(folder / "model.safetensors", arrays, {"format": "pt"})
+    labels = {str(i): name for i, name in enumerate(("owl", "wren", "newt"))}
+    config = {"model_type": "resnet", "downsample_in_bottleneck": False, "id2label": labels}
+    (folder / "config.json").write_text(json.dumps(config))
+    images = {"size": {"shortest_edge": 32}, "image_mean": [0.5] * 3, "image_std": [0.25] * 3}
+    (folder / "preprocessor_config.json").write_text(json.dumps(images))
+
+
+def timm_folder(folder, seed):
+    """The same with timm's."""
+    hub_folder(folder, seed)
+    (folder / "preprocessor_config.json").unlink()
+    images = {"input_size": [3, 32, 32], "mean": [0.5] * 3, "std": [0.25] * 3}
+    config = {"pretrained_cfg": images, "label_names": ["owl", "wren", "newt"]}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def recognized(name):
+    """How such a file, or a folder, is read."""
+
+    def read_all(folder):
+        found = read.trained(folder / name)
+        return found.variables, (found.source, found.model, found.images, found.class_names)
+
+    return read_all
+
+
 def body(content):
     """Of our archive: all that its checksum is of."""
     return content[START:]
@@ -204,6 +244,7 @@ def by_name(folder):
     return formats.by_name(folder / FILE)
 
 
+EXPORTED = (exported_weights, recognized("a.safetensors"))
 FIT, HEADER = (body, with_checksum), (header, with_header)
 TENSORS = (safetensors_header, with_safetensors_header)
 CASES = (
@@ -214,6 +255,10 @@ CASES = (
     Case("safetensors", safetensors_foreign, by_name),
     Case("safetensors, header", safetensors_foreign, by_name, inside=TENSORS),
     Case("safetensors, ours", safetensors_own, by_name, checksum=True),
+    Case("recognized by names and shapes", *EXPORTED, "*.safetensors", inside=TENSORS),
+    Case("JSON beside exported weights", *EXPORTED, "*.json"),
+    Case("config.json of transformers", hub_folder, recognized("."), "*.json"),
+    Case("config.json of timm", timm_folder, recognized("."), "*.json"),
     Case("ONNX", *named(".onnx", onnx)),
     Case("caffemodel", *named(".caffemodel", caffe)),
     Case("caffemodel, old", *named(".caffemodel", functools.partial(caffe, old=True))),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnn_jax.errors import UserError
-from cnn_jax.interop import recognize
+from cnn_jax.interop import recognize, translate
 
 # Of each family and source, the smallest network that its table is for.
 OPTIONS = {
@@ -18,6 +18,7 @@ OPTIONS = {
     "inception_v3": {"auxiliary": "none"},
     "googlenet": {"auxiliary": False},
 }
+COUNTED = ("Flax example", "jax-resnet")  # whose blocks have numbers over all stages
 BOTTLENECKS = ("Keras", "Keras 2.2", "Caffe", "Caffe2", "szagoruyko")
 LAYOUTS = {
     f"{layout.source} {layout.family} {layout.options.get('depth', '')}"
@@ -31,7 +32,7 @@ def options_of(layout):
     options = dict(OPTIONS.get(layout.family, {}))
     if layout.family == "resnet" and layout.source in BOTTLENECKS:
         options["depth"] = 50
-    if layout.family == "resnet" and layout.source == "Flax example":
+    if layout.family == "resnet" and layout.source in COUNTED:
         options["depth"] = {51: 18}.get(len(layout.names), 50)
     if layout.source == "kuangliu":
         options["small_input"] = True
@@ -45,7 +46,8 @@ def state_of(name):
     """Arrays without content by the source's names, in the order of the network."""
     layout = LAYOUTS[name]
     options = tuple(sorted(options_of(layout).items()))
-    shapes = recognize.expected_shapes(layout.family, 7, options)
+    side = translate.SIZES.get(layout.family, 224)
+    shapes = translate.expected_shapes(layout.family, 7, options, (side, side, 3))
     if layout.source == "szagoruyko" and layout.family == "resnet":  # norms in its convolutions
         biases = {
             (*path[:-1], "bias"): s[-1:] for path, s in shapes.items() if path[-1] == "kernel"
@@ -60,7 +62,7 @@ def state_of(name):
 def is_example(layout):
     """Whether a small network has just the names of the table; of the others one is enough."""
     small = options_of(layout)
-    known = layout.source != "Flax example" or len(layout.names) in (51, 131)
+    known = layout.source not in COUNTED or len(layout.names) in (51, 131)
     return known and small.get("depth") in (None, 10, 16, 18, 20, 50)
 
 
@@ -100,6 +102,9 @@ def test_an_array_that_is_missing_or_has_another_shape_is_named(name):
         refused({k: v for k, v in state.items() if k != key}, key)
         wrong = np.broadcast_to(np.float32(0), (*state[key].shape[:-1], 13))
         refused(state | {key: wrong}, key)
+    one = kernels[2]
+    others = [k for k in kernels[3:-1] if state[k].ndim == 4 and state[k].shape != state[one].shape]
+    refused(state | {one: state[others[-1]], others[-1]: state[one]}, one)
 
 
 def test_weights_of_no_known_network_are_told_with_the_nearest():

@@ -211,14 +211,14 @@ def test_a_scanned_stage_is_converted_unit_by_unit(network, arrays):
 
 def test_timm_names_of_vgg_are_understood(network, arrays):
     state = arrays(network("vgg11", fc_width=64))
-    timm = {}
+    timm, renamed = {}, {0: ("pre_logits.fc1", 7), 3: ("pre_logits.fc2", 1), 6: ("head.fc", None)}
     for key, value in state.items():
-        for ours, theirs in torchvision.TIMM_VGG.items():
-            if key.startswith(ours):
-                key = key.replace(ours, theirs)
-                side = {"pre_logits.fc1": 7, "pre_logits.fc2": 1}.get(theirs)
-                if side and value.ndim == 2:
-                    value = value.reshape(len(value), -1, side, side)
+        if key.startswith("classifier."):
+            _, number, kind = key.split(".")
+            layer, side = renamed[int(number)]
+            key = f"{layer}.{kind}"
+            if side and value.ndim == 2:
+                value = value.reshape(len(value), -1, side, side)
         timm[key] = value
     expected, found = (torchvision.to_flax("vgg11", s, fc_width=64) for s in (state, timm))
     jax.tree.map(np.testing.assert_array_equal, found, expected)
@@ -234,16 +234,17 @@ def test_a_googlenet_without_auxiliary_heads_is_converted(network, arrays):
 def test_wrong_missing_and_unknown_keys_are_named(network, arrays):
     state = arrays(network("resnet18"))
     del state["layer1.0.conv1.weight"]
-    state["layer9.weight"] = np.zeros(3)
-    state["conv1.weight"] = state["conv1.weight"][:, :1]
-    message = "missing: layer1.0.conv1.weight.*unknown: layer9.weight.*conv1.weight .64, 1, 7, 7.,"
+    state["conv1.weight"] = state["conv1.weight"][:, :2]
+    message = r"has conv1.weight \[64, 2, 7, 7\], not .*; it lacks layer1.0.conv1.weight"
     with pytest.raises(UserError, match=message):
         torchvision.to_flax("resnet18", state)
+    with pytest.raises(UserError, match=r"not weights of .*: it has no place for layer9.weight"):
+        torchvision.to_flax("resnet18", state | {"layer9.weight": np.zeros(3)})
 
 
 def test_variables_of_another_network_are_refused(network, arrays):
     variables = torchvision.to_flax("resnet18", arrays(network("resnet18")))
-    with pytest.raises(UserError, match="not variables of resnet34: missing: .*block3"):
+    with pytest.raises(UserError, match="not variables of resnet34: it lacks .*block3"):
         torchvision.to_torch("resnet34", variables)
 
 
@@ -270,7 +271,7 @@ def test_the_command_line_converts_and_compares(network, arrays, tmp_path, capsy
     assert "fire9/expand3x3" in out and "differs by more than 1e-4 (relative): none" in out
     assert weights.load(target)["params"]["conv1"]["kernel"].shape == (3, 3, 3, 64)
     assert launch.main(["convert", "resnet18", str(source), f"--out={target}"]) == 1
-    assert "these are weights of squeezenet1_1 (" in capsys.readouterr().err
+    assert "these are weights of torchvision's squeezenet (version=1.1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])

@@ -156,5 +156,5 @@ def test_every_layer_has_a_torchvision_name_and_fc6_follows_the_flattening():
     names = names_alexnet.torch_names(model)
     assert list(names) == list(found)
     assert names["fc6"] == "classifier.1"
-    layer, shape = names_alexnet.flatten_shape(model)
-    assert np.prod(shape) == found[layer].kernel_shape[0]
+    layer, side = names_alexnet.FLATTENED
+    assert 256 * side**2 == found[layer].kernel_shape[0]

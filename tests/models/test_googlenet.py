@@ -204,8 +204,3 @@ def test_torchvision_has_a_name_of_its_own_for_every_layer():
     assert len(set(names.values())) == len(names)
     assert names["auxiliary_4d/fc"] == "aux2.fc1"
     assert names["inception_5b/pool_proj/bn"] == "inception5b.branch4.1.bn"
-
-
-def test_paper_is_refused_as_a_network_of_torchvision():
-    with pytest.raises(errors.UserError, match="paper"):
-        names_googlenet.torch_names(models.create("googlenet", num_classes=10))

@@ -271,10 +271,3 @@ def test_torchvision_has_a_name_of_its_own_for_every_layer(choice):
     assert set(names) == {layer.name for layer in found}
     assert len(set(names.values())) == len(names)
     assert names["Mixed_7c/Branch_2/Conv2d_0c_3x1/bn"] == "Mixed_7c.branch3x3dbl_3b.bn"
-
-
-def test_layouts_that_torchvision_has_not_are_refused():
-    wrong = {"layout": "table_1", "factorized_stem": False, "auxiliary": "plain"}
-    for options in [{option: value} for option, value in wrong.items()]:
-        with pytest.raises(errors.UserError, match="torchvision"):
-            names_inception_v3.torch_names(models.create("inception_v3", num_classes=10, **options))

@@ -11,7 +11,7 @@ from cnn_jax import errors, models
 from cnn_jax.analysis.summary import layers_of
 from cnn_jax.interop import torchvision
 from cnn_jax.interop.sources import names_vgg
-from cnn_jax.models import pooling
+from cnn_jax.models import pooling, vgg
 from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.training import compiler
 from experiments.vgg import published
@@ -181,8 +181,8 @@ def test_every_layer_has_a_torchvision_name_of_its_own(name):
     found = {layer.name: layer for layer in layers_of(model, (64, 64, 3))}
     assert list(names) == list(found)
     assert len(set(names.values())) == len(names)
-    layer, shape = names_vgg.flatten_shape(model)
-    assert np.prod(shape) == found[layer].kernel_shape[0]
+    layer, side = names_vgg.FLATTENED
+    assert vgg.CHANNELS[-1] * side**2 == found[layer].kernel_shape[0]
 
 
 def test_torch_names_count_relu_pooling_and_batch_norm():

@@ -1,8 +1,6 @@
 """Trained networks by name: files, torchvision's and the Hub's, recognized and verified."""
 
-import sys
-import types
-
+import jax
 import numpy as np
 import pytest
 
@@ -13,7 +11,7 @@ from cnn_jax.errors import UserError
 from cnn_jax.interop import read
 from cnn_jax.interop import torchvision as networks
 from cnn_jax.interop.sources import layout
-from cnn_jax.runs import compress, compressed, downloads, pretrained
+from cnn_jax.runs import compress, compressed, pretrained
 from tests.conftest import launch_here
 
 BGR = layout.Images(8, (0.1, 0.2, 0.3), (0.5, 0.5, 0.25), "bgr")
@@ -23,10 +21,10 @@ SMALL = {"name": "lenet", "variant": "300-100", "num_classes": 3}
 @pytest.fixture(scope="module")
 def state():
     """torchvision's names with random values, of a SqueezeNet for 7 classes."""
-    rng = np.random.default_rng(0)
-    entries = networks._entries("squeezenet1_1", networks.module("squeezenet1_1", 7))
-    shapes = {entry.key: entry.torch_shape for entry in entries}
-    return {key: rng.standard_normal(shape, np.float32) / 9 for key, shape in shapes.items()}
+    rng, image = np.random.default_rng(0), np.zeros((1, 64, 64, 3))
+    shapes = jax.eval_shape(networks.module("squeezenet1_1", 7).init, jax.random.key(0), image)
+    variables = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape, np.float32) / 9, shapes)
+    return networks.to_torch("squeezenet1_1", variables)
 
 
 @pytest.fixture(scope="module")
@@ -165,76 +163,3 @@ def test_a_recipe_takes_the_normalization_of_its_weights(file):
         pretrained.expected(str(file), "weights", "none", "none")
     with pytest.raises(UserError, match="mean and std are 'weights' both"):
         pretrained.expected(None, "weights", "weights", "none")
-
-
-# --- downloads ------------------------------------------------------------------------------------
-
-
-def test_torchvisions_weights_bring_classes_view_and_normalization(state, tmp_path, monkeypatch):
-    pytest.importorskip("torch")
-    full = state | {
-        "classifier.1.weight": np.zeros((1000, 512, 1, 1), np.float32),
-        "classifier.1.bias": np.arange(1000, dtype=np.float32),
-    }
-    np.savez(tmp_path / "full.npz", **full)
-    monkeypatch.setattr(downloads, "cached", lambda url: tmp_path / "full.npz")
-    run = cnn_jax.load_pretrained("torchvision:squeezenet1_1/IMAGENET1K_V1")
-    assert run.class_names[:2] == ("tench", "goldfish") and run.evaluation_view.resize == 256
-    np.testing.assert_allclose(run.preprocessing.std, 255 * np.float32(layout.IMAGENET.std))
-    with pytest.raises(UserError, match="weights of torchvision's squeezenet1_1 'V9'"):
-        cnn_jax.load_pretrained("torchvision:squeezenet1_1/V9")
-
-
-def test_a_download_without_network_says_where_the_file_goes(tmp_path, monkeypatch):
-    torch = pytest.importorskip("torch")
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-
-    def download(url, file, progress):
-        raise OSError("Name or service not known")
-
-    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
-    with pytest.raises(UserError, match="without network put it into .*checkpoints"):
-        downloads.cached("https://nowhere/net-0123abcd.pth")
-    (tmp_path / "checkpoints" / "net-0123abcd.pth").write_bytes(b"cut short")
-    with pytest.raises(UserError, match="net-0123abcd.pth is damaged: its SHA-256 is not 0123abcd"):
-        downloads.cached("https://nowhere/net-0123abcd.pth")
-
-
-@pytest.fixture
-def hub(file, tmp_path, monkeypatch):
-    """The hub's library with a repository in its cache, where files lie under their SHA-256."""
-    blob, snapshot = tmp_path / "blobs", tmp_path / "snapshots"
-    blob.mkdir()
-    snapshot.mkdir()
-    target = blob / downloads.digest(file)
-    target.write_bytes(file.read_bytes())
-    (snapshot / "pytorch_model.bin").symlink_to(target)
-    asked = []
-
-    def snapshot_download(name, revision, allow_patterns):
-        asked.append((name, revision, allow_patterns[-1]))
-        if name == "a/none":
-            raise OSError("401 Client Error")
-        return str(snapshot)
-
-    module = types.SimpleNamespace(snapshot_download=snapshot_download)
-    monkeypatch.setitem(sys.modules, "huggingface_hub", module)
-    return asked, target
-
-
-def test_a_repository_of_the_hub_is_opened_and_verified(hub):
-    asked, target = hub
-    run = cnn_jax.load_pretrained("hub:v2@a/squeezenet")
-    assert run.config.model.version == "1.1"
-    assert asked == [("a/squeezenet", "v2", name) for name in downloads.OF_HUB[:2]]
-    target.write_bytes(target.read_bytes()[:-1])
-    with pytest.raises(UserError, match="is damaged: its SHA-256 is another"):
-        cnn_jax.load_pretrained("hub:a/squeezenet")
-
-
-def test_a_repository_that_cannot_be_had_is_told(hub, monkeypatch):
-    with pytest.raises(UserError, match="cannot get a/none from the hub .401 Client.*network copy"):
-        cnn_jax.load_pretrained("hub:a/none")
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(UserError, match=r"pip install cnn_jax\[hub\]"):
-        cnn_jax.load_pretrained("hub:a/none")

@@ -79,9 +79,10 @@ def test_a_recipe_that_starts_from_a_asks_which():
 
 
 def test_weights_of_another_network_are_refused_with_the_fields_of_theirs(tmp_path):
-    entries = torchvision._entries("squeezenet1_0", torchvision.module("squeezenet1_0", 10))
-    shapes = {entry.key: entry.torch_shape for entry in entries}
-    np.savez(tmp_path / "w.npz", **{k: np.zeros(shape, np.float32) for k, shape in shapes.items()})
+    image = np.zeros((1, 64, 64, 3))
+    shapes = jax.eval_shape(torchvision.module("squeezenet1_0", 10).init, jax.random.key(0), image)
+    variables = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes)
+    np.savez(tmp_path / "w.npz", **torchvision.to_torch("squeezenet1_0", variables))
     with pytest.raises(UserError, match="another network: --config.model.name=squeezenet"):
         loader(tmp_path / "w.npz", "init.layers=('*',)")(first_state())
 

@@ -29,6 +29,9 @@ def add_arguments(add) -> None:
     add("--bn_batches", type=positive, default=50, metavar="N", help="training batches for bn")
     raw = "onnx, stablehlo: the input is what the network takes, not uint8 images"
     add("--raw", action="store_true", default=None, help=raw)
+    names = "torch, safetensors: whose names the arrays have, such as torchvision, timm or ours"
+    add("--names", metavar="SOURCE", help=names)
+    add("--push", metavar="OWNER/NAME", help="hub: uploads the folder to this repository, too")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
@@ -36,7 +39,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     from cnn_jax.runs import pretrained
 
     format, out = exported.writer(arguments.to), arguments.out
-    options = {name: getattr(arguments, name) for name in ("raw",)}
+    options = {name: getattr(arguments, name) for name in ("raw", "names", "push")}
     options = {name: value for name, value in options.items() if value is not None}
     for name in options:
         if name not in format.OPTIONS:

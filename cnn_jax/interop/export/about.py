@@ -19,8 +19,8 @@ def facts(network: Exported, raw: bool) -> dict[str, Any]:
     own = network.preprocessing
     if raw and own.whitening is not None:
         raise UserError(
-            "--raw leaves the preprocessing to those who use the file, and cannot tell them the "
-            "matrix of ZCA whitening: leave it out"
+            "no JSON can tell people the matrix of ZCA whitening: --to=onnx and stablehlo have it "
+            "inside, without --raw"
         )
     # In pixel values 0-255, for the channels in the order of the images.
     steps = {"mean": np.asarray(own.mean).tolist(), "std": np.asarray(own.std).tolist()}

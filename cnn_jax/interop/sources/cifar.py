@@ -7,8 +7,9 @@ the latter's Wide ResNet-50-2 for ImageNet, whose batch norms are part of its co
 
 import numpy as np
 
+from cnn_jax.interop.sources import names_resnet
 from cnn_jax.interop.sources.layout import IMAGENET, Images, Layout, Path, in_units
-from cnn_jax.interop.sources.torch_sources import RESNET, RESNET_UNIT
+from cnn_jax.interop.sources.torch_sources import RESNET
 
 CIFAR_10 = Images(32, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 CIFAR_100 = Images(32, (0.5070, 0.4865, 0.4409), (0.2673, 0.2564, 0.2761))
@@ -16,7 +17,7 @@ WIDE = Images(32, (0.4914, 0.4824, 0.4467), (0.2471, 0.2435, 0.2616))
 STEM = {"conv1": "conv1", "bn1": "bn1"}
 MOST = 200  # units in a stage of ResNet-1202
 # Of akamaster and kuangliu, who write the shortcut alike.
-UNIT = RESNET_UNIT | {
+UNIT = names_resnet.UNIT | {
     "shortcut": "layer{s}.{i}.shortcut.0",
     "shortcut_bn": "layer{s}.{i}.shortcut.1",
 }
@@ -31,8 +32,8 @@ def layouts() -> list[Layout]:
         Layout(
             "chenyaofo",
             "cifar_resnet",
-            STEM | {"fc": "fc"} | in_units(RESNET_UNIT, 3, MOST),
-            options={"init_fan": "out"},
+            STEM | {"fc": "fc"} | in_units(names_resnet.UNIT, 3, MOST),
+            options={"init_fan": "out", "shortcut": "B"},
             images=own,
         ),
         Layout(
@@ -68,11 +69,12 @@ def wide_resnets() -> list[Layout]:
     return found
 
 
-def zeros_behind(flat: dict[Path, np.ndarray]) -> dict[Path, np.ndarray]:
+def zeros_behind(flat: dict[Path, np.ndarray], back: bool) -> dict[Path, np.ndarray]:
     """The same network with the zeros of option A behind the channels, as in the paper.
 
     akamaster puts half of them in front. So the channels between the units stand in another order
-    there, and with them the rows and columns of the kernels that read and write them.
+    there, and with them the rows and columns of the kernels that read and write them. `back`: from
+    our order to akamaster's.
     """
     if any("shortcut" in path for path in flat):  # option B
         return flat
@@ -83,6 +85,8 @@ def zeros_behind(flat: dict[Path, np.ndarray]) -> dict[Path, np.ndarray]:
         behind = np.r_[0:pad, channels - pad : channels]
         order = np.r_[order + pad, behind]
         orders[stage] = order
+    if back:
+        orders = {stage: np.argsort(order) for stage, order in orders.items()}
     return {path: reordered(path, array, orders) for path, array in flat.items()}
 
 

@@ -14,11 +14,7 @@ def layouts() -> list[Layout]:
     images = {None: IMAGENET}
     return [
         *(Layout("Flax example", "resnet", example(d), FLAX, EXAMPLE, images) for d in UNITS),
-        *(
-            Layout("jax-resnet", "resnet", jax_resnet(d), FLAX, RESNET, images)
-            for d in UNITS
-            if d >= 50
-        ),
+        *(Layout("jax-resnet", "resnet", jax_resnet(d), FLAX, RESNET, images) for d in UNITS),
         Layout("flaxmodels", "resnet", flaxmodels_resnet(), FLAXMODELS, RESNET, images),
         *(
             Layout(
@@ -51,15 +47,16 @@ def units(counts: tuple[int, ...]) -> list[str]:
 
 
 def jax_resnet(depth: int) -> dict[str, str]:
-    """Names such as "ResNetBottleneckBlock_3/ConvBlock_0/Conv_0"; paddings are PyTorch's."""
-    blocks = {"ResNetStem_0/ConvBlock_0": ("conv1", "bn1")}
-    for number, ours in enumerate(units(UNITS[depth][1])):
-        theirs = f"ResNetBottleneckBlock_{number}"
-        for i in range(3):
+    """Names such as "layers_2/ConvBlock_0/Conv_0": the pool and the mean count, too."""
+    block, counts = UNITS[depth]
+    blocks = {"layers_0/ConvBlock_0": ("conv1", "bn1")}
+    for number, ours in enumerate(units(counts), 2):
+        theirs = f"layers_{number}"
+        for i in range(2 if block == "basic" else 3):
             blocks[f"{theirs}/ConvBlock_{i}"] = (f"{ours}/conv{i + 1}", f"{ours}/bn{i + 1}")
         shortcut = (f"{ours}/shortcut", f"{ours}/shortcut_bn")
         blocks[f"{theirs}/ResNetSkipConnection_0/ConvBlock_0"] = shortcut
-    names = {"Dense_0": "fc"}
+    names = {f"layers_{sum(counts) + 3}": "fc"}
     for theirs, (conv, norm) in blocks.items():
         names |= {f"{theirs}/Conv_0": conv, f"{theirs}/BatchNorm_0": norm}
     return names

@@ -48,8 +48,12 @@ class Layout(NamedTuple):
     options: Mapping[str, Any] = {}  # of the network, which shapes do not tell
     images: Mapping[int | None, Images] = {}  # by the number of classes; None: for any other
     epsilon: float | None = None  # of their batch norms, where it is not ours
+    biased: bool = False  # convolutions have biases before their batch norms, too
     flattened: tuple[str, int] | None = None  # the linear layer behind a map [C, side, side]
-    finish: Callable[[dict[Path, np.ndarray]], dict[Path, np.ndarray]] | None = None
+    convolved: Mapping[str, int] = {}  # linear layers that are convolutions there, with their sides
+    finish: Callable[..., dict[Path, np.ndarray]] | None = (
+        None  # of our arrays, or with `back`=True
+    )
 
     @property
     def is_channels_first(self) -> bool:
@@ -101,6 +105,20 @@ class Layout(NamedTuple):
             array = array.reshape(-1, side, side, array.shape[-1]).transpose(1, 2, 0, 3)
             array = array.reshape(-1, array.shape[-1])
         return array
+
+    def to_theirs(self, path: Path, array: np.ndarray) -> np.ndarray:
+        """The array with its axes in the source's order; `to_ours` takes it back."""
+        if path[-1] != "kernel" or array.ndim not in (2, 4):
+            return array
+        if self.flattened and self.flattened[0] == path[-2]:
+            side = self.flattened[1]
+            maps = array.reshape(side, side, -1, array.shape[-1]).transpose(2, 0, 1, 3)
+            array = maps.reshape(array.shape)
+        if not self.is_channels_first:
+            return array
+        array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
+        side = self.convolved.get(path[-2])
+        return array.reshape(len(array), -1, side, side) if side else array
 
 
 LINEAR = ("fc", "linear", "fc6", "fc7", "fc8")

@@ -4,6 +4,7 @@ from cnn_jax.models import alexnet
 
 # torchvision's name -> our family and options.
 NETWORKS = {"alexnet": {"name": "alexnet", "variant": "one_tower"}}
+FLATTENED = ("fc6", alexnet.POOLED)
 
 
 def torch_names(module: alexnet.AlexNet) -> dict[str, str]:
@@ -19,12 +20,3 @@ def torch_names(module: alexnet.AlexNet) -> dict[str, str]:
         "fc7": "classifier.4",
         "fc8": "classifier.6",
     }
-
-
-def flatten_shape(module: alexnet.AlexNet) -> tuple[str, tuple[int, int, int]]:
-    """The linear layer behind the flattened map, and the shape [C, H, W] that Torch flattens.
-
-    We flatten [H, W, C].
-    """
-    channels = alexnet.VARIANTS[module.variant].channels[-1]
-    return "fc6", (channels, alexnet.POOLED, alexnet.POOLED)

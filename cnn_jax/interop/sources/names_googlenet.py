@@ -1,6 +1,5 @@
 """The names of GoogLeNet's layers in torchvision's `googlenet`."""
 
-from cnn_jax import errors
 from cnn_jax.models.googlenet import TABLE_1, GoogLeNet
 
 # torchvision's name -> our family and options. Its weights are for pixels in [-1, 1], as in
@@ -20,14 +19,7 @@ AUXILIARY = {"auxiliary_4a": "aux1", "auxiliary_4d": "aux2"}
 
 
 def torch_names(module: GoogLeNet) -> dict[str, str]:
-    """Maps the path of each layer with parameters to its prefix in torchvision's state dict.
-
-    Raises `UserError` for the paper's network, which torchvision does not have.
-    """
-    if module.variant != "torchvision":
-        raise errors.UserError(
-            f'googlenet: variant {module.variant!r} is not in torchvision; choose "torchvision"'
-        )
+    """Maps the path of each layer with parameters to its prefix in torchvision's state dict."""
     units = dict(STEM)
     for block in TABLE_1:
         prefix = block.replace("inception_", "inception")

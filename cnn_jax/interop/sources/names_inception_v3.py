@@ -1,6 +1,5 @@
 """The names of Inception-v3's layers in torchvision's `inception_v3`."""
 
-from cnn_jax import errors
 from cnn_jax.models.inception_blocks import named_steps
 from cnn_jax.models.inception_v3 import InceptionV3, architecture
 
@@ -15,7 +14,6 @@ NETWORKS = {
         "dropout": 0.5,
     }
 }
-INPUT_SIZE = 299
 
 STEM = {
     "Conv2d_1a": "Conv2d_1a_3x3",
@@ -49,20 +47,7 @@ AUXILIARY = {"Conv2d_1b_1x1": "conv0", "Conv2d_2a_5x5": "conv1"}
 
 
 def torch_names(module: InceptionV3) -> dict[str, str]:
-    """Maps the path of each layer with parameters to its prefix in torchvision's state dict.
-
-    Raises `UserError` for options that torchvision's network does not have.
-    """
-    if (
-        module.layout != "released"
-        or not module.factorized_stem
-        or module.receptive_field != 299
-        or module.auxiliary == "plain"
-    ):
-        raise errors.UserError(
-            "inception_v3: torchvision has the released layout only, with factorized_stem, "
-            'receptive_field=299 and auxiliary "bn" or "none"'
-        )
+    """Maps the path of each layer with parameters to its prefix in torchvision's state dict."""
     units = dict(STEM)
     for name, content in architecture("released", True, 299).items():
         if name in MODULES:

@@ -13,6 +13,7 @@ NETWORKS = {
     for depth in vgg.CONVOLUTIONS
     for suffix in ("", "_bn")
 }
+FLATTENED = ("fc6", vgg.POOLED)
 
 
 def torch_names(module: vgg.VGG) -> dict[str, str]:
@@ -28,12 +29,3 @@ def torch_names(module: vgg.VGG) -> dict[str, str]:
             position += 2  # the ReLU follows
         position += 1  # max-pooling
     return names | {"fc6": "classifier.0", "fc7": "classifier.3", "fc8": "classifier.6"}
-
-
-def flatten_shape(module: vgg.VGG) -> tuple[str, tuple[int, int, int]]:
-    """The linear layer behind the flattened map, and the shape [C, H, W] that Torch flattens.
-
-    We flatten [H, W, C].
-    """
-    del module
-    return "fc6", (vgg.CHANNELS[-1], vgg.POOLED, vgg.POOLED)

@@ -12,11 +12,14 @@ from cnn_jax.interop.sources.layout import (
 )
 from cnn_jax.models import vgg
 
+# In the order of the layers in Keras, which counts those of a kind in its files.
 RESNET_UNIT = {
-    **{f"conv{i}": f"conv{{n}}_block{{u}}_{i}_conv" for i in (1, 2, 3)},
-    **{f"bn{i}": f"conv{{n}}_block{{u}}_{i}_bn" for i in (1, 2, 3)},
+    **{f"conv{i}": f"conv{{n}}_block{{u}}_{i}_conv" for i in (1, 2)},
     "shortcut": "conv{n}_block{u}_0_conv",
+    "conv3": "conv{n}_block{u}_3_conv",
+    **{f"bn{i}": f"conv{{n}}_block{{u}}_{i}_bn" for i in (1, 2)},
     "shortcut_bn": "conv{n}_block{u}_0_bn",
+    "bn3": "conv{n}_block{u}_3_bn",
 }
 RESNET = {"stride_in": "1x1"}
 
@@ -31,8 +34,8 @@ def layouts() -> list[Layout]:
         {"conv1": "conv1", "bn_conv1": "bn1", "fc1000": "fc"} | heads | in_units(caffe.RESNET_UNIT)
     )
     return [
-        Layout("Keras", "resnet", resnet, KERAS, RESNET, images, epsilon=1.001e-5),
-        Layout("Keras 2.2", "resnet", old, KERAS, RESNET, images, epsilon=1e-3),
+        Layout("Keras", "resnet", resnet, KERAS, RESNET, images, epsilon=1.001e-5, biased=True),
+        Layout("Keras 2.2", "resnet", old, KERAS, RESNET, images, epsilon=1e-3, biased=True),
         *(keras_vgg(depth) for depth in (16, 19)),
         inception("Keras", keras_inception()),
         inception("TF-slim", slim_inception()),
@@ -64,11 +67,32 @@ def convolutions() -> list[str]:
 
 
 def keras_inception() -> dict[str, str]:
-    """Keras counts the layers, see `readers.keras.renumbered`."""
+    """Keras counts the layers as it makes them, see `readers.keras.renumbered`.
+
+    The table has them in the order of the network, in which Keras's files count them.
+    """
     names = {"predictions": "fc"}
-    for i, layer in enumerate(convolutions()):
-        names |= {f"conv2d_{i}": f"{layer}/conv", f"batch_normalization_{i}": f"{layer}/bn"}
+    made = {layer: i for i, layer in enumerate(convolutions())}
+    for layer in sorted(made, key=lambda layer: place(layer, list(made))):
+        names[f"conv2d_{made[layer]}"] = f"{layer}/conv"
+        names[f"batch_normalization_{made[layer]}"] = f"{layer}/bn"
     return names
+
+
+def place(layer: str, made: list[str]) -> tuple[int, int]:
+    """A number of the layer's module, and one that falls to the module's end.
+
+    Keras sorts by the number of layers, three a convolution, that follow until the module's end.
+    """
+    module, _, rest = layer.partition("/")
+    branch = [other for other in made if other.startswith(layer.rpartition("/")[0] + "/")]
+    steps = [other.rpartition("/")[2].split("_")[1] for other in branch]  # such as "0a"
+    first = next(i for i, other in enumerate(made) if other.partition("/")[0] == module)
+    if not rest:
+        return first, 0
+    following = {step for step in steps if step > layer.rpartition("/")[2].split("_")[1]}
+    is_forked = len(set(steps)) < len(steps)  # and joined again, by one layer more
+    return first, -(3 * len(following) + is_forked)
 
 
 # Where TF-slim's names are not the rule, which ours follow: slips that its checkpoints keep.

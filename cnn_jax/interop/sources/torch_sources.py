@@ -1,26 +1,30 @@
 """torchvision's and timm's networks, which share most names, and Hugging Face's ResNet."""
 
-from typing import Any
+from types import ModuleType
 
-from cnn_jax import models
+from cnn_jax import errors, models
 from cnn_jax.interop.sources import (
     names_alexnet,
     names_googlenet,
     names_inception_v3,
+    names_resnet,
     names_squeezenet,
     names_vgg,
 )
 from cnn_jax.interop.sources.layout import IMAGENET, INCEPTION, Layout, in_units
 
+FAMILIES = (
+    names_alexnet,
+    names_googlenet,
+    names_inception_v3,
+    names_resnet,
+    names_squeezenet,
+    names_vgg,
+)
 RESNET = {"stride_in": "3x3", "init_fan": "out"}
-RESNET_UNIT = {
-    **{part: f"layer{{s}}.{{i}}.{part}" for part in ("conv1", "conv2", "conv3")},
-    **{part: f"layer{{s}}.{{i}}.{part}" for part in ("bn1", "bn2", "bn3")},
-    "shortcut": "layer{s}.{i}.downsample.0",
-    "shortcut_bn": "layer{s}.{i}.downsample.1",
-}
 # timm's VGG has convolutions on the last map, with these names, in place of linear layers.
 TIMM_VGG = {"fc6": "pre_logits.fc1", "fc7": "pre_logits.fc2", "fc8": "head.fc"}
+TIMM_SIDES = {"fc6": 7, "fc7": 1}
 HUGGING_FACE_UNIT = {
     **{
         f"conv{i}": f"encoder.stages.{{t}}.layers.{{i}}.layer.{i - 1}.convolution"
@@ -41,18 +45,42 @@ HUGGING_FACE_STEM = {
 
 def layouts() -> list[Layout]:
     """All tables of this file."""
-    stem = {"conv1": "conv1", "bn1": "bn1", "fc": "fc"}
-    names = stem | in_units(RESNET_UNIT)
-    images = {None: IMAGENET}
-    found = [Layout("torchvision", "resnet", names, options=RESNET, images=images)]
-    found += [_vgg("torchvision", name, {}) for name in names_vgg.NETWORKS]
-    found += [_vgg("timm", name, TIMM_VGG) for name in names_vgg.NETWORKS]
-    found += [_of(names_squeezenet, name) for name in names_squeezenet.NETWORKS]
-    found += [_of(names_alexnet, "alexnet", flattened=("fc6", 6))]
-    for family in (names_googlenet, names_inception_v3):
-        (name,) = family.NETWORKS
-        found.append(_of(family, name, images={None: INCEPTION}))
-    return [*found, hugging_face()]
+    others = [name for name in networks() if name not in names_resnet.NETWORKS]
+    resnet = table("resnet50")._replace(options=RESNET)  # of all depths and widths
+    timm = [timm_vgg(name) for name in names_vgg.NETWORKS]
+    return [resnet, *map(table, others), *timm, hugging_face()]
+
+
+def networks() -> list[str]:
+    """torchvision's names of all networks that we have."""
+    return sorted(name for family in FAMILIES for name in family.NETWORKS)
+
+
+def family_of(name: str) -> ModuleType:
+    """What knows the names of the layers; raises `UserError` for an unknown network."""
+    for family in FAMILIES:
+        if name in family.NETWORKS:
+            return family
+    raise errors.unknown("torchvision network", name, networks())
+
+
+def table(name: str) -> Layout:
+    """The table of torchvision's network of this name, from what says its names of our layers."""
+    family = family_of(name)
+    options = dict(family.NETWORKS[name])
+    ours = models.create(num_classes=1000, **options)
+    names = {theirs: layer for layer, theirs in family.torch_names(ours).items()}
+    images = {None: INCEPTION if family in (names_googlenet, names_inception_v3) else IMAGENET}
+    own = {"flattened": getattr(family, "FLATTENED", None), "images": images}
+    return Layout("torchvision", options.pop("name"), names, options=options, **own)
+
+
+def timm_vgg(name: str) -> Layout:
+    """The table of timm's VGG of torchvision's name."""
+    layout = table(name)
+    ours = {layer: theirs for theirs, layer in layout.names.items()} | TIMM_VGG
+    names = {theirs: layer for layer, theirs in ours.items()}
+    return layout._replace(source="timm", names=names, convolved=TIMM_SIDES)
 
 
 def hugging_face() -> Layout:
@@ -62,18 +90,3 @@ def hugging_face() -> Layout:
     names |= {"classifier.1": "fc"} | backbone
     images = {None: IMAGENET}
     return Layout("Hugging Face", "resnet", names, options=RESNET, images=images)
-
-
-def _of(family: Any, name: str, **others: Any) -> Layout:
-    """The table of torchvision's network of this name, from what says its names of our layers."""
-    options = dict(family.NETWORKS[name])
-    ours = models.create(num_classes=1000, **options)
-    names = {theirs: layer for layer, theirs in family.torch_names(ours).items()}
-    others = {"images": {None: IMAGENET}} | others
-    return Layout("torchvision", options.pop("name"), names, options=options, **others)
-
-
-def _vgg(source: str, name: str, renamed: dict[str, str]) -> Layout:
-    layout = _of(names_vgg, name, flattened=("fc6", 7))
-    ours = {layer: theirs for theirs, layer in layout.names.items()} | renamed
-    return layout._replace(source=source, names={theirs: layer for layer, theirs in ours.items()})

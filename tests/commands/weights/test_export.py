@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import cnn_jax
+import launch
 from cnn_jax.commands.weights import export
 from cnn_jax.errors import UserError
 from cnn_jax.interop.export import exported
@@ -45,6 +46,19 @@ def test_batch_statistics_are_measured_anew(tiny_run):
     assert not any(map(np.array_equal, *stats))
 
 
+@pytest.mark.parametrize("format, name", [("safetensors", "net.safetensors"), ("hub", "net")])
+def test_a_run_that_left_as_arrays_comes_back_with_its_classes(
+    format, name, tiny_run, tmp_path, capsys
+):
+    out = tmp_path / name
+    assert launch.main(["export", str(tiny_run), f"--to={format}", f"--out={out}"]) == 0
+    assert capsys.readouterr().out.startswith(f"{out}: ")
+    run, again = cnn_jax.load_run(tiny_run), cnn_jax.load_pretrained(out)
+    assert again.class_names == run.class_names
+    images = np.random.default_rng(0).integers(0, 256, (3, *run.image_shape)).astype(np.uint8)
+    np.testing.assert_allclose(again.predict(images), run.predict(images), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "arguments,message",
     [
@@ -53,6 +67,9 @@ def test_batch_statistics_are_measured_anew(tiny_run):
         (["--to=stablehlo", "--out=none/net"], "no folder none to write net into"),
         (["--to=stablehlo", "--weights_of=raw,bn"], "choose from: raw, ema, bn, ema_bn"),
         (["--to=stablehlo", "--weights_of=ema"], "has no weights 'ema'; it keeps raw ones"),
+        (["--to=stablehlo", "--names=timm"], "--to=stablehlo takes no --names"),
+        (["--to=torch"], "a state dict of PyTorch is called .pth, not net"),
+        (["--to=hub", "--raw"], "--to=hub takes no --raw"),
         (["--to=stablehlo", "--step=7"], "has no checkpoint '7'"),
     ],
 )

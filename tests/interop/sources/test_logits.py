@@ -9,9 +9,9 @@ pytest.importorskip("torch")
 from cnn_jax import models
 from cnn_jax.interop import read
 from tests.conftest import ROOT
-from tests.interop.sources import cases, keras_cases, other_cases
+from tests.interop.sources import cases, keras_cases, other_cases, renamed_cases
 
-CASES = (*cases.CASES, *other_cases.CASES, *keras_cases.CASES)
+CASES = (*cases.CASES, *other_cases.CASES, *keras_cases.CASES, *renamed_cases.CASES)
 
 
 def difference(case, folder):
