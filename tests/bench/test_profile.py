@@ -16,7 +16,7 @@ def traced(tmp_path_factory):
     """The folder of the trace of three steps of a run of two programs, of five steps each."""
     workdir = tmp_path_factory.mktemp("profile") / "run"
     stretch = ("training.duration", "training.checkpoint_every", "evaluation.every")
-    fields = [*DENSE, *(f"{field}=10 steps" for field in stretch)]
+    fields = [*DENSE, "augmentation.crop_padding=1", *(f"{f}=10 steps" for f in stretch)]
     command = ["train", *(f"--config.{field}" for field in fields), f"--workdir={workdir}"]
     done = launch_here(*command, "--profile=7:10")
     assert done.returncode == 0, done.stderr
