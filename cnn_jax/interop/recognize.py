@@ -176,6 +176,22 @@ def own_network(
     raise families.Unfit("; ".join(reasons[: translate.LISTED]))
 
 
+def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The options, there and here, in which two networks of a family are other functions.
+
+    Options that one of them does not say are left out, and those that are None there, which follow
+    from the others.
+    """
+    ignored = ("name", "num_classes", *OF_TRAINING)
+    if ours.get("depth") in (18, 34):  # which have one strided convolution in a unit
+        ignored += ("stride_in",)
+    return {
+        name: (theirs[name], here)
+        for name, here in ours.items()
+        if name not in ignored and theirs.get(name) not in (None, here)
+    }
+
+
 def named(model: Mapping[str, Any]) -> str:
     """A network in words: "resnet (depth=50, stride_in=3x3)"."""
     options = {k: v for k, v in model.items() if k not in ("name", "num_classes", *INITIAL)}

@@ -21,8 +21,7 @@ from cnn_jax import config as configs
 from cnn_jax import models
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.errors import UserError
-from cnn_jax.interop import formats, read
-from cnn_jax.interop.recognize import OF_TRAINING
+from cnn_jax.interop import formats, read, recognize
 from cnn_jax.interop.sources import layout
 from cnn_jax.runs import compressed
 from cnn_jax.runs.compressed import NetworkRun
@@ -182,13 +181,10 @@ def differences(run: Run, model: Mapping[str, Any]) -> dict[str, tuple[Any, Any]
         return {"name": (theirs["name"], ours["name"])} | {
             name: (value, "no option")
             for name, value in theirs.items()
-            if name not in (*OF_TRAINING, "name") and value != models.options(theirs["name"])[name]
+            if name not in (*recognize.OF_TRAINING, "name")
+            and value != models.options(theirs["name"])[name]
         }
-    return {
-        name: (theirs[name], ours[name])
-        for name in ours
-        if name not in OF_TRAINING and name in theirs and theirs[name] != ours[name]
-    }
+    return recognize.differences(theirs, ours)
 
 
 def is_normalized(run: Run) -> bool:

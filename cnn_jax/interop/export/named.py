@@ -75,18 +75,9 @@ def read_back(layout: Layout, network: Exported) -> dict[str, Any]:
 
 
 def differences(network: Exported, options: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The options, there and here, in which a network is another function of its weights."""
-    ours = network.settings
-    theirs = models.options(ours["name"]) | dict(options)
-    ignored = ("name", "num_classes", *recognize.OF_TRAINING)
-    if ours.get("depth") in (18, 34):  # which have one strided convolution
-        ignored += ("stride_in",)
-    # None is what follows from the others.
-    return {
-        name: (theirs[name], here)
-        for name, here in ours.items()
-        if name not in ignored and theirs[name] not in (None, here)
-    }
+    """The options, there and here, in which a network of a source is another than ours."""
+    theirs = models.options(network.settings["name"]) | dict(options)
+    return recognize.differences(theirs, network.settings)
 
 
 def known_as(network: Exported) -> str | None:
