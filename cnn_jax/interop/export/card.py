@@ -28,7 +28,7 @@ def text(network: Exported, library: str, repository: str | None) -> str:
       library: "timm" or "cnn_jax", which loads the weights.
       repository: OWNER/NAME, where it is known.
     """
-    license = "other" if network.recipe is None else "apache-2.0"
+    license = "other" if is_from_elsewhere(network.recipe) else "apache-2.0"
     header = [f"license: {license}", f"library_name: {library}"]
     header += ["pipeline_tag: image-classification", "tags:", "- image-classification", "- cnn_jax"]
     sections = [
@@ -102,9 +102,14 @@ def recipe(recipe: dict[str, Any] | None) -> str:
     return f"The config of the run, which cnn_jax trains again:\n\n```json\n{config}\n```"
 
 
+def is_from_elsewhere(recipe: dict[str, Any] | None) -> bool:
+    """Whether the training began with given weights, or is not known at all."""
+    return recipe is None or recipe["config"]["init"]["weights"] is not None
+
+
 def license_of(recipe: dict[str, Any] | None) -> str:
     """Under what the weights are."""
-    if recipe is None:
+    if is_from_elsewhere(recipe):
         return (
             "That of the weights' source, which must be looked up there before they are passed on."
         )

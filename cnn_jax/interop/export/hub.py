@@ -35,9 +35,9 @@ def write(network: Exported, out: Path, push: str | None = None) -> list[str]:
     library = "cnn_jax"
     if name and network.settings["name"] in TIMM and images and images.channels == "rgb":
         library = "timm"
+    arrays = for_timm(network, name) if library == "timm" else None
     out.mkdir()
-    if library == "timm":
-        arrays = for_timm(network, name)
+    if arrays:
         convert.write_state_dict(out / "model.safetensors", arrays)
         files.write_json(out / "config.json", timm_config(network, name, images, arrays))
     else:
@@ -87,7 +87,7 @@ def pushed(folder: Path, repository: str) -> str:
         import huggingface_hub
         from huggingface_hub import errors
     except ImportError:
-        raise UserError("--push needs the hub's library: pip install cnn_jax[hub]") from None
+        raise UserError("--push needs the hub's library: pip install huggingface_hub") from None
     api = huggingface_hub.HfApi()
     try:
         api.create_repo(repository, exist_ok=True)

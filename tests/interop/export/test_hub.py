@@ -12,10 +12,11 @@ from cnn_jax.errors import UserError
 from cnn_jax.interop import read
 from cnn_jax.interop.export import exported
 from tests import fake_hub
+from tests.conftest import launch_here
 from tests.interop.export import made
 
 RECIPE = {
-    "config": {"model": {"name": "squeezenet"}, "seed": 7},
+    "config": {"model": {"name": "squeezenet"}, "seed": 7, "init": {"weights": None}},
     "summary": {"test": {"top1_error": 0.125, "loss": 0.5}},
 }
 IMAGES = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "rgb")
@@ -63,6 +64,14 @@ def test_the_card_has_results_recipe_classes_and_license_of_a_run(tmp_path):
     assert "license: other" in (tmp_path / "foreign" / "README.md").read_text()
 
 
+def test_a_run_that_began_with_the_weights_of_others_does_not_choose_their_license(tmp_path):
+    config = RECIPE["config"] | {"init": {"weights": "torchvision:resnet18"}}
+    network = made.network("wide_resnet", 32, depth=10, width=1)
+    write(network._replace(recipe=RECIPE | {"config": config}), tmp_path / "tuned")
+    card = (tmp_path / "tuned" / "README.md").read_text()
+    assert "license: other" in card and "looked up" in card
+
+
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
     """An empty hub."""
@@ -84,6 +93,16 @@ def test_a_pushed_network_is_loaded_by_its_name(hub, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, run.variables(), network.variables)
 
 
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+def test_a_network_of_the_hub_is_exported_by_its_name(hub, tmp_path):
+    network = made.network("wide_resnet", 32, depth=10, width=1)
+    write(network, tmp_path / "out", push="me/wrn")
+    done = launch_here("export", "hub:me/wrn", "--to=hub", f"--out={tmp_path}/again")
+    assert done.returncode == 0, done.stderr
+    weights = [tmp_path / folder / "model.safetensors" for folder in ("out", "again")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
 def test_an_upload_that_fails_leaves_the_folder_and_says_how_to_go_on(hub, tmp_path, monkeypatch):
     network = made.network("wide_resnet", 32, depth=10, width=1)
     monkeypatch.setenv("HF_TOKEN", "hf_other")
@@ -96,5 +115,5 @@ def test_an_upload_that_fails_leaves_the_folder_and_says_how_to_go_on(hub, tmp_p
     with pytest.raises(UserError, match="cannot upload to me/wrn .*refused"):
         write(network, tmp_path / "other", push="me/wrn")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(UserError, match=r"pip install cnn_jax\[hub\]"):
+    with pytest.raises(UserError, match=r"pip install huggingface_hub"):
         write(network, tmp_path / "third", push="me/wrn")
