@@ -17,8 +17,10 @@ from tests.interop.sources import cases
 NETWORKS = [
     ("ResNet50", "resnet", {"depth": 50}, 64),
     ("ResNet101", "resnet", {"depth": 101}, 64),
+    ("ResNet152", "resnet", {"depth": 152}, 64),
     ("InceptionV3", "inception_v3", {"auxiliary": "bn"}, 299),
     ("VGG16", "vgg", {"depth": 16}, 224),
+    ("VGG19", "vgg", {"depth": 19}, 224),
 ]
 
 
