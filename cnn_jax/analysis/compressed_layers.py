@@ -11,7 +11,7 @@ def layer_table(rows: Sequence[report.Row]) -> Table:
     """A row for each layer, and their sum."""
     columns = ("weights", "kept", "code bits", "Huffman", "gap bits", "Huffman", "rate")
     table = Table("layer", *columns)
-    for i, row in enumerate([*rows, report.total(rows)] if rows else []):
+    for i, row in enumerate([*rows, report.total(rows)]):
         if i == len(rows):
             table.add_section()
         sizes = (row.codes, row.codes_huffman, row.gaps, row.gaps_huffman)

@@ -72,7 +72,9 @@ def hub(text: str) -> read.Trained:
         import huggingface_hub
         from huggingface_hub import errors
     except ImportError:
-        raise UserError(f"hub:{text} needs the hub's library: pip install cnn_jax[hub]") from None
+        raise UserError(
+            f"hub:{text} needs the hub's library: pip install huggingface_hub"
+        ) from None
     revision, _, name = text.rpartition("@")
     for weights in OF_HUB:
         try:

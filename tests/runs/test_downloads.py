@@ -124,5 +124,5 @@ def test_what_the_hub_does_not_have_is_told(hub, monkeypatch, tmp_path):
 
 def test_without_the_hubs_library_its_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(UserError, match=r"pip install cnn_jax\[hub\]"):
+    with pytest.raises(UserError, match=r"pip install huggingface_hub"):
         cnn_jax.load_pretrained("hub:a/none")

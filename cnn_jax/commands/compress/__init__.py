@@ -66,7 +66,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     arrays = compress.coded(source, **coding(arguments))
     size = compress.write(arguments.out, arrays, source)
     plain = sum(4 * values.size for values in network.flatten(source.variables).values())
-    console.print(layer_table(report.rows(arrays)))
+    if layers := report.rows(arrays):  # none where no values are shared
+        console.print(layer_table(layers))
     print_line(
         console,
         f"{arguments.out}: {size:,} bytes, {size / 1e6:.3f} MB, {size / 2**20:.3f} MiB; "

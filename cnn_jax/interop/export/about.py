@@ -57,4 +57,4 @@ def write(about: dict[str, Any], place: Path) -> str:
     files.write_json(place, about)
     dtype, shape = about["input"]["dtype"], about["input"]["shape"]
     axes, classes = ", ".join(map(str, shape)), len(about["class_names"])
-    return f"{place}: that it takes {dtype} images [{axes}], and the names of {classes:,} classes"
+    return f"{place}: says that it takes {dtype} images [{axes}], and names its {classes:,} classes"

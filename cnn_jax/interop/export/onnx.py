@@ -30,7 +30,7 @@ try:
     from cnn_jax.interop.export.onnx_graph import Constant, Graph, Value
     from cnn_jax.interop.export.onnx_operators import OPERATORS, batch_norm, evaluated
 except ImportError:
-    raise UserError("--to=onnx needs the onnx package: pip install cnn_jax[onnx]") from None
+    raise UserError("--to=onnx needs the onnx package: pip install onnx") from None
 
 OPTIONS = ("raw",)
 OPSET, IR_VERSION = 25, 12

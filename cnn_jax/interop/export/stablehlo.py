@@ -1,6 +1,7 @@
 """One file for `jax.export`: images in, logits out, with the preprocessing and the weights inside.
 
-It needs JAX and not this project, runs on CPUs, NVIDIA's GPUs and TPUs, and takes any batch size:
+It needs JAX and flatbuffers and not this project, runs on CPUs, NVIDIA's GPUs and TPUs, and takes
+any batch size:
 
     logits = jax.export.deserialize(bytearray(Path("network.stablehlo").read_bytes())).call(images)
 """
@@ -12,6 +13,7 @@ import jax.export
 import numpy as np
 
 from cnn_jax import files
+from cnn_jax.errors import UserError
 from cnn_jax.interop.export import about
 from cnn_jax.interop.export.exported import Exported
 
@@ -36,7 +38,10 @@ def write(network: Exported, out: Path, raw: bool = False) -> list[str]:
     kind = np.float32 if raw else np.uint8
     images = jax.ShapeDtypeStruct((batch, *network.image_shape), kind)
     program = jax.export.export(jax.jit(logits), platforms=PLATFORMS)(images)
-    content = program.serialize()
+    try:
+        content = program.serialize()
+    except ImportError:
+        raise UserError("--to=stablehlo needs flatbuffers: pip install flatbuffers") from None
     files.write_bytes(out, content)
     line = f"{out}: {len(content):,} bytes, for {', '.join(PLATFORMS)}"
     return [line, about.write(facts, place)]

@@ -20,10 +20,19 @@ from tests.conftest import launch_here
 def test_a_run_becomes_a_file_and_what_it_takes_stands_beside_it(dense_run, tmp_path):
     done = launch_here("export", dense_run, "--to=stablehlo", f"--out={tmp_path}/net.stablehlo")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("net.json: that it takes uint8 images [batch, 8, 8, 1], and the"
-                                " names of 10 classes\n")  # fmt: skip
+    told = "net.json: says that it takes uint8 images [batch, 8, 8, 1], and names its 10 classes\n"
+    assert done.stdout.endswith(told)
     about = json.loads((tmp_path / "net.json").read_text())
     assert about["class_names"] == [str(digit) for digit in range(10)]
+
+
+def test_a_package_that_is_not_there_is_named_and_no_file_is_left(dense_run, tmp_path, monkeypatch):
+    monkeypatch.setitem(
+        sys.modules, "jax._src.export.serialization", None
+    )  # as without flatbuffers
+    done = launch_here("export", dense_run, "--to=stablehlo", f"--out={tmp_path}/net.stablehlo")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "pip install flatbuffers" in done.stderr and not list(tmp_path.iterdir())
 
 
 def test_a_run_that_became_onnx_is_the_same_run(dense_run, tmp_path):
@@ -82,7 +91,7 @@ def test_a_mistake_is_one_line(arguments, message, dense_run, tmp_path):
 def test_without_the_onnx_package_it_says_which_extra_has_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     monkeypatch.delitem(sys.modules, "cnn_jax.interop.export.onnx", raising=False)
-    with pytest.raises(UserError, match=r"needs the onnx package: pip install cnn_jax\[onnx\]"):
+    with pytest.raises(UserError, match=r"needs the onnx package: pip install onnx"):
         exported.writer("onnx")
 
 
