@@ -50,7 +50,7 @@ def keras_vgg(depth: int) -> Layout:
         for i in range(1, count + 1)
     }
     names |= {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"}
-    return Layout("Keras", "vgg", names, KERAS, images={None: CAFFE_VGG})
+    return Layout("Keras", "vgg", names, KERAS, {"depth": depth}, {None: CAFFE_VGG})
 
 
 def inception(source: str, names: dict[str, str]) -> Layout:

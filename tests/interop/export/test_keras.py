@@ -49,7 +49,7 @@ def test_keras_loads_the_file_gives_the_same_logits_and_the_bytes_come_back(
     [
         ("resnet", {"depth": 50, "width": 0.0625}),
         pytest.param("inception_v3", {"auxiliary": "none"}, marks=pytest.mark.slow),
-        ("vgg", {"depth": 16, "fc_width": 8}),
+        ("vgg", {"depth": 19, "fc_width": 8}),
     ],
 )
 def test_arrays_by_keras_names_are_read_as_the_same_network(family, options, tmp_path):
