@@ -61,11 +61,15 @@ def test_weights_of_a_large_layer_come_back(outputs, inputs):
     check([kernel((outputs, inputs, 3, 3), 0.33, 4, 0)])
 
 
-def test_damaged_data_is_an_error_or_other_symbols_never_a_crash():
-    symbols = kernel((8, 4, 3, 3), 0.3, 4, 0)
+@pytest.mark.parametrize(
+    "shape,tries",
+    [((8, 4, 3, 3), 100), pytest.param((32, 16, 3, 3), 200, marks=pytest.mark.slow)],
+)
+def test_damaged_data_is_an_error_or_other_symbols_never_a_crash(shape, tries):
+    symbols = kernel(shape, 0.3, 4, 0)
     data = coder.encode([symbols])
     generator = np.random.default_rng(0)
-    for _ in range(100):
+    for _ in range(tries):
         broken = bytearray(data[: len(data) - 4 * int(generator.integers(0, 3))])
         broken[int(generator.integers(len(broken)))] ^= int(generator.integers(1, 256))
         try:

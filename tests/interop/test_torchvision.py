@@ -152,6 +152,7 @@ def step_of_torch(torch, made, images, labels):
     return logits.detach().numpy()
 
 
+# Their layers are those of the others; test_finetune.py has a step of a ResNet.
 SLOW = ("googlenet", "inception_v3", "resnet18")
 
 
@@ -159,11 +160,7 @@ SLOW = ("googlenet", "inception_v3", "resnet18")
     "name",
     [
         *("wide_resnet", "squeezenet1_1", "vgg11_bn"),
-        # Whose layers are those of the others; test_finetune.py has a step of a ResNet.
-        *(
-            pytest.param(n, marks=pytest.mark.slow)
-            for n in ("googlenet", "inception_v3", "resnet18")
-        ),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW),
     ],
 )
 def test_a_step_in_training_mode_gives_logits_statistics_and_parameters_of_torch(
