@@ -20,6 +20,7 @@ import cnn_jax
 import launch
 from cnn_jax.evaluation.predict import Predictions
 from cnn_jax.files import keep_compiled
+from cnn_jax.runs import metrics
 from cnn_jax.training.train import train
 
 ROOT = Path(__file__).parent.parent
@@ -65,6 +66,12 @@ def small_process():
             jax.clear_caches()
             gc.collect()
             ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what was freed otherwise
+
+
+@pytest.fixture(autouse=True)
+def curves(monkeypatch):
+    """A run that a test trains draws no curves: they take as long as it does."""
+    monkeypatch.setattr(metrics, "draw_curves", lambda lines, path, title: path.touch())
 
 
 @pytest.fixture(scope="session")

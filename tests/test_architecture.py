@@ -40,19 +40,21 @@ def name_of(file):
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+NAMES = {name_of(file) for file in FILES}
+
+
 def imports(file):
     """The modules of this project that a file imports anywhere but for the sake of types."""
-    names = {name_of(f) for f in FILES}
 
     def visit(node):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             return
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "") in names:
+            yield from (alias.name for alias in node.names if alias.name in NAMES)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "") in NAMES:
             within = {f"{node.module}.{alias.name}" for alias in node.names}
-            yield from within & names
-            if within - names:  # functions of the module itself
+            yield from within & NAMES
+            if within - NAMES:  # functions of the module itself
                 yield node.module
         for child in ast.iter_child_nodes(node):
             yield from visit(child)

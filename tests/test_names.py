@@ -151,6 +151,11 @@ def test_report_writes_a_table_and_a_figure_for_any_name(tmp_path):
     assert (tmp_path / "out/report.md").read_text(encoding="utf-8").count("test/top1_error") == 10
 
 
+@pytest.fixture
+def curves():
+    """They are drawn here."""
+
+
 def test_the_curves_of_a_run_take_any_name(tmp_path):
     line = {"split": "test", "epoch": 1, "loss": 1.0, "top1_error": 0.5}
     metrics.draw_curves([line], tmp_path / "curves.png", " ".join(NASTY))

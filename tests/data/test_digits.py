@@ -5,8 +5,6 @@ import sys
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from cnn_jax.data import digits
 from cnn_jax.data.dataset import stratified
@@ -14,6 +12,8 @@ from tests.conftest import ROOT
 
 
 def test_the_digits_are_those_of_scikit_learn():
+    from sklearn.datasets import load_digits
+
     bunch, splits = load_digits(), digits.load(None, None).splits
     _, test = stratified(bunch.target, 360, digits.SPLIT_SEED)
     np.testing.assert_array_equal(splits["test"].labels, bunch.target[test])
@@ -23,6 +23,8 @@ def test_the_digits_are_those_of_scikit_learn():
 
 @pytest.mark.parametrize("seed", range(20))
 def test_stratified_splits_are_those_of_scikit_learn(seed):
+    from sklearn.model_selection import train_test_split
+
     rng = np.random.default_rng(seed)
     classes = int(rng.integers(2, 30))
     labels = rng.permutation(

@@ -27,8 +27,8 @@ class Small(nn.Module):
 
 MODEL = Small()
 APPLY = jax.jit(MODEL.apply)
-VARIABLES = MODEL.init(jax.random.key(0), np.zeros((1, 8, 8, 3)))
-OTHER = MODEL.init(jax.random.key(1), np.zeros((1, 8, 8, 3)))
+INIT = jax.jit(MODEL.init)
+VARIABLES, OTHER = (INIT(jax.random.key(i), np.zeros((1, 8, 8, 3))) for i in (0, 1))
 PREPROCESSING = Preprocessing(np.float32([120, 110, 100]), np.float32([60]), None)
 SIZES = [(40, 30), (30, 40), (40, 30), (33, 33), (90, 30), (40, 30), (30, 40)]
 

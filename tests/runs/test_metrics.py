@@ -11,6 +11,11 @@ from cnn_jax.runs import metrics
 from cnn_jax.runs.metrics import Metrics, peak_memory
 
 
+@pytest.fixture(autouse=True)
+def curves():
+    """They are drawn here."""
+
+
 def line(step, **values):
     """A line of metrics, as text."""
     numbers = dict.fromkeys(metrics.NUMBERS, 0.5) | {"step": step, "split": "train"}
