@@ -109,13 +109,23 @@ def test_a_word_of_a_printed_command_comes_to_the_program_as_it_was(words):
 @pytest.mark.parametrize("name", ["plain", "two words", "it's", '"', "-x", "$HOME"])
 def test_the_commands_that_a_run_prints_to_go_on_with_are_quoted(name):
     arguments = argparse.Namespace(program="cnn-jax", profile=None)
-    _, evaluate, predict, python, board = train_command.what_next(Path(name), arguments)
+    _, evaluate, predict, python, board = train_command.what_next(
+        Path(name), [Path(name)], arguments
+    )
     path = f"./{name}" if name == "-x" else name
     assert shlex.split(evaluate) == ["cnn-jax", "eval", path]
     assert shlex.split(predict)[:3] == ["cnn-jax", "predict", path]
     assert shlex.split(board)[:2] == ["tensorboard", "--logdir=."]
     code = shlex.split(python)[2]
     assert eval(code.partition("load_run(")[2].partition(").history")[0]) == name
+
+
+def test_the_commands_after_several_seeds_go_on_with_a_run_of_them():
+    runs = [Path("runs", f"seed-{seed}") for seed in (3, 4)]
+    arguments = argparse.Namespace(program="cnn-jax", profile=None)
+    where, evaluate, *_ = train_command.what_next(Path("runs"), runs, arguments)
+    assert where.startswith("the runs are runs/seed-3 to seed-4, each")
+    assert shlex.split(evaluate) == ["cnn-jax", "eval", "runs/seed-3"]
 
 
 def test_predict_prints_files_and_classes_as_they_are(tiny_run, tmp_path):

@@ -74,17 +74,22 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         keep_compiled()
         watch = functools.partial(watched, arguments)
         train(config, workdir, console, stop, arguments.seeds, group, watch)
+    runs = directories(workdir, config.seed, arguments.seeds)
     if protocols and group.index == 0:
-        evaluate(directories(workdir, config.seed, arguments.seeds), protocols, console)
-    for line in what_next(workdir, arguments):
+        evaluate(runs, protocols, console)
+    for line in what_next(workdir, runs, arguments):
         print_line(console, line)
 
 
-def what_next(workdir: Path, arguments: argparse.Namespace) -> Iterator[str]:
-    """Where the run is, and commands that go on with it."""
-    path = quoted(workdir)
-    name = json.dumps(str(workdir), ensure_ascii=False)  # as Python spells it, too
-    yield f"the run is in {workdir}, its curves in {workdir}/curves.png; go on with"
+def what_next(workdir: Path, runs: list[Path], arguments: argparse.Namespace) -> Iterator[str]:
+    """Where the runs are, and commands that go on with the first."""
+    first, last = runs[0], runs[-1]
+    path = quoted(first)
+    name = json.dumps(str(first), ensure_ascii=False)  # as Python spells it, too
+    if first == last:
+        yield f"the run is in {first}, its curves in {first}/curves.png; go on with"
+    else:
+        yield f"the runs are {first} to {last.name}, each with its curves.png; go on with"
     yield f"  {arguments.program} eval {path}"
     yield f"  {arguments.program} predict {path} IMAGE.png"
     yield f"  python -c {quoted(f'import cnn_jax; print(cnn_jax.load_run({name}).history)')}"
