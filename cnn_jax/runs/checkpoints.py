@@ -69,6 +69,7 @@ class Checkpoints:
             cleanup_tmp_directories=True,
             create=False,
             todelete_subdir=DELETED,
+            lightweight_initialize=True,  # no times of steps: a damaged one would end all
             multiprocessing_options=ocp.options.MultiprocessingOptions(active_processes={0}),
         )
         return ocp.CheckpointManager(self.directory, options=options)

@@ -181,6 +181,16 @@ def test_the_metrics_that_orbax_kept_for_runs_of_before_may_be_damaged(tmp_path)
     assert found[1]["validation_top1_error"] == 0.5 and not told
 
 
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"commit_timestamp_nsecs": 1e300}', "[]"])
+def test_the_times_that_orbax_keeps_of_a_step_may_be_damaged(tmp_path, content):
+    directory = tmp_path / "run" / "checkpoints"
+    save(directory, [0.5, 0.4])
+    for metadata in directory.rglob("_CHECKPOINT_METADATA"):
+        metadata.write_text(content)
+    found, told = restore(directory)
+    assert found[1]["validation_top1_error"] == 0.4 and not told
+
+
 def test_what_a_killed_deletion_left_is_no_checkpoint_and_goes_at_the_next_start(tmp_path):
     save(tmp_path, [0.5, 0.4, 0.3])
     shutil.copytree(tmp_path / "00000002", tmp_path / "00000001")  # by a version of before
