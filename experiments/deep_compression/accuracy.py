@@ -17,9 +17,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import cnn_jax
+from cnn_jax.runs import Run
 
 
-def read(folder: Path, run: cnn_jax.runs.Run) -> tuple[list[np.ndarray], np.ndarray]:
+def read(folder: Path, run: Run) -> tuple[list[np.ndarray], np.ndarray]:
     """The views of images, uint8 [H, W, 3], in the order of their files; and labels [N]."""
     lines = (folder / "synsets.tsv").read_text().splitlines()
     label = {line.split("\t")[0]: i for i, line in enumerate(lines)}
