@@ -56,8 +56,7 @@ RELEASED = {  # output for 224x224x3
 # The paper prints projections of 128 for 4c and 4d, which contradict its 576 channels. Ports that
 # follow the projections have maps of 608 channels, and 1056 after 4e.
 PRINTED = RELEASED | {
-    "inception_4c": module(160, 128, 160, 128, 160, "avg + 128"),
-    "inception_4d": module(96, 128, 192, 160, 192, "avg + 128"),
+    name: (*RELEASED[name][:3], ("avg 3x3", "1x1 128")) for name in ("inception_4c", "inception_4d")
 }
 LAYOUTS = {"released": RELEASED, "printed": PRINTED}
 
