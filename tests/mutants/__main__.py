@@ -78,11 +78,11 @@ def chosen(mutant, reached, seconds):
         if any(first <= line <= last for line in lines) or name.startswith(
             room if mutant.at_import else own_tests
         ):
-            # A table's numbers are nearly always caught by the tests of its file.
-            is_foreign = mutant.at_import and not name.startswith(own_tests)
-            costs.append((is_foreign, own.seconds + sum(own.fixtures.values()), name))
+            cost = own.seconds + sum(own.fixtures.values())
+            # A table's numbers are mostly caught by the tests of its file.
+            costs.append((cost / 20 if name.startswith(own_tests) else cost, name))
     names, paid, left = [], set(), seconds
-    for *_, name in sorted(costs):
+    for _, name in sorted(costs):
         own = reached[name]
         new = own.fixtures.keys() - paid
         left -= own.seconds + sum(own.fixtures[fixture] for fixture in new)
