@@ -148,3 +148,22 @@ def test_a_decoder_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr(decode.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install simplejpeg"):
         decode.check("simplejpeg")
+
+
+@pytest.mark.parametrize("orientation", [None, *range(10)])
+def test_an_image_is_turned_where_its_orientation_is_one_of_two_to_eight(orientation):
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[decode.ORIENTATION] = orientation
+    image = decode.open_image(encode(IMAGE, "JPEG", exif=exif))
+    turned = decode.upright(image)
+    is_turned = orientation in (2, 3, 4, 5, 6, 7, 8)
+    assert (turned is not image) == is_turned
+    assert turned.size == (IMAGE.size if orientation not in (5, 6, 7, 8) else IMAGE.size[::-1])
+
+
+@pytest.mark.parametrize("pixels", [RGB, RAMP[..., None]])
+def test_an_array_comes_back_from_its_image(pixels):
+    image = decode.from_array(pixels)
+    assert image.mode == ("RGB" if pixels.shape[2] == 3 else "L")
+    assert (decode.to_array(image) == pixels).all()
