@@ -18,6 +18,23 @@ def platform_is(platform, monkeypatch):
     monkeypatch.setattr(compiler, "platform_of", lambda mesh: platform)
 
 
+def test_words_and_determinism_are_these_options():
+    bytes_at_once = ("all_reduce", "all_gather", "reduce_scatter")
+    graphs = "FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,WHILE"
+    assert {word: list(options.values()) for word, options in compiler.WORDS.items()} == {
+        "latency_hiding": [True],
+        "large_collectives": 3 * [268_435_456],
+        "no_triton_gemm": [False],
+        "no_command_buffers": [""],
+        "whole_command_buffers": [graphs, 1],
+        "double_buffering": [True],
+    }
+    assert list(compiler.WORDS["large_collectives"]) == [
+        f"xla_gpu_{name}_combine_threshold_bytes" for name in bytes_at_once
+    ]
+    assert set(compiler.DETERMINISTIC.values()) == {True} and len(compiler.DETERMINISTIC) == 2
+
+
 @pytest.mark.parametrize("word", compiler.WORDS)
 def test_every_word_is_made_of_options_that_xla_takes(word, monkeypatch):
     platform_is("gpu", monkeypatch)  # a CPU's XLA reads the options for GPUs, and ignores them
