@@ -54,6 +54,7 @@ def test_a_config_has_the_two_views():
         (full | {"test": {}}, "field of config.view 'test'"),
         ({"train": {"kind": "full"}}, "config.view.evaluation lacks its field 'kind'"),
         (full | {"train": {"size": 8}}, "config.view.train lacks its field 'kind'"),
+        ({}, "config.view.train lacks its field 'kind'"),
     ]:
         with pytest.raises(UserError, match=told):
             inputs.check_view(ConfigDict(view))

@@ -170,3 +170,13 @@ def test_metrics_are_on_disk_before_the_checkpoint_that_follows_them(writer, mon
     writer.evaluate_and_save(state(), 4, False)
     writer.wait()
     assert events == ["sync", "save", "wait"]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_process_0_alone_draws_curves(index, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(run_writer, "Metrics", lambda *what, draws: asked.append((*what, draws)))
+    directory = types.SimpleNamespace(path=tmp_path, set_status=asked.append)
+    group, progress = types.SimpleNamespace(index=index), types.SimpleNamespace(step=7)
+    run_writer.RunWriter(None, directory, None, progress, group, seconds=1.5)
+    assert asked == [(tmp_path, 7, 1.5, index == 0), "running"]
