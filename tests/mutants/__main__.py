@@ -80,7 +80,8 @@ def chosen(mutant, reached, seconds):
         ):
             cost = own.seconds + sum(own.fixtures.values())
             # A table's numbers are mostly caught by the tests of its file.
-            costs.append((cost / 20 if name.startswith(own_tests) else cost, name))
+            is_own = mutant.at_import and name.startswith(own_tests)
+            costs.append((cost / 20 if is_own else cost, name))
     names, paid, left = [], set(), seconds
     for _, name in sorted(costs):
         own = reached[name]

@@ -156,3 +156,11 @@ def test_one_number_that_is_not_finite_is_found_among_all_arrays(bad):
     assert steps.is_finite(good)
     assert not steps.is_finite(good | {"a": jnp.array([1.0, bad, 1.0])})
     assert not steps.is_finite(good | {"b": jnp.full((2, 2), bad)})
+
+
+@pytest.mark.parametrize("microbatches", [1, 2, 3])
+def test_gradients_are_accumulated_over_more_than_one_microbatch(microbatches, monkeypatch):
+    asked = []
+    monkeypatch.setattr(steps, "accumulated", lambda gradient, count: asked.append(count))
+    steps.make_train_step(None, None, None, None, None, microbatches=microbatches)
+    assert asked == ([microbatches] if microbatches > 1 else [])

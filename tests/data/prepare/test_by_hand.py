@@ -162,3 +162,19 @@ def test_the_digits_of_svhn_are_1_to_10_of_images_of_32_pixels(shape, labels, tm
     else:
         with pytest.raises(UserError, match="get the file again"):
             svhn.read_mat(file)
+
+
+def test_a_data_set_is_prepared_again_from_other_files_errors_or_sizes(tmp_path, monkeypatch):
+    asked, published = [], types.SimpleNamespace(class_names=(), fingerprint=lambda: "files")
+
+    def of_complete(final, made_from):
+        asked.append((final, made_from))
+        return "notes"
+
+    monkeypatch.setattr(tfds_writer.preparation, "of_complete", of_complete)
+    final = tmp_path / "birds" / "1.0.0"
+    final.mkdir(parents=True)
+    made = tfds_writer.prepare("birds", published, tmp_path, on_error="skip", report=print)
+    assert made == (final, "notes") and asked == [(final, ["files", "skip", 2**26])]
+    with pytest.raises(UserError, match="unknown on_error 'leave'"):
+        tfds_writer.prepare("birds", published, tmp_path, on_error="leave", report=print)
