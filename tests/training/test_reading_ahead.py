@@ -234,3 +234,13 @@ def test_an_evaluation_adds_up_its_batches_two_at_a_time(monkeypatch):
     assert waited == [2.0, 3.0]  # before the third and the fourth batch: the sums two before
     split, whole = PartitionSpec("data"), PartitionSpec()
     assert places == [whole, *4 * [split, ("variables", whole)]]
+
+
+def test_a_batch_of_a_stream_is_jittered_and_preprocessed_and_bad_images_are_counted():
+    stored = Batch(np.arange(6.0), np.array([2, 1]), np.array([7, 5]), None, np.array([1, 1, 0]))
+    data = streams.StreamedData(lambda images: images + 0.5)
+    assert data.batch(stored).images.tolist() == [0.5, 1.5, 2.5, 3.5, 4.5, 5.5]
+    batch = data.batch(stored, lambda images, index: images * index[0])
+    assert batch.images.tolist() == [0.5, 7.5, 14.5, 21.5, 28.5, 35.5]
+    assert (batch.labels.tolist(), batch.index.tolist()) == ([2, 1], [7, 5])
+    assert data.counts(stored) == {"skipped": 2}
