@@ -2,6 +2,8 @@
 
 import io
 import struct
+import sys
+import types
 import zlib
 
 import numpy as np
@@ -167,3 +169,25 @@ def test_an_array_comes_back_from_its_image(pixels):
     image = decode.from_array(pixels)
     assert image.mode == ("RGB" if pixels.shape[2] == 3 else "L")
     assert (decode.to_array(image) == pixels).all()
+
+
+@pytest.mark.parametrize(
+    "kind,mode,is_decoded",
+    [("JPEG", "RGB", True), ("JPEG", "L", True), ("JPEG", "CMYK", False), ("PNG", "RGB", False)],
+)
+def test_simplejpeg_is_given_rgb_and_gray_jpegs_alone(kind, mode, is_decoded, monkeypatch):
+    asked = []
+    fake = types.SimpleNamespace(decode_jpeg=lambda encoded: asked.append(encoded) or "pixels")
+    monkeypatch.setitem(sys.modules, "simplejpeg", fake)
+    encoded = encode(IMAGE.convert(mode), kind)
+    found = decode.decode_jpeg(encoded, decode.open_image(encoded))
+    assert (found, asked) == (("pixels", [encoded]) if is_decoded else (None, []))
+
+
+def test_pillow_takes_jpegs_that_simplejpeg_refuses(monkeypatch):
+    def refuse(encoded):
+        raise ValueError
+
+    monkeypatch.setitem(sys.modules, "simplejpeg", types.SimpleNamespace(decode_jpeg=refuse))
+    encoded = encode(IMAGE, "JPEG")
+    assert decode.decode_jpeg(encoded, decode.open_image(encoded)) is None

@@ -63,3 +63,9 @@ def test_train_and_t10k_are_the_splits_of_images_and_their_labels(size, tmp_path
     }
     for images, labels in dataset.splits.values():
         assert (images == labels[:, None, None, None]).all()
+
+
+def test_a_path_that_is_no_folder_is_told_with_where_to_get_the_files(tmp_path):
+    for path in (None, tmp_path / "nothing"):
+        with pytest.raises(UserError, match="mnist: no folder at data.path = .*yann.lecun.com"):
+            idx.load("mnist", path)

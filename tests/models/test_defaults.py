@@ -167,6 +167,7 @@ BOUNDS = [
     *[(name, "bn_momentum", *FRACTION) for name in ("bn_inception", "inception_v3")],
     ("cifar_resnet", "shortcut_dropout", *FRACTION),
     *[(name, "death_rate", *FRACTION) for name in ("cifar_resnet", "resnet")],
+    *[(name, "fc_width", (1, 4096), (0, -1)) for name in ("alexnet", "vgg")],
     ("cifar_resnet", "depth", (8, 14, 1202), (2, 7, 9, 0)),
     ("wide_resnet", "depth", (10, 16, 40), (4, 9, 11)),
     ("wide_resnet", "width", (1, 2), (0, -1)),

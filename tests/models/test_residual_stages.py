@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -136,3 +137,19 @@ def test_scanned_and_unrolled_resnet_56_agree_in_logits_statistics_and_gradients
     assert stacked["params"]["conv4"]["blocks"]["conv1"]["kernel"].shape == (8, 3, 3, 64, 64)
     results = outcome(scanned, stacked, x, True)
     assert_agree(results, outcome(unrolled, variables, x, True), 1e-3)
+
+
+class Doubling(nn.Module):
+    """Doubles x, and adds what is the block's own."""
+
+    stride: int
+
+    def __call__(self, x, train, own):
+        return 2 * x + own
+
+
+@pytest.mark.parametrize("count,unroll", [(1, False), (3, False), (9, False), (10, True)])
+def test_every_block_gets_its_own_entry_in_order(count, unroll):
+    stage, own = Stage(Doubling, count, 1, unroll), np.arange(1.0, count + 1)
+    expected = functools.reduce(lambda x, entry: 2 * x + entry, own, 5.0)
+    assert float(stage.apply({}, jnp.float32(5), False, own)) == expected

@@ -164,3 +164,12 @@ def test_only_a_known_size_that_compiles_is_told(recwarn):
 def test_what_no_config_describes_has_no_options_and_no_precision_of_its_own():
     assert (compiler.jit.words, compiler.jit.deterministic) == ((), False)
     assert compiler.jit.with_precision("function") == "function"
+
+
+def test_options_that_a_jaxlib_does_not_know_are_left_out(monkeypatch):
+    options = {"xla_of_next_year": 1, "xla_backend_optimization_level": 0}
+    monkeypatch.setattr(compiler, "CPU_STEP", options)
+    compiler.supported.cache_clear()
+    assert compiler.supported("cpu", once=False) == {"xla_backend_optimization_level": 0}
+    assert compiler.supported("gpu", once=False) == {}
+    compiler.supported.cache_clear()

@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn_jax.data.prepare import archives, imagenet, images, preparation, shards, svhn, tfds_writer
+from cnn_jax.data.prepare import (
+    archives,
+    check,
+    imagenet,
+    images,
+    preparation,
+    shards,
+    svhn,
+    tfds_writer,
+)
 from cnn_jax.data.prepare.check import SplitFacts
 from cnn_jax.errors import UserError
 from tests.data.prepare.archive_files import add_file
@@ -178,3 +187,63 @@ def test_a_data_set_is_prepared_again_from_other_files_errors_or_sizes(tmp_path,
     assert made == (final, "notes") and asked == [(final, ["files", "skip", 2**26])]
     with pytest.raises(UserError, match="unknown on_error 'leave'"):
         tfds_writer.prepare("birds", published, tmp_path, on_error="leave", report=print)
+
+
+@pytest.mark.parametrize("fact", sorted(preparation.FACTS))
+def test_notes_of_a_shard_that_lacks_a_fact_are_damaged(fact, tmp_path):
+    facts = dict.fromkeys(preparation.FACTS - {fact}, 0)
+    preparation.write(tmp_path, {"made_from": [], "shards": {"one": facts}})
+    with pytest.raises(UserError, match="is damaged .*a shard lacks a fact"):
+        preparation.read(tmp_path)
+
+
+def test_what_an_interrupted_preparation_was_writing_is_removed(tmp_path, monkeypatch):
+    removed = []
+    monkeypatch.setattr(preparation.files, "remove_leftovers", removed.append)
+    for _ in range(2):
+        preparation.begin(tmp_path / "birds", ["a"])
+    assert removed == [tmp_path / "birds"]
+
+
+def test_published_labels_are_of_the_classes():
+    examples = images.ArrayExamples(np.zeros((2, 4, 4, 3), np.uint8), np.array([0, 2]), "train")
+    with pytest.raises(UserError, match="train has label 2, but there are 2"):
+        archives.Published(("a", "b"), {"train": examples}, [])
+
+
+def test_one_process_prepares_a_data_set(tmp_path):
+    place = tmp_path / "tfds" / "birds"
+    with tfds_writer.alone(place):
+        assert place.is_dir()
+        with (
+            pytest.raises(UserError, match="another process is preparing"),
+            tfds_writer.alone(place),
+        ):
+            pass
+    with tfds_writer.alone(place):
+        pass
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_check_counts_the_good_images_of_each_split(channels, tmp_path, monkeypatch):
+    told, progress = ["a line"], []
+    names, shape = types.SimpleNamespace(names=["a", "b"]), (None, None, channels)
+    infos = {s: types.SimpleNamespace(num_examples=n) for s, n in {"train": 0, "test": 2}.items()}
+    features = {"label": names, "image": types.SimpleNamespace(shape=shape)}
+    builder = types.SimpleNamespace(info=types.SimpleNamespace(features=features, splits=infos))
+
+    def check_shard(builder, file, examples, expected, facts):
+        assert (file, examples, expected) == (tmp_path / "shard", 5, {"sha256": "0"})
+        return told
+
+    notes = {"shards": {"shard": {"sha256": "0"}}}
+    monkeypatch.setattr(check.preparation, "read", lambda place: notes)
+    monkeypatch.setattr(check.tfds_builder, "shards", lambda *_: [(tmp_path / "shard", 5)])
+    monkeypatch.setattr(check, "check_shard", check_shard)
+    class_names, splits, problems = check.check_splits(
+        "birds", tmp_path, tmp_path, builder, lambda *what: progress.append(what)
+    )
+    assert class_names == ("a", "b")
+    assert {(facts.classes, facts.channels) for facts in splits.values()} == {(2, channels)}
+    assert problems == ["a line", "a line", "test has 0 good images in place of 2"]
+    assert progress == [(f"check {split}, shard", 1, 1) for split in ("train", "test")]
