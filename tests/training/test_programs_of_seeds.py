@@ -86,3 +86,12 @@ def test_states_are_split_and_joined_and_examples_stacked_by_seed():
     assert [own["a"].tolist() for own in found.split(joined)] == [[3, 3], [4, 4]]
     stacked = found.stack_examples([{"index": np.zeros(2)}, {"index": np.ones(2)}])
     assert stacked["index"].tolist() == [[0, 0], [1, 1]]
+
+
+def test_what_a_device_trains_is_not_checked_for_how_it_varies_over_devices(monkeypatch):
+    asked = []
+    monkeypatch.setattr(jax, "shard_map", lambda function, **how: asked.append(how))
+    made((3, 4), 2)
+    (how,) = asked
+    assert how["in_specs"] == (SPLIT, WHOLE, SPLIT) and how["out_specs"] == SPLIT
+    assert how["check_vma"] is False and how["mesh"].size == 2

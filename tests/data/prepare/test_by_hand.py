@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnn_jax.data import tfds_source
 from cnn_jax.data.prepare import (
     archives,
     check,
@@ -247,3 +248,49 @@ def test_a_check_counts_the_good_images_of_each_split(channels, tmp_path, monkey
     assert {(facts.classes, facts.channels) for facts in splits.values()} == {(2, channels)}
     assert problems == ["a line", "a line", "test has 0 good images in place of 2"]
     assert progress == [(f"check {split}, shard", 1, 1) for split in ("train", "test")]
+
+
+def test_no_deviation_is_that_of_less_than_nothing():
+    # Rounded, the mean of the squares of three equal values is less than the square of the mean.
+    total = np.array([7 * 0.1])
+    facts = SplitFacts(1, 1, pixels=3, totals=total, squares=total**2 / 3)
+    assert facts.squares / 3 - facts.mean**2 < 0 and facts.std.tolist() == [0]
+
+
+@pytest.mark.parametrize("channels,mode", [(1, "L"), (3, "RGB")])
+def test_a_record_is_decoded_in_the_colors_of_its_data_set(channels, mode, monkeypatch, tmp_path):
+    def decode_bytes(encoded, name, size, mode):
+        asked.append((encoded, name, size, mode))
+        return "pixels"
+
+    asked = []
+    example = {"image": b"abc", "label": 1, "id": b"cat/1.png"}
+    features = types.SimpleNamespace(deserialize_example_np=lambda record, decoders: example)
+    monkeypatch.setattr(check.folder, "decode_bytes", decode_bytes)
+    facts = SplitFacts(2, channels)
+    found = check.decode(features, tmp_path / "shard", facts, (5, b"record"))
+    assert found == ("pixels", 1, 3)
+    assert asked == [(b"abc", "cat/1.png (record 5 of shard)", None, mode)]
+    for label in (-1, 2):
+        example["label"] = label
+        told = check.decode(features, tmp_path / "shard", facts, (5, b"record"))
+        assert told.endswith(f"has label {label}, but there are 2 classes")
+
+
+def test_an_unpacked_development_kit_is_read_and_a_file_it_lacks_named(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "meta.mat").write_bytes(b"meta")
+    assert imagenet.read_member(tmp_path, "data/meta.mat") == b"meta"
+    with pytest.raises(UserError, match="has no data/truth.txt. imagenet2012 is"):
+        imagenet.read_member(tmp_path, "data/truth.txt")
+
+
+def test_a_name_without_a_version_is_the_newest_one(tmp_path):
+    for version in ("1.0.0", "10.0.0", "9.0.1"):
+        (tmp_path / "birds" / version).mkdir(parents=True)
+        (tmp_path / "birds" / version / "dataset_info.json").touch()
+    assert tfds_source.locate("birds", tmp_path) == tmp_path / "birds" / "10.0.0"
+    assert tfds_source.locate("birds:9.0.1+extra", tmp_path) == tmp_path / "birds" / "9.0.1"
+    for name in ("birds:9.0.2", "bird", "bi rds"):
+        with pytest.raises(UserError):
+            tfds_source.locate(name, tmp_path)
