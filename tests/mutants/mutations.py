@@ -214,16 +214,12 @@ def call(node):
 
 
 def swapped(elements):
-    """Each two neighbors of the same kind in each other's place, unless they are equal."""
+    """Each two neighbors of the same kind in each other's place, but not of 1.0 and True."""
     for i in range(len(elements) - 1):
         one, other = elements[i : i + 2]
-        if type(one) is type(other) and value(one) != value(other):
+        values = [e.value if isinstance(e, ast.Constant) else ast.dump(e) for e in (one, other)]
+        if type(one) is type(other) and values[0] != values[1]:
             yield [*elements[:i], other, one, *elements[i + 2 :]]
-
-
-def value(node):
-    """What is compared: of constants the value, for 1.0 and True are the same number."""
-    return node.value if isinstance(node, ast.Constant) else ast.dump(node)
 
 
 def sequence(node):
