@@ -186,7 +186,7 @@ class Guards:
         self._compilations += event == COMPILED
 
     @contextlib.contextmanager
-    def dispatch(self, first_step: int, count: int, phase: int = 0) -> Iterator[None]:
+    def dispatch(self, first_step: int, count: int, phase: int) -> Iterator[None]:
         """Refuses implicit transfers, and warns where a program of a known size is compiled again.
 
         `phase`: of the training, which has programs of its own.

@@ -140,7 +140,7 @@ def test_an_unknown_precision_is_refused():
 
 
 def test_errors_of_a_step_that_are_no_transfer_stay_what_they_are():
-    with pytest.raises(ZeroDivisionError), compiler.Guards() as guards, guards.dispatch(0, 1):
+    with pytest.raises(ZeroDivisionError), compiler.Guards() as guards, guards.dispatch(0, 1, 0):
         raise ZeroDivisionError
 
 
@@ -148,14 +148,14 @@ def test_only_a_known_size_that_compiles_is_told(recwarn):
     event = compiler.COMPILED
     with compiler.Guards() as guards:
         for size, compiles in [(5, True), (5, False), (4, True), (4, False)]:
-            with guards.dispatch(10, size):
+            with guards.dispatch(10, size, 0):
                 if compiles:
                     jax.monitoring.record_event_duration_secs(event, 1.0)
         assert not recwarn.list
-        with guards.dispatch(1234, 4):
+        with guards.dispatch(1234, 4, 0):
             jax.monitoring.record_event_duration_secs("/jax/other", 1.0)
         assert not recwarn.list
-        with guards.dispatch(1234, 4):
+        with guards.dispatch(1234, 4, 0):
             jax.monitoring.record_event_duration_secs(event, 1.0)
     (told,) = recwarn.list
     assert "compiled again at step 1,234: the program of 4 steps" in str(told.message)
