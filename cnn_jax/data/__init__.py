@@ -176,7 +176,7 @@ def check_fields(name: str, path: str | None, image_size: int | None, split_seed
         raise errors.unknown("data set", name, names())
     if kind in ("digits", "fake") and path is not None:
         raise errors.UserError(f"{kind} take no data.path: they are not read from files")
-    resized = ("folder", "tfds", "fake", "mnist", "fashion_mnist")
+    resized = {"folder", "tfds", "fake", "mnist", "fashion_mnist"}
     if image_size is not None and (kind not in resized or image_size < 1):
         raise errors.UserError(
             f"data.image_size {image_size} with {name}: it is a number of pixels, for folders, "

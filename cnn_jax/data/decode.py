@@ -188,4 +188,4 @@ def from_array(pixels: np.ndarray) -> "Image":
     """The inverse of `to_array`."""
     from PIL import Image
 
-    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    return Image.fromarray(np.squeeze(pixels, -1) if pixels.shape[-1] == 1 else pixels)

@@ -22,7 +22,7 @@ FOLDERS = {
 }
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 # What macOS, Windows and network drives leave behind, besides hidden files.
-LITTER = ("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin")
+LITTER = {"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"}
 CLASS_LIST = "synsets.tsv"  # a line per label, see `find`
 LAYOUT = "{train,validation,test}/<class>/<image files>, or as <class>/<image files>"
 NAMED = 5  # folders in a message

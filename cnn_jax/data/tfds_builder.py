@@ -9,9 +9,9 @@ from typing import Any
 from cnn_jax.errors import UserError, first_line
 
 # What a `features.json` may name. TFDS imports the module of any other feature, whatever it is.
-FEATURES = frozenset(
+FEATURES = {
     f"tensorflow_datasets.core.features.{feature}"
-    for feature in (
+    for feature in {
         "audio_feature.Audio",
         "bounding_boxes.BBoxFeature",
         "class_label_feature.ClassLabel",
@@ -23,8 +23,8 @@ FEATURES = frozenset(
         "sequence_feature.Sequence",
         "tensor_feature.Tensor",
         "text_feature.Text",
-    )
-)
+    }
+}
 
 
 @contextlib.contextmanager

@@ -91,8 +91,7 @@ class AlexNet(nn.Module):
         super().__post_init__()
         if self.variant not in VARIANTS:
             raise errors.unknown("variant of alexnet", self.variant, VARIANTS)
-        if not 0 <= self.dropout < 1:
-            raise errors.UserError(f"alexnet: dropout {self.dropout} is not in [0, 1)")
+        layers.require_fractions("alexnet", dropout=self.dropout)
         if self.fc_width < 1:
             raise errors.UserError(f"alexnet: fc_width {self.fc_width} is less than 1")
 

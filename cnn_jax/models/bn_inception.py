@@ -55,9 +55,10 @@ RELEASED = {  # output for 224x224x3
 }
 # The paper prints projections of 128 for 4c and 4d, which contradict its 576 channels. Ports that
 # follow the projections have maps of 608 channels, and 1056 after 4e.
+PRINTED_POOL = ("avg 3x3", "1x1 128")
 PRINTED = RELEASED | {
-    "inception_4c": module(160, 128, 160, 128, 160, "avg + 128"),
-    "inception_4d": module(96, 128, 192, 160, 192, "avg + 128"),
+    "inception_4c": (*RELEASED["inception_4c"][:3], PRINTED_POOL),
+    "inception_4d": (*RELEASED["inception_4d"][:3], PRINTED_POOL),
 }
 LAYOUTS = {"released": RELEASED, "printed": PRINTED}
 
@@ -87,11 +88,7 @@ class BNInception(nn.Module):
         super().__post_init__()
         if self.layout not in LAYOUTS:
             raise errors.unknown("layout of bn_inception", self.layout, LAYOUTS)
-        for option in ["dropout", "bn_momentum"]:
-            if not 0 <= getattr(self, option) < 1:
-                raise errors.UserError(
-                    f"bn_inception: {option} {getattr(self, option)} is not in [0, 1)"
-                )
+        layers.require_fractions("bn_inception", dropout=self.dropout, bn_momentum=self.bn_momentum)
 
     @nn.compact
     def __call__(self, images: Array, train: bool = False) -> Array:

@@ -87,11 +87,9 @@ class CifarResNet(nn.Module):
                 f"cifar_resnet: depth {self.depth} is not {step}n + 2, as {self.block} blocks "
                 f"need; the papers have {known}"
             )
-        for name in ("shortcut_dropout", "death_rate"):
-            if not 0 <= getattr(self, name) < 1:
-                raise errors.UserError(
-                    f"cifar_resnet: {name} {getattr(self, name)} is not in [0, 1)"
-                )
+        layers.require_fractions(
+            "cifar_resnet", shortcut_dropout=self.shortcut_dropout, death_rate=self.death_rate
+        )
         for name in SHORTCUT_OPTIONS:
             if not self.residual and getattr(self, name) != getattr(CifarResNet, name):
                 raise errors.UserError(

@@ -114,11 +114,9 @@ class GoogLeNet(nn.Module):
         super().__post_init__()
         if self.variant not in SMALLEST:
             raise errors.unknown("variant of googlenet", self.variant, SMALLEST)
-        for option in ["dropout", "auxiliary_dropout"]:
-            if not 0 <= getattr(self, option) < 1:
-                raise errors.UserError(
-                    f"googlenet: {option} {getattr(self, option)} is not in [0, 1)"
-                )
+        layers.require_fractions(
+            "googlenet", dropout=self.dropout, auxiliary_dropout=self.auxiliary_dropout
+        )
 
     @nn.compact
     def __call__(self, images: Array, train: bool = False) -> Array:

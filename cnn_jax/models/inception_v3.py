@@ -195,11 +195,7 @@ class InceptionV3(nn.Module):
         ]:
             if getattr(self, option) not in choices:
                 raise errors.unknown(f"{option} of inception_v3", getattr(self, option), choices)
-        for option in ["dropout", "bn_momentum"]:
-            if not 0 <= getattr(self, option) < 1:
-                raise errors.UserError(
-                    f"inception_v3: {option} {getattr(self, option)} is not in [0, 1)"
-                )
+        layers.require_fractions("inception_v3", dropout=self.dropout, bn_momentum=self.bn_momentum)
 
     @nn.compact
     def __call__(self, images: Array, train: bool = False) -> Array:

@@ -278,7 +278,7 @@ def unit_uniform(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array
     return jax.random.uniform(key, shape, dtype)
 
 
-# --- sizes ------------------------------------------------------------------------------------
+# --- sizes and options --------------------------------------------------------------------------
 
 
 def require_size(network: str, images: Array, smallest: int) -> None:
@@ -289,3 +289,10 @@ def require_size(network: str, images: Array, smallest: int) -> None:
             f"{network}: images of {height}x{width} are too small; the smallest are "
             f"{smallest}x{smallest}"
         )
+
+
+def require_fractions(network: str, **options: float) -> None:
+    """Raises `UserError` for an option that is not in [0, 1)."""
+    for name, value in options.items():
+        if not 0 <= value < 1:
+            raise errors.UserError(f"{network}: {name} {value} is not in [0, 1)")

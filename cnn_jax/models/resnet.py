@@ -114,8 +114,7 @@ class ResNet(nn.Module):
             raise errors.UserError(
                 f"resnet: preactivation is the order {PREACTIVATION!r}; leave out {self.order!r}"
             )
-        if not 0 <= self.death_rate < 1:
-            raise errors.UserError(f"resnet: death_rate {self.death_rate} is not in [0, 1)")
+        layers.require_fractions("resnet", death_rate=self.death_rate)
         plain = basic and self._order == "original" and not self.death_rate
         if not self.residual and not plain:
             raise errors.UserError(

@@ -145,8 +145,7 @@ class SqueezeNet(nn.Module):
             raise errors.unknown("bypass of squeezenet", self.bypass, BYPASSES)
         if self.weight_init not in WEIGHT_INITS:
             raise errors.unknown("weight_init of squeezenet", self.weight_init, WEIGHT_INITS)
-        if not 0 <= self.dropout < 1:
-            raise errors.UserError(f"squeezenet: dropout {self.dropout} is not in [0, 1)")
+        layers.require_fractions("squeezenet", dropout=self.dropout)
         if self.conv10_padding < 0:
             raise errors.UserError(f"squeezenet: conv10_padding {self.conv10_padding} is negative")
         if self.bypass_relu and self.bypass != "complex":

@@ -82,8 +82,7 @@ class VGG(nn.Module):
             raise errors.UserError(f"vgg: conv1x1 (configuration C) has depth 16, not {self.depth}")
         if self.weight_init not in WEIGHT_INITS:
             raise errors.unknown("weight_init of vgg", self.weight_init, WEIGHT_INITS)
-        if not 0 <= self.dropout < 1:
-            raise errors.UserError(f"vgg: dropout {self.dropout} is not in [0, 1)")
+        layers.require_fractions("vgg", dropout=self.dropout)
         if self.fc_width < 1:
             raise errors.UserError(f"vgg: fc_width {self.fc_width} is less than 1")
 

@@ -125,8 +125,7 @@ class WideResNet(nn.Module):
             )
         if self.width < 1:
             raise errors.UserError(f"wide_resnet: width {self.width} is less than 1")
-        if not 0 <= self.dropout < 1:
-            raise errors.UserError(f"wide_resnet: dropout {self.dropout} is not in [0, 1)")
+        layers.require_fractions("wide_resnet", dropout=self.dropout)
         if self.dropout and self.deepening == 1:
             raise errors.UserError(
                 "wide_resnet: dropout stands between the convolutions of a block; with "

@@ -143,7 +143,7 @@ def make_gradient(
                 batch.images,
                 train=True,
                 rngs={"dropout": dropout_key},
-                mutable=["batch_stats", "aux_logits"],
+                mutable={"batch_stats", "aux_logits"},
             )
             auxiliary = jax.tree.leaves(updates.get("aux_logits", {}))
             value = loss(logits, batch.labels, auxiliary).mean()

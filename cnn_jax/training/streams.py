@@ -83,7 +83,7 @@ class StreamedInputs:
         self._thread = ThreadPoolExecutor(1)
         self._ahead = self._asked = None  # what is being made, and (first step, steps) of it
         self._batches: list[reader.Batches] = []  # by seed
-        self._position = -1  # the step of the next of these
+        self._position: int | None = None  # the step of the next of these
 
     def take(self, first: int, count: int, state: TrainState) -> tuple[StreamedData, reader.Batch]:
         """The data, and the batches [K, B, ...]; starts to make those of the next program."""

@@ -208,12 +208,13 @@ def restore(
             state = group.broadcast(restored and restored[0], template)
             found.append((state, int(state.step), about["seconds"]))
         states, steps, seconds = zip(*found, strict=True)
-        if min(steps) == max(steps):
+        limit = min(steps)
+        if limit == max(steps):
             break
-        limit = min(steps)  # a kill came when some had saved and others had not
+        # A kill came when some had saved and others had not: those go back.
     shardings = jax.tree.map(lambda leaf: leaf.sharding, template)
     state = setup.seeds.join([group.put_global(state, shardings) for state in states])
-    return state, steps[0], max(seconds)
+    return state, limit, max(seconds)
 
 
 def left_on_disk(paths: list[Path]) -> str:

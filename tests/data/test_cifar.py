@@ -144,3 +144,28 @@ def test_an_archive_that_was_unpacked_on_the_way_is_read(tmp_path):
     archive_files.cifar_binary(whole, (images, labels), (images, labels), NAMES)
     whole.write_bytes(gzip.decompress(whole.read_bytes()))
     assert (load("cifar10", whole).splits["test"].labels == labels).all()
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_of_several_places_the_binary_archive_is_read_and_the_folder_itself_before_all(
+    name, tmp_path
+):
+    places = [tmp_path / place for version in cifar.PLACES[name] for place in version]
+    n = name.removeprefix("cifar")
+    unpacked = {"10": "batches-bin batches-py", "100": "binary python"}[n].split()
+    archives = [f"cifar-{n}-{version}.tar.gz" for version in ("binary", "python")]
+    folders = [f"cifar-{n}-{folder}" for folder in unpacked]
+    assert [place.name for place in places[::2]] == archives
+    assert [place.name for place in places[1::2]] == folders
+    for place in reversed(places):
+        place.touch()
+        assert cifar.find(name, tmp_path) == place
+    assert cifar.find(name, places[2]) == places[2]
+    test = {"cifar10": "test_batch", "cifar100": "test"}[name]
+    (tmp_path / f"{test}.bin").touch()
+    assert cifar.find(name, tmp_path) == tmp_path
+    (tmp_path / f"{test}.bin").rename(tmp_path / test)
+    assert cifar.find(name, tmp_path) == tmp_path
+    for nowhere in (None, tmp_path / "nowhere"):
+        with pytest.raises(UserError, match=f"Download {places[0].name}"):
+            cifar.find(name, nowhere)

@@ -234,3 +234,15 @@ def test_a_truncated_idx_file_is_named(tmp_path):
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(header + bytes(100)))
     with pytest.raises(UserError, match="cannot read .*train-images-idx3-ubyte.gz"):
         load("fashion_mnist", tmp_path)
+
+
+def test_data_sets_have_as_many_images_as_were_published():
+    small = {"train": 50_000, "test": 10_000}
+    assert {
+        "cifar10": small,
+        "cifar100": small,
+        "fashion_mnist": {"train": 60_000, "test": 10_000},
+        "imagenet2012": {"train": 1_281_167, "validation": 50_000},
+        "mnist": {"train": 60_000, "test": 10_000},
+        "svhn_cropped": {"train": 73_257, "test": 26_032, "extra": 531_131},
+    } == data.COUNTS

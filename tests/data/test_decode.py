@@ -2,6 +2,8 @@
 
 import io
 import struct
+import sys
+import types
 import zlib
 
 import numpy as np
@@ -148,3 +150,44 @@ def test_a_decoder_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr(decode.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install simplejpeg"):
         decode.check("simplejpeg")
+
+
+@pytest.mark.parametrize("orientation", [None, *range(10)])
+def test_an_image_is_turned_where_its_orientation_is_one_of_two_to_eight(orientation):
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[decode.ORIENTATION] = orientation
+    image = decode.open_image(encode(IMAGE, "JPEG", exif=exif))
+    turned = decode.upright(image)
+    is_turned = orientation in (2, 3, 4, 5, 6, 7, 8)
+    assert (turned is not image) == is_turned
+    assert turned.size == (IMAGE.size if orientation not in (5, 6, 7, 8) else IMAGE.size[::-1])
+
+
+@pytest.mark.parametrize("pixels", [RGB, RAMP[..., None]])
+def test_an_array_comes_back_from_its_image(pixels):
+    image = decode.from_array(pixels)
+    assert image.mode == ("RGB" if pixels.shape[2] == 3 else "L")
+    assert (decode.to_array(image) == pixels).all()
+
+
+@pytest.mark.parametrize(
+    "kind,mode,is_decoded",
+    [("JPEG", "RGB", True), ("JPEG", "L", True), ("JPEG", "CMYK", False), ("PNG", "RGB", False)],
+)
+def test_simplejpeg_is_given_rgb_and_gray_jpegs_alone(kind, mode, is_decoded, monkeypatch):
+    asked = []
+    fake = types.SimpleNamespace(decode_jpeg=lambda encoded: asked.append(encoded) or "pixels")
+    monkeypatch.setitem(sys.modules, "simplejpeg", fake)
+    encoded = encode(IMAGE.convert(mode), kind)
+    found = decode.decode_jpeg(encoded, decode.open_image(encoded))
+    assert (found, asked) == (("pixels", [encoded]) if is_decoded else (None, []))
+
+
+def test_pillow_takes_jpegs_that_simplejpeg_refuses(monkeypatch):
+    def refuse(encoded):
+        raise ValueError
+
+    monkeypatch.setitem(sys.modules, "simplejpeg", types.SimpleNamespace(decode_jpeg=refuse))
+    encoded = encode(IMAGE, "JPEG")
+    assert decode.decode_jpeg(encoded, decode.open_image(encoded)) is None

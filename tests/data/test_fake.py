@@ -47,3 +47,20 @@ def test_noise_is_counted_in_all_splits_before_it_is_made(monkeypatch):
     fake.load("fake:20,3", 2)
     with pytest.raises(UserError, match="fake:21,3 is .*stream"):
         fake.load("fake:21,3", 2)
+
+
+def test_examples_and_classes_are_numbered_by_int32():
+    most = 2**31 - 1
+    assert fake.sizes(f"fake:{most},{most}") == ({"train": most, "test": most // 20}, most)
+    for name in (f"fake:{most + 1},1", f"fake:1,{most + 1}"):
+        with pytest.raises(UserError, match="at most 2,147,483,647 of each"):
+            fake.sizes(name)
+
+
+def test_gray_is_a_shade_of_128_and_nothing_is_not_faked():
+    assert sources.fake(1, 1, 2, False).encoded(0) == bytes([128]) * 12
+    assert len(sources.noise(2, True)) == 12 + 4096 == len(sources.noise(2, False))
+    assert len(sources.fake(1, 1, 1, True)) == 1
+    for numbers in ((0, 1, 1), (1, 0, 1), (1, 1, 0)):
+        with pytest.raises(UserError, match="no data"):
+            sources.fake(*numbers, True)

@@ -28,7 +28,7 @@ def folder(images, tmp_path):
 
 def test_every_image_comes_back_in_order(folder, images):
     dataset = cifar.load("cifar10", folder, None)
-    assert dataset.class_names == ("cat", "dog")
+    assert dataset.class_names == ("cat", "dog") and list(dataset.splits) == ["train", "test"]
     for split, (found, labels) in dataset.splits.items():
         expected = np.concatenate([images[split, name] for name in ("cat", "dog")])
         np.testing.assert_array_equal(found, expected)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cnn_jax.data import packed
+from cnn_jax.errors import UserError
 
 
 def tar_of(**files):
@@ -109,3 +110,34 @@ def test_no_damaged_byte_of_arrays_is_read_silently(tmp_path):
         except packed.Damaged:
             continue
         assert set(found) == {"a", "b"} and (found["a"] == np.arange(20)).all()
+
+
+@pytest.mark.parametrize("size,is_read", [(0, True), (5, True), (6, False)])
+def test_a_file_becomes_as_large_as_is_allowed_and_not_a_byte_larger(
+    size, is_read, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("CNN_JAX_MAX_UNPACKED", "5")
+    (tmp_path / "a.gz").write_bytes(gzip.compress(bytes(size)))
+    if is_read:
+        assert packed.read_bytes(tmp_path / "a.gz") == bytes(size)
+    else:
+        with pytest.raises(packed.Damaged, match="more than 5 bytes"):
+            packed.read_bytes(tmp_path / "a.gz")
+
+
+def test_a_file_may_become_a_hundred_times_larger_or_have_64_mebibytes(monkeypatch):
+    monkeypatch.delenv("CNN_JAX_MAX_UNPACKED", raising=False)
+    sizes = {0: 67_108_864, 671_088: 67_108_864, 671_089: 67_108_900, 10**9: 10**11}
+    assert {size: packed.most_bytes(size) for size in sizes} == sizes
+    monkeypatch.setenv("CNN_JAX_MAX_UNPACKED", "7")
+    assert packed.most_bytes(10**9) == 7
+    monkeypatch.setenv("CNN_JAX_MAX_UNPACKED", "7 GB")
+    with pytest.raises(UserError, match="CNN_JAX_MAX_UNPACKED is '7 GB': it is a number"):
+        packed.most_bytes(0)
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
+def test_headers_of_both_versions_are_read(version, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as members, members.open("a.npy", "w") as file:
+        np.lib.format.write_array(file, np.arange(6).reshape(2, 3), version)
+    assert packed.read_arrays(tmp_path / "a.npz")["a"].tolist() == [[0, 1, 2], [3, 4, 5]]

@@ -7,7 +7,7 @@ import pytest
 from cnn_jax import models
 from cnn_jax.analysis.summary import layers_of
 from cnn_jax.errors import UserError
-from cnn_jax.models import layers
+from cnn_jax.models import bn_inception, layers
 from cnn_jax.models.bn_inception import LAYOUTS
 from cnn_jax.models.inception_blocks import smallest_input
 from experiments.bn_inception import published
@@ -70,3 +70,17 @@ def test_batch_norm_has_gamma_and_no_convolution_a_bias():
         "fc/kernel",
         "fc/bias",
     }
+
+
+def test_a_row_of_the_table_has_its_branches_in_the_order_of_its_columns():
+    assert bn_inception.module(1, 2, 3, 4, 5, "max + 6") == (
+        ("1x1 1",),
+        ("1x1 2", "3x3 3"),
+        ("1x1 4", "3x3 5", "3x3 5"),
+        ("max 3x3", "1x1 6"),
+    )
+    assert bn_inception.reduction(1, 2, 3, 4) == (
+        ("1x1 1", "3x3/2 2"),
+        ("1x1 3", "3x3 4", "3x3/2 4"),
+        ("max 3x3/2",),
+    )

@@ -1,6 +1,7 @@
 """Without options a network is its paper's, and an option is taken up to its bounds."""
 
 import dataclasses
+import functools
 
 import flax.linen as nn
 import pytest
@@ -167,6 +168,10 @@ BOUNDS = [
     *[(name, "bn_momentum", *FRACTION) for name in ("bn_inception", "inception_v3")],
     ("cifar_resnet", "shortcut_dropout", *FRACTION),
     *[(name, "death_rate", *FRACTION) for name in ("cifar_resnet", "resnet")],
+    ("resnet", "width", (1 / 64, 2.0), (1 / 65, 0.0)),
+    ("resnet", "inner_width", (1 / 64, 2.0), (1 / 65,)),
+    ("resnet", "groups", (1, 32), (0, 3)),
+    *[(name, "fc_width", (1, 4096), (0, -1)) for name in ("alexnet", "vgg")],
     ("cifar_resnet", "depth", (8, 14, 1202), (2, 7, 9, 0)),
     ("wide_resnet", "depth", (10, 16, 40), (4, 9, 11)),
     ("wide_resnet", "width", (1, 2), (0, -1)),
@@ -183,3 +188,16 @@ def test_an_option_is_taken_up_to_its_bounds(name, option, taken, refused):
     for value in refused:
         with pytest.raises(UserError):
             models.create(name, num_classes=10, **{option: value})
+
+
+@pytest.mark.parametrize("depth,width,fits", [(18, 1.0, True), (18, 0.99, False), (50, 0.25, True)])
+def test_a_shortcut_that_adds_channels_to_the_first_64_has_as_many(depth, width, fits):
+    create = functools.partial(models.create, "resnet", num_classes=10, depth=depth, width=width)
+    create(shortcut="B")
+    if fits:
+        create(shortcut="A")
+    else:
+        with pytest.raises(UserError, match="shortcut A adds channels"):
+            create(shortcut="A")
+    with pytest.raises(UserError, match="shortcut A adds channels"):
+        models.create("resnet", num_classes=10, depth=50, width=0.24, shortcut="A")

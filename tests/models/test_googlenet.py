@@ -13,6 +13,7 @@ from cnn_jax.analysis.summary import layers_of
 from cnn_jax.interop import torchvision
 from cnn_jax.interop.sources import names_googlenet
 from cnn_jax.models import googlenet, pooling
+from cnn_jax.models.cpu.xla import eval_shape
 from experiments.googlenet import published
 from tests.models.networks import forward, shapes_at
 
@@ -204,3 +205,15 @@ def test_torchvision_has_a_name_of_its_own_for_every_layer():
     assert len(set(names.values())) == len(names)
     assert names["auxiliary_4d/fc"] == "aux2.fc1"
     assert names["inception_5b/pool_proj/bn"] == "inception5b.branch4.1.bn"
+
+
+@pytest.mark.parametrize("variant,side", [("paper", 14), ("paper", 16), ("torchvision", 3)])
+def test_an_auxiliary_classifier_flattens_each_map_to_one_row(variant, side):
+    conv, dense = models.create("googlenet", num_classes=10, variant=variant)._layers()
+    head = googlenet.AuxiliaryClassifier(5, variant, 0.7, conv, dense)
+    maps = jax.ShapeDtypeStruct((3, side, side, 8), jnp.float32)
+    logits, variables = eval_shape(
+        lambda x: head.init_with_output(jax.random.key(0), x, False), maps
+    )
+    params = variables["params"]
+    assert logits.shape == (3, 5) and params["fc"]["kernel"].shape == (128 * 4 * 4, 1024)

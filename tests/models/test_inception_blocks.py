@@ -1,5 +1,6 @@
 """Pooling, response normalization and batch norm without gamma."""
 
+import functools
 import itertools
 
 import jax
@@ -7,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnn_jax.models import layers, pooling
+from cnn_jax.models import inception_blocks, layers, pooling
+from cnn_jax.models.cpu.xla import eval_shape
 
 
 @pytest.mark.parametrize(("counts", "corner"), [(False, 1.0), (True, 4 / 9)])
@@ -72,3 +74,19 @@ def test_response_normalization_sums_the_squares_of_the_neighboring_channels():
         expected[..., c] = x[..., c] / (2 + 0.01 / 5 * total) ** 0.75
     y = pooling.local_response_norm(jnp.asarray(x, jnp.float32), 5, 0.01, 0.75, 2.0)
     np.testing.assert_allclose(y, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("has_norm", [False, True])
+def test_a_unit_has_a_bias_or_a_batch_norm(has_norm):
+    norm = functools.partial(layers.BatchNorm, epsilon=0.001) if has_norm else None
+    unit = inception_blocks.ConvUnit(4, (1, 3), 2, (0, 1), norm)
+    image = jax.ShapeDtypeStruct((1, 9, 7, 2), jnp.float32)
+    y, variables = eval_shape(lambda x: unit.init_with_output(jax.random.key(0), x, False), image)
+    shapes = jax.tree.map(jnp.shape, variables["params"])
+    kernel, four = (1, 3, 2, 4), (4,)
+    assert y.shape == (1, 5, 4, 4)
+    assert shapes == (
+        {"conv": {"kernel": kernel}, "bn": {"scale": four, "bias": four}}
+        if has_norm
+        else {"conv": {"kernel": kernel, "bias": four}}
+    )

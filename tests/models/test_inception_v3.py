@@ -271,3 +271,21 @@ def test_torchvision_has_a_name_of_its_own_for_every_layer(choice):
     assert set(names) == {layer.name for layer in found}
     assert len(set(names.values())) == len(names)
     assert names["Mixed_7c/Branch_2/Conv2d_0c_3x1/bn"] == "Mixed_7c.branch3x3dbl_3b.bn"
+
+
+def test_an_auxiliary_head_needs_larger_images_in_training_alone():
+    table = {
+        "conv": "3x3/2 V 8",
+        "Mixed_7a": (("3x3/2 V 8",),),
+    }  # from 7 and 35 pixels on
+
+    def check(size, train, auxiliary="bn"):
+        model = models.create("inception_v3", num_classes=10, auxiliary=auxiliary)
+        model._check_size(jax.ShapeDtypeStruct((1, size, size + 1, 3), jnp.float32), table, train)
+
+    for allowed in ((35, True), (34, False), (34, True, "none"), (7, False)):
+        check(*allowed)
+    with pytest.raises(errors.UserError, match="for the auxiliary head: training needs 35x35"):
+        check(34, True)
+    with pytest.raises(errors.UserError, match="of 6x7 are too small, the smallest are 7x7"):
+        check(6, False)

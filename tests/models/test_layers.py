@@ -194,3 +194,19 @@ def test_what_only_a_cpu_needs_is_in_programs_for_cpus_alone(platform, barriers)
     traced = jax.jit(jax.grad(loss)).trace(variables)
     text = traced.lower(lowering_platforms=(platform,)).as_text()
     assert ("optimization_barrier" in text) == barriers
+
+
+def test_torchs_linear_layer_is_uniform_within_the_root_of_its_fan(monkeypatch):
+    monkeypatch.setattr(jax.random, "uniform", lambda *arguments: arguments)
+    assert layers.torch_linear("key", (400, 7), "type") == ("key", (400, 7), "type", -0.05, 0.05)
+    assert layers.unit_uniform("key", (7,), "type") == ("key", (7,), "type")
+
+
+def test_a_bias_is_added_in_float32_in_the_type_of_the_layer():
+    x = np.ones((2, 3), np.float32)
+    params = {"kernel": np.full((3, 2), 2.0, np.float32), "bias": np.float32([0.5, -1])}
+    for dtype in ("float32", "bfloat16"):
+        y = layers.Dense(2, dtype=dtype).apply({"params": params}, x)
+        assert y.tolist() == [[6.5, 5], [6.5, 5]] and y.dtype == dtype
+    without = layers.Dense(2, use_bias=False).apply({"params": params}, x)
+    assert without.tolist() == [[6, 6], [6, 6]]

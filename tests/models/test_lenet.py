@@ -2,11 +2,13 @@
 
 import functools
 
+import flax.linen as nn
 import numpy as np
 import pytest
 
 from cnn_jax import errors, models
 from cnn_jax.analysis.summary import layers_of
+from cnn_jax.models import layers
 from cnn_jax.training import compiler
 from experiments import published
 from experiments.deep_compression.published import LENETS
@@ -56,6 +58,20 @@ def test_convolutions_of_lenet_5_have_no_relu():
         return seen["intermediates"]["ip1"]["__call__"][0]
 
     assert not np.allclose(ip1(images), ip1(0 * images))
+
+
+@pytest.mark.parametrize("variant", LENETS)
+def test_every_layer_starts_by_caffes_xavier(variant):
+    found = []
+
+    def note(call, arguments, keywords, context):
+        if isinstance(context.module, nn.Conv | nn.Dense):
+            found.append(context.module.kernel_init)
+        return call(*arguments, **keywords)
+
+    with nn.intercept_methods(note):
+        layers_of(models.create("lenet", num_classes=10, variant=variant), GRAY)
+    assert set(found) == {layers.caffe_xavier}
 
 
 def test_wrong_variants_and_small_images_are_told():

@@ -56,3 +56,11 @@ def test_it_is_the_linear_layer_of_every_window():
             np.testing.assert_allclose(
                 found[:, y, x], plain.apply(variables, window), rtol=1e-4, atol=1e-5
             )
+
+
+@pytest.mark.parametrize("name,size", [("vgg", 256), ("alexnet", 259)])
+def test_logits_are_the_mean_over_all_places_and_not_over_images(name, size):
+    model = models.create(name, **SMALL, fully_convolutional=True)
+    images = jax.ShapeDtypeStruct((3, size, size, 3), np.float32)
+    logits, _ = eval_shape(lambda x: model.init_with_output(jax.random.key(0), x), images)
+    assert logits.shape == (3, 5)

@@ -33,3 +33,13 @@ def test_another_project_adds_a_network_of_its_own(monkeypatch):
 def test_an_unknown_family_names_the_closest_and_all():
     with pytest.raises(UserError, match="unknown network 'resnett' .did you mean 'resnet'"):
         models.create("resnett", num_classes=3)
+
+
+def test_options_that_may_be_none_are_these():
+    found = {name: models.optional(name) for name in models.names()}
+    assert {name: options for name, options in found.items() if options} == {
+        "bn_inception": {"bn_group_size"},
+        "cifar_resnet": {"shortcut", "bn_group_size"},
+        **{name: {"bn_group_size"} for name in ("googlenet", "inception_v3", "resnet", "vgg")},
+        "wide_resnet": {"bn_group_size"},
+    }

@@ -1,6 +1,7 @@
 """Initial values, pools and the notation of tables, against NumPy and by hand."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,14 @@ import pytest
 
 from cnn_jax import models
 from cnn_jax.errors import UserError
-from cnn_jax.models import inception_blocks, layers, pooling, residual_units
+from cnn_jax.models import (
+    bn_inception,
+    inception_blocks,
+    inception_v3,
+    layers,
+    pooling,
+    residual_units,
+)
 from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.models.inception_blocks import Step
 
@@ -102,6 +110,8 @@ def test_the_smallest_image_leaves_a_grid_of_one():
     # Backwards from 1: 3, 5 (the pool has a padding of 1), 11.
     assert inception_blocks.smallest_input(table) == 11
     assert inception_blocks.smallest_input({"conv": "7x7/2 64"}, grid=4) == 7
+    table = {"mixed": (("1x1 8",), ("3x3/2 V 8", "5x5 8"))}  # its first step changes the grid
+    assert inception_blocks.smallest_input(table, grid=4) == 9
 
 
 def test_families_and_options_have_types():
@@ -134,3 +144,39 @@ def test_caffes_pools_start_no_window_in_the_padding(window, stride, padding):
         assert pooled(size, True) == (rounded_up(size), rounded_up(size + 1))
         down = [(n + 2 * padding - window) // stride + 1 for n in (size, size + 1)]
         assert pooled(size, False) == tuple(down)
+
+
+def kernels_of(table):
+    """The numbers in the kernels of a table's convolutions, and the channels at its end."""
+    channels, total = 3, 0
+    for content in table.values():
+        ends = []
+        for branch in [(content,)] if isinstance(content, str) else content:
+            width = channels
+            for texts in branch:
+                steps = [inception_blocks.parse(text) for text in np.atleast_1d(texts)]
+                convs = [step for step in steps if step.kind == "conv"]
+                total += sum(math.prod(step.size) * width * step.channels for step in convs)
+                width = sum(step.channels for step in convs) if convs else width
+            ends.append(width)
+        channels = sum(ends)
+    return total, channels
+
+
+def test_tables_of_inception_networks_have_these_kernels():
+    # Keras's InceptionV3 has 23,851,784 parameters: these, fc's, and three for each batch norm's
+    # 17,216 channels.
+    assert 21_751_136 + 2048 * 1000 + 1000 + 3 * 17_216 == 23_851_784
+    assert {name: kernels_of(table) for name, table in inception_v3.LAYOUTS.items()} == {
+        "released": (21_751_136, 2048),
+        "table_1": (23_866_720, 2048),
+    }
+    assert {name: kernels_of(table) for name, table in bn_inception.LAYOUTS.items()} == {
+        "released": (10_150_080, 1024),
+        "printed": (10_240_192, 1024),
+    }
+
+
+def test_a_map_that_has_the_size_of_the_grid_is_as_it_was():
+    x = np.zeros((2, 4, 4, 3), np.float32)
+    assert pooling.adaptive_avg_pool(x, 4) is x

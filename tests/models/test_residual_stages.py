@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,6 +71,20 @@ def assert_agree(scanned, unrolled, tolerance):
     jax.tree.map(compare, scanned, {**unrolled, **{k: restacked(unrolled[k]) for k in TREES}})
 
 
+@pytest.mark.parametrize("unroll", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 8, 9, 10])
+def test_a_stage_of_nine_blocks_is_a_scan_of_all_but_the_first(count, unroll):
+    stage = Stage(single, count, 1, unroll)
+    x = jax.ShapeDtypeStruct((1, 2, 2, 4), jnp.float32)
+    params = eval_shape(lambda x: stage.init(jax.random.key(0), x, False), x)["params"]
+    if unroll or count < 9:
+        assert sorted(params) == sorted(f"block{i}" for i in range(1, count + 1))
+    else:
+        assert set(params) == {"block1", "blocks"}
+        one, others = (jax.tree.leaves(params[name]) for name in ("block1", "blocks"))
+        assert [leaf.shape for leaf in others] == [(count - 1, *leaf.shape) for leaf in one]
+
+
 def test_scanned_and_unrolled_stages_agree_in_outputs_statistics_and_gradients():
     x = noise(1, 2, 6, 6, 4)
     unrolled, scanned = (Stage(single, count=9, stride=2, unroll=u) for u in (True, False))
@@ -122,3 +137,19 @@ def test_scanned_and_unrolled_resnet_56_agree_in_logits_statistics_and_gradients
     assert stacked["params"]["conv4"]["blocks"]["conv1"]["kernel"].shape == (8, 3, 3, 64, 64)
     results = outcome(scanned, stacked, x, True)
     assert_agree(results, outcome(unrolled, variables, x, True), 1e-3)
+
+
+class Doubling(nn.Module):
+    """Doubles x, and adds what is the block's own."""
+
+    stride: int
+
+    def __call__(self, x, train, own):
+        return 2 * x + own
+
+
+@pytest.mark.parametrize("count,unroll", [(1, False), (3, False), (9, False), (10, True)])
+def test_every_block_gets_its_own_entry_in_order(count, unroll):
+    stage, own = Stage(Doubling, count, 1, unroll), np.arange(1.0, count + 1)
+    expected = functools.reduce(lambda x, entry: 2 * x + entry, own, 5.0)
+    assert float(stage.apply({}, jnp.float32(5), False, own)) == expected

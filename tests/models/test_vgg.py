@@ -15,7 +15,7 @@ from cnn_jax.models import pooling, vgg
 from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.training import compiler
 from experiments.vgg import published
-from tests.models.networks import drawn, filled, lowered
+from tests.models.networks import drawn, filled, lowered, outputs_at
 
 CONFIGURATIONS = {
     "A": {"depth": 11},
@@ -190,3 +190,17 @@ def test_torch_names_count_relu_pooling_and_batch_norm():
     assert (names["conv2_1"], names["conv5_3"]) == ("features.5", "features.28")
     names = names_vgg.torch_names(torchvision.module("vgg16_bn"))
     assert (names["conv5_3"], names["bn5_3"]) == ("features.40", "features.41")
+
+
+@pytest.mark.parametrize("size,side", [(224, 1), (256, 2)])
+def test_linear_layers_slide_over_the_map_of_a_larger_image(size, side):
+    found = outputs_at("vgg", size, depth=11, fc_width=8, fully_convolutional=True)
+    linear = {name: found[name] for name in ("fc6", "fc7", "fc8")}
+    assert linear == {"fc6": (side, side, 8), "fc7": (side, side, 8), "fc8": (side, side, 10)}
+
+
+def test_kernels_start_from_these_deviations():
+    key, deviations = jax.random.key(0), {"paper": (0.1, 0.1), "torchvision": (0.1, 0.01)}
+    for name, expected in deviations.items():  # of kernels [200, 200]: (2 / 200)^0.5 is 0.1
+        found = [np.std(init(key, (200, 200), jnp.float32)) for init in vgg.WEIGHT_INITS[name]]
+        np.testing.assert_allclose(found, expected, rtol=0.02)

@@ -11,6 +11,7 @@ TELLING = {"BadImage", "first_line", "named_scope", "print", "unknown", "warn"}
 SPEED_OR_STYLE = {"frozen", "maxsize", "once", "stacklevel", "strict"}
 # Calls whose arguments are of different types, so that any test sees them swapped.
 UNLIKE = {"array", "asarray", "fold_in", "get", "map", "ones", "partial", "scan", "zeros"}
+COMMUTING = {"max", "maximum", "min", "minimum", "promote_types"}  # whose arguments' order is free
 
 COMPARISONS = {
     ast.Lt: [ast.LtE, ast.GtE],
@@ -201,7 +202,7 @@ def call(node):
     """Swapped or missing arguments, another function, a key that forgets what was folded in."""
     if called(node) == "fold_in":
         yield node.args[0]
-    if len(node.args) > 1 and called(node) not in UNLIKE:
+    if len(node.args) > 1 and called(node) not in UNLIKE | COMMUTING:
         for arguments in swapped(node.args):
             yield with_field(node, args=arguments)
     for i, keyword in enumerate(node.keywords):
@@ -213,10 +214,11 @@ def call(node):
 
 
 def swapped(elements):
-    """Each two neighbors of the same kind in each other's place."""
+    """Each two neighbors of the same kind in each other's place, but not of 1.0 and True."""
     for i in range(len(elements) - 1):
         one, other = elements[i : i + 2]
-        if type(one) is type(other) and ast.dump(one) != ast.dump(other):
+        values = [e.value if isinstance(e, ast.Constant) else ast.dump(e) for e in (one, other)]
+        if type(one) is type(other) and values[0] != values[1]:
             yield [*elements[:i], other, one, *elements[i + 2 :]]
 
 

@@ -54,6 +54,7 @@ def test_a_config_has_the_two_views():
         (full | {"test": {}}, "field of config.view 'test'"),
         ({"train": {"kind": "full"}}, "config.view.evaluation lacks its field 'kind'"),
         (full | {"train": {"size": 8}}, "config.view.train lacks its field 'kind'"),
+        ({}, "config.view.train lacks its field 'kind'"),
     ]:
         with pytest.raises(UserError, match=told):
             inputs.check_view(ConfigDict(view))
@@ -113,3 +114,59 @@ def test_images_are_sent_for_the_steps_of_a_stream_alone(dataset, sent):
     with pytest.raises(Planned) as caught:
         build.create_setup(parts, data_mesh(), None, None)
     assert caught.value.args == ("cpu", sent)
+
+
+@pytest.mark.parametrize(
+    "group,field,value",
+    [
+        ("init", "weights", "torchvision:resnet18"),
+        ("init", "layers", ["conv1"]),
+        ("optimizer", "freeze", ["conv1"]),
+        ("optimizer", "freeze_until", "1 epoch"),
+        ("compression", "stage", "prune"),
+    ],
+)
+def test_a_training_is_plain_unless_it_starts_from_weights_or_freezes(group, field, value):
+    groups = {"init": {"weights": None, "layers": ["*"]}, "optimizer": {"freeze": []}}
+    groups["optimizer"]["freeze_until"] = None
+    assert build.is_plain(ConfigDict(groups))
+    changed = groups | {group: groups.get(group, {}) | {field: value}}
+    assert not build.is_plain(ConfigDict(changed))
+
+
+@pytest.mark.parametrize("decay,keeps", [(0.0, False), (0.9, True)])
+@pytest.mark.parametrize("seeds", [None, [7, 8]])
+def test_the_step_of_each_phase_is_made_of_the_parts(decay, keeps, seeds, monkeypatch):
+    mesh, config = data_mesh(), ConfigDict({"seed": 5, "ema": {"decay": decay}})
+    names = "learning_rate loss augment average measure color_jitter parallel jit image_shape"
+    parts = types.SimpleNamespace(
+        config=config, model="model", optimizer="optimizer", phases=(),
+        plan=types.SimpleNamespace(microbatches=3), **{name: name for name in names.split()},
+    )  # fmt: skip
+    made = []
+
+    def step(*arguments, gather, **others):
+        made.append((gather([1]), *arguments, others))
+        return "step"
+
+    def compiled(numbers, init_state, *programs):
+        made.append((numbers, init_state.args, programs))
+        return "programs"
+
+    monkeypatch.setattr(build.steps, "make_train_step", step)
+    monkeypatch.setattr(build.steps, "scan_steps", lambda *what: what)
+    monkeypatch.setattr(build.sharding, "gather", lambda mesh: lambda params: ["gathered"])
+    monkeypatch.setattr(build.sharding, "one_seed", compiled)
+    monkeypatch.setattr("cnn_jax.training.seeds.several_seeds", compiled)
+    assert build.compile_phases(parts, mesh, seeds) == [("step", "programs")]
+    others = {"average": "average", "microbatches": 3, "measure": "measure"}
+    first = ["gathered"] if seeds is None else [1]
+    rest = ("learning_rate", "loss", "augment", others)
+    programs = (("step", "color_jitter"), mesh, "parallel", "jit")
+    start = ("model", "optimizer", "image_shape", keeps)
+    numbers = (5,) if seeds is None else (7, 8)
+    assert made == [(first, "model", "optimizer", *rest), (numbers, start, programs)]
+    made.clear()
+    parts.phases = [("model-1", "optimizer-1"), ("model-2", "optimizer-2")]
+    assert build.compile_phases(parts, mesh, seeds) == 2 * [("step", "programs")]
+    assert [own[1:3] for own in made[::2]] == list(parts.phases)

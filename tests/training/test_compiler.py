@@ -18,6 +18,23 @@ def platform_is(platform, monkeypatch):
     monkeypatch.setattr(compiler, "platform_of", lambda mesh: platform)
 
 
+def test_words_and_determinism_are_these_options():
+    bytes_at_once = ("all_reduce", "all_gather", "reduce_scatter")
+    graphs = "FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,WHILE"
+    assert {word: list(options.values()) for word, options in compiler.WORDS.items()} == {
+        "latency_hiding": [True],
+        "large_collectives": 3 * [268_435_456],
+        "no_triton_gemm": [False],
+        "no_command_buffers": [""],
+        "whole_command_buffers": [graphs, 1],
+        "double_buffering": [True],
+    }
+    assert list(compiler.WORDS["large_collectives"]) == [
+        f"xla_gpu_{name}_combine_threshold_bytes" for name in bytes_at_once
+    ]
+    assert set(compiler.DETERMINISTIC.values()) == {True} and len(compiler.DETERMINISTIC) == 2
+
+
 @pytest.mark.parametrize("word", compiler.WORDS)
 def test_every_word_is_made_of_options_that_xla_takes(word, monkeypatch):
     platform_is("gpu", monkeypatch)  # a CPU's XLA reads the options for GPUs, and ignores them
@@ -123,7 +140,7 @@ def test_an_unknown_precision_is_refused():
 
 
 def test_errors_of_a_step_that_are_no_transfer_stay_what_they_are():
-    with pytest.raises(ZeroDivisionError), compiler.Guards() as guards, guards.dispatch(0, 1):
+    with pytest.raises(ZeroDivisionError), compiler.Guards() as guards, guards.dispatch(0, 1, 0):
         raise ZeroDivisionError
 
 
@@ -131,14 +148,14 @@ def test_only_a_known_size_that_compiles_is_told(recwarn):
     event = compiler.COMPILED
     with compiler.Guards() as guards:
         for size, compiles in [(5, True), (5, False), (4, True), (4, False)]:
-            with guards.dispatch(10, size):
+            with guards.dispatch(10, size, 0):
                 if compiles:
                     jax.monitoring.record_event_duration_secs(event, 1.0)
         assert not recwarn.list
-        with guards.dispatch(1234, 4):
+        with guards.dispatch(1234, 4, 0):
             jax.monitoring.record_event_duration_secs("/jax/other", 1.0)
         assert not recwarn.list
-        with guards.dispatch(1234, 4):
+        with guards.dispatch(1234, 4, 0):
             jax.monitoring.record_event_duration_secs(event, 1.0)
     (told,) = recwarn.list
     assert "compiled again at step 1,234: the program of 4 steps" in str(told.message)
@@ -147,3 +164,12 @@ def test_only_a_known_size_that_compiles_is_told(recwarn):
 def test_what_no_config_describes_has_no_options_and_no_precision_of_its_own():
     assert (compiler.jit.words, compiler.jit.deterministic) == ((), False)
     assert compiler.jit.with_precision("function") == "function"
+
+
+def test_options_that_a_jaxlib_does_not_know_are_left_out(monkeypatch):
+    options = {"xla_of_next_year": 1, "xla_backend_optimization_level": 0}
+    monkeypatch.setattr(compiler, "CPU_STEP", options)
+    compiler.supported.cache_clear()
+    assert compiler.supported("cpu", once=False) == {"xla_backend_optimization_level": 0}
+    assert compiler.supported("gpu", once=False) == {}
+    compiler.supported.cache_clear()

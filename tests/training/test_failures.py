@@ -147,14 +147,14 @@ def test_a_second_compilation_of_a_program_is_told():
     with Guards() as guards, warnings.catch_warnings(record=True) as caught:
         for first, size in enumerate([3, 3, 4]):
             argument = jnp.zeros(size)
-            with guards.dispatch(first, count=1):
+            with guards.dispatch(first, count=1, phase=0):
                 step(argument)
     assert [str(w.message)[:24] for w in caught] == ["compiled again at step 2"]
 
 
 def test_an_implicit_transfer_is_an_error_that_names_it():
     told = pytest.raises(UserError, match="implicit transfer at step 7: .*int32")
-    with Guards() as guards, told, guards.dispatch(7, count=1):
+    with Guards() as guards, told, guards.dispatch(7, count=1, phase=0):
         jax.jit(lambda x: x + 1)(np.arange(3, dtype=np.int32))
 
 

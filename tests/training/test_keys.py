@@ -156,3 +156,31 @@ def test_one_number_that_is_not_finite_is_found_among_all_arrays(bad):
     assert steps.is_finite(good)
     assert not steps.is_finite(good | {"a": jnp.array([1.0, bad, 1.0])})
     assert not steps.is_finite(good | {"b": jnp.full((2, 2), bad)})
+
+
+@pytest.mark.parametrize("microbatches", [1, 2, 3])
+def test_gradients_are_accumulated_over_more_than_one_microbatch(microbatches, monkeypatch):
+    asked = []
+    monkeypatch.setattr(steps, "accumulated", lambda gradient, count: asked.append(count))
+    steps.make_train_step(None, None, None, None, None, microbatches=microbatches)
+    assert asked == ([microbatches] if microbatches > 1 else [])
+
+
+@pytest.mark.parametrize("scale", [None, 0.25])
+def test_the_learning_rate_in_the_metrics_is_that_of_the_schedule_and_the_plateau(
+    scale, monkeypatch
+):
+    monkeypatch.setattr(steps.plateau, "scale", lambda state: scale)
+    gradient = lambda state, batch, key: (state.params, {}, {"loss": jnp.float32(3)})  # noqa: E731
+    monkeypatch.setattr(steps, "make_gradient", lambda *_: gradient)
+    rate = LearningRate(lambda step: 0.5 + step, scale and "rule")
+    step = steps.make_train_step(
+        None, optax.sgd(1.0), rate, None, lambda key, images, index: images,
+        measure=lambda params: {"first": params["w"][0]},
+    )  # fmt: skip
+    params = {"w": jnp.array([2.0, 4.0])}
+    state = TrainState(jnp.uint32(3), jnp.int32(5), params, {}, optax.sgd(1.0).init(params), {})
+    after, metrics = step(state, Batch(jnp.zeros((1, 1, 1, 1)), None, None))
+    assert float(metrics["learning_rate"]) == 5.5 * (scale or 1)
+    assert (float(metrics["loss"]), float(metrics["first"]), int(after.step)) == (3, 0, 6)
+    assert after.params["w"].tolist() == [0, 0] and after.ema == {}

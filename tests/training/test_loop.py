@@ -78,19 +78,24 @@ def test_a_summary_has_the_errors_and_the_accuracy_of_each_split():
 class Saved:
     """Checkpoints of the steps, whose arrays are the step alone."""
 
-    def __init__(self, *steps):
-        self.steps = steps
+    def __init__(self, *steps, pace=10.0):
+        self.steps, self.pace = steps, pace
 
     def restore_latest(self, template, limit):
         steps = [step for step in self.steps if limit is None or step <= limit]
         if not steps:
             return None
-        return types.SimpleNamespace(step=steps[-1]), {"seconds": 10.0 * steps[-1]}
+        return types.SimpleNamespace(step=steps[-1]), {"seconds": self.pace * steps[-1]}
 
 
-def restored(*saved):
+def restored(*saved, asked=None):
+    def broadcast_json(what, value):
+        if asked is not None:
+            asked.append(what)
+        return value
+
     group = types.SimpleNamespace(
-        broadcast_json=lambda what, value: value,
+        broadcast_json=broadcast_json,
         broadcast=lambda value, template: value,
         put_global=lambda state, shardings: state,
     )
@@ -103,7 +108,11 @@ def restored(*saved):
 def test_seeds_go_on_from_their_last_common_step_and_the_longest_time():
     assert restored(Saved(10, 20)) == ([20], 20, 200.0)
     assert restored(Saved(10, 20), Saved(10, 20, 30)) == ([20, 20], 20, 200.0)
-    assert restored(Saved(10, 30), Saved(10, 20)) == ([10, 10], 10, 100.0)
+    assert restored(Saved(10, 20, pace=12.0), Saved(10, 20)) == ([20, 20], 20, 240.0)
+    asked, latest = [], [f"the latest checkpoint of seed-{i}" for i in (0, 1)]
+    assert restored(Saved(10, 30), Saved(10, 20), asked=asked) == ([10, 10], 10, 100.0)
+    wanted = [*latest, *(f"{what} up to step {limit}" for limit in (20, 10) for what in latest)]
+    assert asked == wanted
 
 
 def test_without_a_checkpoint_of_each_a_run_begins_anew():
@@ -148,8 +157,9 @@ def test_process_0_alone_has_checkpoints_and_they_are_closed(tmp_path, monkeypat
 
 
 def test_what_is_left_is_the_earliest_of_the_last_steps(monkeypatch):
-    steps = {"a": [10, 30], "b": [10, 20], "c": []}
+    steps = {"a": [5, 10, 30], "b": [5, 10, 20], "c": [], "d": [7]}
     monkeypatch.setattr(loop, "saved_steps", lambda folder: steps[folder.parent.name])
+    assert loop.left_on_disk([Path("d")]).endswith("step 7")
     told = loop.left_on_disk([Path("a"), Path("b")])
     assert told.endswith("goes on from the checkpoint of step 20")
     assert "no checkpoint yet" in loop.left_on_disk([Path("a"), Path("c")])

@@ -194,3 +194,19 @@ def test_programs_end_at_evaluations_checkpoints_and_the_end():
     ]
     assert list(plan.dispatches(23)) == []
     assert [step for step in range(1, 24) if plan.is_due(10, step)] == [10, 20, 23]
+
+
+@pytest.mark.parametrize(
+    "unfreeze,cuts",
+    [
+        (0, [(10, 2), (12, 2), (14, 2), (16, 2), (18, 2)]),
+        (10, [(10, 2), (12, 2), (14, 2), (16, 2), (18, 2)]),
+        (13, [(10, 3), (13, 4), (17, 3)]),
+        (20, [(10, 2), (12, 2), (14, 2), (16, 2), (18, 2)]),
+    ],
+)
+def test_no_program_reaches_past_the_step_at_which_layers_are_trained(unfreeze, cuts):
+    plan = made(checkpoint_every="10 steps", duration="20 steps", steps_per_dispatch=4)
+    plan = dataclasses.replace(plan, evaluate_every=10, unfreeze=unfreeze)
+    assert list(plan.dispatches(10)) == cuts
+    assert list(plan.dispatches(cuts[1][0])) == cuts[1:]

@@ -170,3 +170,26 @@ def test_metrics_are_on_disk_before_the_checkpoint_that_follows_them(writer, mon
     writer.evaluate_and_save(state(), 4, False)
     writer.wait()
     assert events == ["sync", "save", "wait"]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_process_0_alone_draws_curves(index, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(run_writer, "Metrics", lambda *what, draws: asked.append((*what, draws)))
+    directory = types.SimpleNamespace(path=tmp_path, set_status=asked.append)
+    group, progress = types.SimpleNamespace(index=index), types.SimpleNamespace(step=7)
+    run_writer.RunWriter(None, directory, None, progress, group, seconds=1.5)
+    assert asked == [(tmp_path, 7, 1.5, index == 0), "running"]
+
+
+def test_a_plateau_sees_the_errors_of_evaluations_alone(writer, monkeypatch):
+    writer.setup.parts.learning_rate.plateau = "rule"
+    monkeypatch.setattr(run_writer.plateau, "observe", lambda state, error: (state, error))
+    raw = {"params": {}, "batch_stats": {"a": np.ones(1)}}
+    before = types.SimpleNamespace(
+        **raw, opt_state="opt", weights=lambda which: raw, replace=lambda opt_state: opt_state
+    )
+    writer.log_steps(0, program(), None)
+    assert writer.evaluate_and_save(before, 4, False) is before
+    writer.log_steps(4, program(), None)
+    assert writer.evaluate_and_save(before, 8, True) == ("opt", 0.25)

@@ -103,6 +103,7 @@ def test_each_kernel_has_at_most_as_many_values_as_its_bits_allow(monkeypatch):
     [
         ({"conv1": 3}, "compression.bits lacks the layer fc"),
         ({"conv1": 3, "fc": 3, "fc2": 3}, "layer in compression.bits 'fc2'"),
+        ({"fc2": 3}, "layer in compression.bits 'fc2'"),
     ],
 )
 def test_bits_are_of_every_layer_and_of_no_other(bits, told, monkeypatch):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cnn_jax.data import decode
+
 
 class ArrayExamples:
     """Images in memory, uint8 [N, H, W, 1 or 3]; encoded as PNG, which loses nothing."""
@@ -23,11 +25,8 @@ class ArrayExamples:
 
     def encoded(self, index: int) -> bytes:
         """The image as a PNG file."""
-        from PIL import Image
-
-        image, out = self._images[index], io.BytesIO()
-        image = image[..., 0] if image.shape[-1] == 1 else image
-        Image.fromarray(np.ascontiguousarray(image)).save(out, "PNG")
+        out = io.BytesIO()
+        decode.from_array(self._images[index]).save(out, "PNG")
         return out.getvalue()
 
     def identity(self, index: int) -> str:

@@ -22,7 +22,6 @@ from cnn_jax.errors import UserError, first_line
 
 LIST = ".pieces.json"
 MEGABYTES = 38  # of a piece
-BLOCK = 2**20
 AGAIN = "get it again, or split the original again"
 
 

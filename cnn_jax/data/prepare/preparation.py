@@ -9,6 +9,7 @@ from cnn_jax import files
 from cnn_jax.errors import UserError, first_line
 
 FILE = "preparation.json"
+FACTS = {"examples", "bytes", "sha256", "shape", "skipped"}  # of a shard
 
 
 def begin(incomplete: Path, made_from: list) -> dict:
@@ -52,7 +53,8 @@ def read(place: Path) -> dict:
         if set(notes) != {"made_from", "shards"}:
             raise ValueError(f"it has {', '.join(notes)}")
         for facts in notes["shards"].values():
-            facts["examples"], facts["sha256"], facts["bytes"], facts["shape"], facts["skipped"]
+            if not set(facts) >= FACTS:
+                raise ValueError("a shard lacks a fact")
     # Of JSON that is no mapping, or one of something else.
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(

@@ -17,7 +17,8 @@ class Digest:
     """The number, the bytes and the SHA-256 of records; the SHA-256 includes their lengths."""
 
     def __init__(self):
-        self.examples, self.nbytes, self._sha256 = 0, 0, hashlib.sha256()
+        self.examples = self.nbytes = 0
+        self._sha256 = hashlib.sha256()
 
     def add(self, record: bytes) -> None:
         """Takes the next record."""

@@ -39,7 +39,7 @@ def read_mat(file: Path) -> Split:
         shapes = {name: shape for name, shape, _ in whosmat(file)}  # unpacks nothing else
         if shapes["X"][:3] != (32, 32, 3) or math.prod(shapes["X"]) > most_bytes(size):
             raise ValueError(f"X is {shapes['X']}")
-        content = loadmat(file, variable_names=["X", "y"])
+        content = loadmat(file, variable_names={"X", "y"})
         images, labels = np.moveaxis(content["X"], -1, 0), content["y"].ravel()
     # scipy raises about anything at bytes that are no .mat, NotImplementedError among them
     except Exception as error:

@@ -125,7 +125,7 @@ class ShardWriter:
 
         self._examples, self._split = published.splits[split], split
         self._on_error, self._report = on_error, report
-        self._features = features(published.class_names, (None, None, 3))
+        self._features = features(published.class_names, None)
         self._serializer = example_serializer.ExampleSerializer(
             self._features.get_serialized_info()
         )
@@ -175,8 +175,11 @@ class ShardWriter:
         return found.SerializeToString(deterministic=True), shape
 
 
-def features(class_names: tuple[str, ...], shape: tuple):
-    """TFDS's description of a record: an image file, the label, and a name for people."""
+def features(class_names: tuple[str, ...], shape: tuple | None):
+    """TFDS's description of a record: an image file, the label, and a name for people.
+
+    `shape`: of all images, where that is known.
+    """
     import tensorflow_datasets as tfds
 
     return tfds.features.FeaturesDict(

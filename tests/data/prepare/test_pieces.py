@@ -1,5 +1,6 @@
 """Pieces give back every byte, and a lost or damaged one is told."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -64,6 +65,60 @@ def test_a_damaged_piece_is_told_and_nothing_is_written(archive, tmp_path, what,
     with pytest.raises(UserError, match=message):
         pieces.join(tmp_path / "pieces", tmp_path / "back")
     assert not list((tmp_path / "back").iterdir())
+
+
+@pytest.mark.parametrize("size,count", [(0, 1), (10**6, 1), (10**6 + 1, 2), (2 * 10**6, 2)])
+def test_the_list_has_the_size_and_the_checksum_of_the_whole_and_of_each_piece(
+    size, count, tmp_path
+):
+    content = np.random.default_rng(0).bytes(size)
+    (tmp_path / "noise").write_bytes(content)
+    *made, listed = pieces.split(tmp_path / "noise", tmp_path / "pieces", megabytes=1)
+    found = json.loads(listed.read_bytes())
+    names = [f"noise.piece-{i}-of-{count}" for i in range(1, count + 1)]
+    assert [file.name for file in made] == [piece["name"] for piece in found["pieces"]] == names
+    assert (found["name"], found["is_folder"]) == ("noise", False)
+    parts = [file.read_bytes() for file in made]
+    for part, facts in zip([content, *parts], [found, *found["pieces"]], strict=True):
+        assert facts["bytes"] == len(part)
+        assert facts["sha256"] == hashlib.sha256(part).hexdigest()
+    assert b"".join(parts) == content
+
+
+def test_a_file_of_the_right_size_is_left_alone_and_another_one_written(archive, tmp_path):
+    pieces.split(archive, tmp_path / "pieces", megabytes=1)
+    back = tmp_path / "back" / archive.name
+    back.parent.mkdir()
+    for size, is_left in ((2_500_000, True), (2_499_999, False)):
+        back.write_bytes(bytes(size))
+        assert pieces.join(tmp_path / "pieces", tmp_path / "back") == back
+        assert (back.read_bytes() == bytes(size)) == is_left
+    assert back.read_bytes() == archive.read_bytes()
+
+
+def test_of_a_folder_nothing_but_its_files_and_a_marker_is_left(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "1.png").write_bytes(b"1")
+    *_, listed = pieces.split(tmp_path / "images", tmp_path / "pieces")
+    pieces.join(tmp_path / "pieces", tmp_path / "back")
+    digest = json.loads(listed.read_bytes())["sha256"][:16]
+    found = sorted(file.name for file in (tmp_path / "back").iterdir())
+    assert found == ["images", f"images.tar.gz.{digest}"]
+
+
+@pytest.mark.parametrize("name", ["..", "", "a/b", "/a"])
+@pytest.mark.parametrize("of_a_piece", [False, True])
+def test_no_list_names_a_file_outside_its_folder(name, of_a_piece, tmp_path):
+    facts = {"bytes": 0, "sha256": ""}
+    piece = {"name": name if of_a_piece else "piece", **facts}
+    whole = {"name": "whole" if of_a_piece else name, "is_folder": False, "pieces": [piece]}
+    (tmp_path / "x.pieces.json").write_text(json.dumps(whole | facts))
+    with pytest.raises(UserError, match="names files outside its folder"):
+        pieces.join(tmp_path, tmp_path)
+    for file in ("a", "b"):
+        (tmp_path / f"{file}.pieces.json").touch()
+    with pytest.raises(UserError, match="it has a.pieces.json, b.pieces.json, x.pieces.json"):
+        pieces.join(tmp_path, tmp_path)
 
 
 def test_a_list_that_is_none_is_told(tmp_path):

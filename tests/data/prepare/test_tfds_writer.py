@@ -152,6 +152,8 @@ def test_what_is_prepared_here_is_read_by_tfds_itself(birds, tmp_path):
     assert [example["label"] for example in source] == [0, 0, 1, 1]
     expected = np.asarray(Image.open(birds / "test" / "wren" / "1.png"))
     assert (source[3]["image"] == expected).all()
+    info = tfds.builder("birds", data_dir=tmp_path, try_gcs=False).info
+    assert info.supervised_keys == ("image", "label") and info.disable_shuffling
 
 
 @pytest.mark.parametrize("name", ["a\nb", " a", "a ", "\udcff", "a\u2028b"])

@@ -236,3 +236,33 @@ def test_an_image_of_another_size_is_an_error_also_where_bad_ones_are_skipped(so
 def test_a_stream_that_cannot_be_is_refused(source, make, message):
     with pytest.raises(UserError, match=message):
         make(source)
+
+
+@pytest.mark.parametrize(
+    "cores,threads,workers,expected",
+    [(4, 0, 0, 5), (4, 3, 0, 3), (4, 0, 2, 2), (4, 0, 3, 1), (2, 0, 8, 1), (4, 7, 2, 7)],
+)
+def test_one_thread_more_than_cores_reads_or_the_share_of_each_worker(
+    cores, threads, workers, expected, monkeypatch
+):
+    import grain
+
+    class Asked(Exception):
+        """Ends the reading once its options are known."""
+
+    def options(num_threads, prefetch_buffer_size):
+        raise Asked(num_threads, prefetch_buffer_size)
+
+    monkeypatch.setattr(grain, "ReadOptions", options)
+    monkeypatch.setattr(reader.os, "sched_getaffinity", lambda process: range(cores))
+    reading = dataclasses.replace(READING, threads=threads, workers=workers, prefetch=3)
+    with pytest.raises(Asked) as caught:
+        reader.read_ahead(None, range(2), reading)
+    assert caught.value.args == (expected, expected + 3)
+
+
+@pytest.mark.parametrize("field,least", [("threads", 0), ("workers", 0), ("prefetch", 1)])
+def test_a_number_of_a_reading_has_a_least(field, least):
+    dataclasses.replace(READING, **{field: least})
+    with pytest.raises(UserError, match=f"data.{field} is {least - 1}: it must be {least} or more"):
+        dataclasses.replace(READING, **{field: least - 1})

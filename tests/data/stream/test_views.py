@@ -173,3 +173,20 @@ def test_filters_have_pillows_numbers():
 def test_an_option_too_few_is_named():
     with pytest.raises(UserError, match="the view center lacks its option 'frame'"):
         views.create(**COMMON, kind="center", resize=28)
+
+
+@pytest.mark.parametrize(
+    "decoder,scaled,is_asked",
+    [("pillow", False, False), ("simplejpeg", False, True), ("simplejpeg", True, False)],
+)
+def test_simplejpeg_decodes_where_it_is_asked_to_and_the_image_has_its_full_size(
+    decoder, scaled, is_asked, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(views.decode, "decode_jpeg", lambda *_: asked.append("asked"))
+    encoded = encode(picture(200, 200), "JPEG")
+    found = views.render(
+        encoded, rng(), window=lambda rng, *size: (0, 0, 200, 200), size=24, filters=(2,),
+        decoder=decoder, dct_scaling=scaled,
+    )  # fmt: skip
+    assert asked == ["asked"] * is_asked and found.shape == (24, 24, 3)
