@@ -1,7 +1,7 @@
 """What a run's network computes of images: activations by layer, and gradients to them."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import flax.linen as nn
@@ -30,7 +30,7 @@ class Traced(NamedTuple):
 
 
 def features(
-    run: "Run", images: Sequence[np.ndarray], layers: Iterable[str], step: int | str
+    run: "Run", images: Sequence[np.ndarray], layers: Iterable[str] | str, step: int | str
 ) -> dict[str, np.ndarray]:
     """See `Run.features`."""
     views = run.views(images, "features")
@@ -38,20 +38,37 @@ def features(
 
 
 def of_views(
-    run: "Run", views: Sequence[np.ndarray], layers: Iterable[str], step: int | str = "last"
+    run: "Run", views: Sequence[np.ndarray], layers: Iterable[str] | str, step: int | str = "last"
 ) -> dict[str, np.ndarray]:
     """Activations by layer of uint8 images [H, W, C] that the run's evaluation view has cut."""
+    parts = list(batches(run, views, layers, step))
+    return {name: joined(name, [part[name] for part in parts]) for name in parts[0]}
+
+
+def batches(
+    run: "Run", views: Sequence[np.ndarray], layers: Iterable[str] | str, step: int | str
+) -> Iterator[dict[str, np.ndarray]]:
+    """The same batch by batch."""
     if not len(views):
         raise UserError("no images to look at")
     model, variables = activations.each_block(run.model, run.variables(step))
     wanted = activations.chosen(activations.shapes(model, views[0].shape), layers)
     how = (model, wanted, run.matmul_precision, variables)
-    with pinned_jax():
-        parts = [
-            jax.device_get(_activations(*how, *batch))
-            for batch in run.batches(views, batch_size(views[0].shape))
-        ]
-    return {name: joined(name, [part[name] for part in parts]) for name in wanted}
+    for batch in run.batches(views, batch_size(views[0].shape)):
+        with pinned_jax():
+            found = jax.device_get(_activations(*how, *batch))
+        yield {name: found[name] for name in wanted}
+
+
+def layers(run: "Run") -> dict[str, tuple[int, ...]]:
+    """The shape of every activation of one of the run's images, by name in the network's order."""
+    model, _ = activations.each_block(run.model, {})
+    return activations.shapes(model, tuple(run.image_shape))
+
+
+def in_order(run: "Run", by_layer: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known by layer in the network's order; auxiliary heads are the last."""
+    return {name: by_layer[name] for name in layers(run) if name in by_layer} | dict(by_layer)
 
 
 def joined(name: str, parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -76,7 +93,7 @@ def _activations(model, wanted, matmul, variables, preprocessing, images):
 def traced(
     run: "Run",
     views: Sequence[np.ndarray],
-    layers: Iterable[str],
+    layers: Iterable[str] | str,
     classes: Sequence[int] | None = None,
     step: int | str = "last",
     rule: str = "plain",

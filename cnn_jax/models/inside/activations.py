@@ -8,6 +8,7 @@
 """
 
 import difflib
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -92,6 +93,7 @@ def apply(
     return logits, found | after_relus
 
 
+@functools.lru_cache(maxsize=8)
 def shapes(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:
     """The shape of every activation for one image, [H, W, C] or [C], by name; computes shapes only.
 

@@ -28,21 +28,31 @@ class Reach(NamedTuple):
     """What the positions along an axis see of the rows, or of the columns, of the image."""
 
     axis: int | None  # of the array; None: all of it sees the same
-    first: np.ndarray  # int [positions], or [] where the axis is None
+    first: np.ndarray  # the first pixel, int [positions], or [] where the axis is None
     last: np.ndarray
+
+    def at(self, place: int) -> tuple[int, int]:
+        """The first and the last pixel that a position sees."""
+        ends = (self.first, self.last)
+        return tuple(int(end if self.axis is None else end[place]) for end in ends)
+
+    def middle(self) -> tuple[int, int]:
+        """The first and the last pixel that the central position sees."""
+        return self.at(self.first.size // 2)
 
     def everywhere(self) -> "Reach":
         """What all positions see together."""
         return Reach(None, self.first.min(), self.last.max())
 
 
-Seen = tuple[Reach, Reach] | None  # of rows and columns; None: nothing of the image
-Field = tuple[slice, slice]  # rows and columns of the image
+Pair = tuple[Reach, Reach]  # of rows and of columns
+Seen = Pair | None  # None: nothing of the image
+Box = tuple[slice, slice]  # rows and columns of the image
 
 
 def fields(
     model: nn.Module, image_shape: tuple[int, int, int], wanted: Sequence[str]
-) -> dict[str, tuple[Reach, Reach]]:
+) -> dict[str, Pair]:
     """The reach of the rows and columns of each wanted activation; computes shapes only.
 
     Args:
@@ -61,17 +71,15 @@ def fields(
     return jax.tree.unflatten(jax.tree.structure(shapes), run(traced.jaxpr, [pixels, *rest]))
 
 
-def center(reach: tuple[Reach, Reach]) -> Field:
-    """The rows and columns of the image that the unit in the center of a map sees."""
-    return tuple(slice(int(first), int(last) + 1) for first, last in map(middle, reach))
+def seen_at(reach: Pair, row: int, column: int) -> Box:
+    """The rows and columns of the image that a unit sees."""
+    ends = (own.at(place) for own, place in zip(reach, (row, column), strict=True))
+    return tuple(slice(first, last + 1) for first, last in ends)
 
 
-def middle(reach: Reach) -> tuple[int, int]:
-    """The first and the last pixel of the central position."""
-    if reach.axis is None:
-        return reach.first, reach.last
-    place = len(reach.first) // 2
-    return reach.first[place], reach.last[place]
+def center(reach: Pair) -> Box:
+    """The same of the unit in the center of a map."""
+    return seen_at(reach, *(own.first.size // 2 for own in reach))
 
 
 # --- through the program ------------------------------------------------------------------------
