@@ -44,7 +44,7 @@ class Answers(NamedTuple):
         surely = f"{self.probabilities[i, predicted]:.0%}"
         if predicted == label:
             return f"{self.class_names[label]} {surely}"
-        return f"{self.class_names[label]}:\n{self.class_names[predicted]} {surely}"
+        return f"{self.class_names[label]} as {self.class_names[predicted]} {surely}"
 
 
 def of_split(

@@ -40,19 +40,13 @@ def draw(axes: "Axes", found: Calibration) -> "Axes":
     """Draws the reliability diagram: accuracy by confidence, and the gap to the diagonal."""
     middle, width = (found.edges[1:] + found.edges[:-1]) / 2, np.diff(found.edges)
     filled = found.count > 0
-    how = {"width": width[filled], "edgecolor": "black", "linewidth": 0.5}
-    axes.bar(middle[filled], found.accuracy[filled], color="tab:blue", label="accuracy", **how)
-    gap = found.confidence - found.accuracy
-    axes.bar(
-        middle[filled],
-        gap[filled],
-        bottom=found.accuracy[filled],
-        color="tab:red",
-        alpha=0.3,
-        hatch="//",
-        label="gap to the confidence",
-        **how,
+    bars, gap = (
+        (middle[filled], found.accuracy[filled]),
+        (found.confidence - found.accuracy)[filled],
     )
+    axes.bar(*bars, width[filled], color="tab:blue", edgecolor="white", label="accuracy")
+    hatched = {"color": "none", "edgecolor": "tab:red", "hatch": "//", "label": "gap"}
+    axes.bar(bars[0], gap, width[filled], bottom=bars[1], **hatched)
     axes.plot([0, 1], [0, 1], "--", color="gray")
     axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     axes.set_title(f"ECE {found.error:.2%}, {found.count.sum():,} examples", fontsize="medium")

@@ -69,5 +69,5 @@ def draw_pairs(axes: "Axes", answers: "Answers", pairs: Sequence[Pair], columns:
         blank = np.full_like(shown[0], 255)
         images += shown + [blank] * (columns - len(shown))
         names = [answers.class_names[i] for i in (pair.label, pair.predicted)]
-        texts += [f"{names[0]}: {names[1]}\n{len(pair.examples)} times", *[""] * (columns - 1)]
+        texts += [f"{len(pair.examples)} {names[0]} as {names[1]}", *[""] * (columns - 1)]
     return pictures.draw_images(axes, images, texts, columns)

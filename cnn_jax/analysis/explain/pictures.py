@@ -1,6 +1,7 @@
 """Images and heat maps on axes."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 GRAY = 255  # between the images of a mosaic
 COLORS = "inferno"
+LETTERS, LINE = 16, 0.16  # of a text below an image: in a line, and its height, of a width of 1
 
 
 def rgb(image: np.ndarray) -> np.ndarray:
@@ -59,20 +61,21 @@ def mosaic(images: Sequence[np.ndarray], columns: int, gap: int = 1) -> np.ndarr
 def draw_images(
     axes: "Axes", images: Sequence[np.ndarray], texts: Sequence[str], columns: int
 ) -> "Axes":
-    """Draws images [H, W, C] in rows, each with a text below it.
-
-    Images of several sizes are brought to that of the first.
-    """
-    height, width = images[0].shape[:2]
-    lines = max(text.count("\n") + 1 for text in texts)
-    for i, (image, text) in enumerate(zip(images, texts, strict=True)):
-        left, top = i % columns * 1.1, i // columns * (height / width + 0.16 * lines + 0.05)
-        bottom = top + height / width
-        axes.imshow(rgb(image), extent=(left, left + 1, bottom, top), interpolation="nearest")
-        axes.text(left + 0.5, bottom + 0.02, text, ha="center", va="top", fontsize=7)
+    """Draws images [H, W, C] in rows, of equal width, each with a text of a few lines below it."""
+    cut = [textwrap.fill(text, LETTERS, max_lines=2) for text in texts]
+    lines = max(text.count("\n") + 1 for text in cut)
+    tall = max(image.shape[0] / image.shape[1] for image in images)
+    height, columns = tall + LINE * (lines + 0.5), min(columns, len(images))
     rows = math.ceil(len(images) / columns)
-    axes.set_xlim(-0.05, 1.1 * min(columns, len(images)) - 0.05)
-    axes.set_ylim(rows * (height / width + 0.16 * lines + 0.05), -0.02)
-    axes.set_aspect("equal")
+    axes.set(xlim=(0, 1.1 * columns), ylim=(rows * height, 0), aspect="equal")
     axes.set_axis_off()
+    box, points = axes.get_position(), 72 * axes.figure.get_size_inches()
+    width = min(box.width * points[0] / (1.1 * columns), box.height * points[1] / (rows * height))
+    for i, (image, text) in enumerate(zip(images, cut, strict=True)):
+        left, top = i % columns * 1.1, i // columns * height
+        bottom = top + image.shape[0] / image.shape[1]
+        axes.imshow(rgb(image), extent=(left, left + 1, bottom, top), interpolation="nearest")
+        place = (left + 0.5, bottom + LINE / 4)
+        axes.text(*place, text, ha="center", va="top", fontsize=0.75 * LINE * width)
+    axes.set(xlim=(0, 1.1 * columns), ylim=(rows * height, 0), aspect="equal")
     return axes
