@@ -20,7 +20,8 @@ def test_the_answers_to_a_split_are_those_that_the_run_was_measured_by(dense_run
     wrong = (found.predicted != found.predictions.labels).mean()
     assert wrong == pytest.approx(run.summary["test"]["top1_error"], abs=1e-6)
     assert found.losses.mean() == pytest.approx(run.summary["test"]["loss"], rel=1e-4)
-    np.testing.assert_allclose(found.probabilities[:3], run.predict([found.view(i) for i in range(3)]), atol=1e-5)  # fmt: skip
+    seen = [found.view(i) for i in range(3)]
+    np.testing.assert_allclose(found.probabilities[:3], run.predict(seen), atol=1e-5)
 
 
 def test_images_with_labels_give_answers_too():
