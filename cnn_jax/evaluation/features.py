@@ -73,9 +73,10 @@ def stream(
 
     done, views = 0, predict.read(examples, protocol, plan, target.config.data.threads, bad)
     for rows, computed in predict.ahead(views, send):
-        good = np.array([int(row) not in bad for row in rows])
-        arrays = {name: np.asarray(computed[name])[: len(rows)][good] for name in wanted}
-        yield {INDEX: rows[good], LABELS: examples.labels[rows[good]]} | arrays
+        arrays = {name: np.asarray(computed[name])[: len(rows)] for name in wanted}
+        batch = {INDEX: rows, LABELS: examples.labels[rows]} | arrays
+        good = ~np.isin(rows, list(bad))
+        yield batch if good.all() else {name: array[good] for name, array in batch.items()}
         done += len(rows)
         on_progress(done, len(examples.labels))
     if len(bad) == len(examples.labels):
