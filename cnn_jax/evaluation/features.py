@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+import flax.linen as nn
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.lib import format as npy
 
 from cnn_jax import files
@@ -58,6 +59,23 @@ def stream(
     fitting = NUMBERS // sum(int(np.prod(known[name])) for name in wanted)
     pixels = max(1, min(batch_size, fitting)) * target.size**2
     plan = list(predict.plan_batches(examples, protocol, pixels, mesh.size, bad))
+    views = predict.read(examples, protocol, plan, target.config.data.threads, bad)
+    done, send = 0, sender(target, model, variables, wanted, mesh)
+    for rows, computed in predict.ahead(views, send):
+        arrays = {name: np.asarray(computed[name])[: len(rows)] for name in wanted}
+        batch = {INDEX: rows, LABELS: examples.labels[rows]} | arrays
+        good = ~np.isin(rows, list(bad))
+        yield batch if good.all() else {name: array[good] for name, array in batch.items()}
+        done += len(rows)
+        on_progress(done, len(examples.labels))
+    if len(bad) == len(examples.labels):
+        raise UserError(f"none of {len(bad):,} images can be used: {min(bad.items())[1]}")
+
+
+def sender(
+    target: EvalTarget, model: nn.Module, variables: Any, wanted: tuple[str, ...], mesh: Mesh
+) -> Callable[[predict.ViewBatch], tuple[np.ndarray, dict[str, jax.Array]]]:
+    """What begins to compute the activations of a batch, and gives its rows and these."""
 
     def found(variables, preprocessing, views):
         return activations.apply(model, variables, preprocessing(views[:, 0]), wanted)[1]
@@ -71,16 +89,7 @@ def stream(
         preprocessing = for_size(target.preprocessing, planned.shape)
         return planned.rows, compute(variables, preprocessing, jax.device_put(views, by_example))
 
-    done, views = 0, predict.read(examples, protocol, plan, target.config.data.threads, bad)
-    for rows, computed in predict.ahead(views, send):
-        arrays = {name: np.asarray(computed[name])[: len(rows)] for name in wanted}
-        batch = {INDEX: rows, LABELS: examples.labels[rows]} | arrays
-        good = ~np.isin(rows, list(bad))
-        yield batch if good.all() else {name: array[good] for name, array in batch.items()}
-        done += len(rows)
-        on_progress(done, len(examples.labels))
-    if len(bad) == len(examples.labels):
-        raise UserError(f"none of {len(bad):,} images can be used: {min(bad.items())[1]}")
+    return send
 
 
 # --- where they go --------------------------------------------------------------------------------

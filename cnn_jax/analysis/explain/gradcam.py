@@ -60,13 +60,13 @@ def grad_cam(
     views = run.views(images, "grad_cam")
     if not views:
         raise errors.UserError("no images to look at")
-    if layer is None:
-        model, _ = activations.each_block(run.model, {})
-        layer = activations.last_map(activations.shapes(model, views[0].shape))
+    model, _ = activations.each_block(run.model, {})
+    known = activations.shapes(model, views[0].shape)
+    (layer,) = activations.chosen(known, layer or activations.last_map(known))
+    if len(known[layer]) != 3:
+        raise errors.UserError(f"{layer} is no map: its result has {known[layer][-1]} numbers", 2)
     traced = features.traced(run, views, layer, classes, step)
-    (maps,), (gradients,) = traced.activations.values(), traced.gradients.values()
-    if maps.ndim != 4:
-        raise errors.UserError(f"{layer} is no map: its result has {maps.shape[-1]} numbers", 2)
+    maps, gradients = traced.activations[layer], traced.gradients[layer]
     weights = METHODS[method](maps, gradients)
     return np.maximum(np.einsum("bhwc,bc->bhw", maps, weights), 0)
 

@@ -57,29 +57,11 @@ def apply(
     """
     wanted, changes = frozenset(wanted), dict(changes or {})
 
-    def found_by_modules(variables, images, changes):
-        found, before = {}, {}
-
-        def note(call, arguments, keywords, context):
-            module, name = context.module, "/".join(context.module.path)
-            if context.method_name != "__call__" or not name:
-                return call(*arguments, **keywords)
-            if isinstance(module, WITH_KERNEL):
-                before[EMBEDDING] = arguments[0]
-            y = call(*arguments, **keywords)
-            if name in wanted:
-                found[name] = y = y + changes[name] if name in changes else y
-            return y
-
-        with nn.intercept_methods(note):
-            logits = model.apply(variables, images, train=False)
-        if EMBEDDING in wanted:
-            x = before[EMBEDDING]
-            found[EMBEDDING] = x.reshape(len(x), -1, x.shape[-1]).mean(1)
-        return logits, found
+    def by_modules(variables, images, changes):
+        return _by_modules(model, variables, images, wanted, changes)
 
     if relu is nn.relu and not any(name.endswith(RELU) for name in wanted):
-        return found_by_modules(variables, images, changes)
+        return by_modules(variables, images, changes)
     after_relus = {}
 
     def note_relu(x, layer):
@@ -89,8 +71,31 @@ def apply(
             after_relus[name] = y
         return y
 
-    logits, found = with_relus(found_by_modules, note_relu)(variables, images, changes)
+    logits, found = with_relus(by_modules, note_relu)(variables, images, changes)
     return logits, found | after_relus
+
+
+def _by_modules(model, variables, images, wanted, changes) -> tuple[Array, dict[str, Array]]:
+    """The logits, and what modules give; see `apply`."""
+    found, before = {}, {}
+
+    def note(call, arguments, keywords, context):
+        module, name = context.module, "/".join(context.module.path)
+        if context.method_name != "__call__" or not name:
+            return call(*arguments, **keywords)
+        if isinstance(module, WITH_KERNEL):
+            before[EMBEDDING] = arguments[0]
+        y = call(*arguments, **keywords)
+        if name in wanted:
+            found[name] = y = y + changes[name] if name in changes else y
+        return y
+
+    with nn.intercept_methods(note):
+        logits = model.apply(variables, images, train=False)
+    if EMBEDDING in wanted:
+        x = before[EMBEDDING]
+        found[EMBEDDING] = x.reshape(len(x), -1, x.shape[-1]).mean(1)
+    return logits, found
 
 
 @functools.lru_cache(maxsize=8)

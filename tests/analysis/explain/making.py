@@ -1,5 +1,6 @@
 """A small run whose explanations can be computed by hand, and axes to draw on."""
 
+import functools
 from pathlib import Path
 
 import flax.linen as nn
@@ -11,6 +12,7 @@ from ml_collections import ConfigDict
 from cnn_jax.data.preprocess import Preprocessing
 from cnn_jax.evaluation.predict import Predictions
 from cnn_jax.models import layers
+from cnn_jax.models.cpu.xla import eval_shape
 from cnn_jax.runs.compressed import NetworkRun
 
 SIDE, CLASSES = 8, ("cat", "dog", "ox")
@@ -39,8 +41,15 @@ class SmallRun(NetworkRun):
 
     def __init__(self):
         self._dataset = {"class_names": CLASSES, "image_shape": (SIDE, SIDE, 3)}
-        made = self.model.init(jax.random.key(0), np.zeros((1, SIDE, SIDE, 3), np.float32))
-        self._variables = jax.tree.map(np.array, dict(made))
+        random = np.random.default_rng(0)
+        image = np.zeros((1, SIDE, SIDE, 3), np.float32)
+        shapes = dict(eval_shape(self.model.init, jax.random.key(0), image))
+        self._variables = jax.tree.map(
+            lambda leaf: random.standard_normal(leaf.shape, np.float32), shapes
+        )
+        norm = self._variables["params"]["bn1"] | self._variables["batch_stats"]["bn1"]
+        for name, array in norm.items():
+            array[:] = float(name in ("scale", "var"))
 
     def variables(self, step="last", weights=None):
         return self._variables
@@ -49,8 +58,19 @@ class SmallRun(NetworkRun):
         """The maps after the ReLU [B, h, w, 4], and the kernel of the classifier [4, classes]."""
         own = self._variables["params"]
         x = (images.astype(np.float32) - 128) / 64
-        conv = nn.Conv(4, (3, 3), strides=2, padding=1).apply({"params": own["conv1"]}, x)
-        return np.maximum(np.asarray(conv) / np.sqrt(1 + 1e-5), 0), own["fc"]["kernel"]
+        x = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        kernel, half = own["conv1"]["kernel"], SIDE // 2
+        y = own["conv1"]["bias"] + sum(
+            x[:, i : i + SIDE : 2, j : j + SIDE : 2] @ kernel[i, j] for i, j in np.ndindex(3, 3)
+        )
+        assert y.shape[1:] == (half, half, 4)
+        return np.maximum(y / np.sqrt(1 + 1e-5), 0), own["fc"]["kernel"]
+
+
+@functools.cache
+def small_run():
+    """One for all tests that do not change it: its programs are compiled once."""
+    return SmallRun()
 
 
 def axes():

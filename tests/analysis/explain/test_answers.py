@@ -7,7 +7,7 @@ import cnn_jax
 from cnn_jax.analysis.explain import answers, calibration, confusion, hardest
 from cnn_jax.errors import UserError
 from tests.analysis.explain import making
-from tests.analysis.explain.making import CLASSES, IMAGES, SmallRun, axes
+from tests.analysis.explain.making import CLASSES, IMAGES, axes, small_run
 
 # Labels cat, cat, dog, dog, ox; taken for cat, dog, cat, cat, ox.
 LOGITS = [[3, 0, 0], [0, 1, 0], [5, 0, 0], [9, 0, 0], [0, 0.5, 1]]
@@ -25,7 +25,7 @@ def test_the_answers_to_a_split_are_those_that_the_run_was_measured_by(dense_run
 
 
 def test_images_with_labels_give_answers_too():
-    run = SmallRun()
+    run = small_run()
     found = answers.of_images(run, IMAGES, [0, 1, 2, 0])
     np.testing.assert_allclose(found.probabilities, run.predict(IMAGES), atol=1e-6)
     np.testing.assert_array_equal(found.view(2), IMAGES[2])
@@ -34,7 +34,7 @@ def test_images_with_labels_give_answers_too():
 @pytest.mark.parametrize("labels", [[0, 1], [0, 1, 2, 3], [0, 0, 0, -1]])
 def test_labels_that_are_none_of_the_images_are_refused(labels):
     with pytest.raises(UserError, match="labels"):
-        answers.of_images(SmallRun(), IMAGES, labels)
+        answers.of_images(small_run(), IMAGES, labels)
 
 
 def test_the_matrix_has_a_row_for_each_class_and_pairs_the_largest_confusions():
@@ -69,14 +69,14 @@ def test_hard_examples_are_drawn_with_what_they_are_and_were_taken_for():
 
 
 def test_the_calibration_error_is_the_mean_gap_of_the_bins():
-    # Confidences 0.9 (right, wrong), 0.6 (right) and 0.55 (wrong).
-    sure = np.array([0.9, 0.9, 0.6, 0.55])
+    # Confidences 0.88 (right, wrong), 0.59 (right) and 0.55 (wrong).
+    sure = np.array([0.88, 0.88, 0.59, 0.55])
     logits = np.log(np.stack([sure, 1 - sure], 1))
     found = calibration.calibration(making.answers(logits, [0, 1, 0, 1], ("a", "b")), bins=10)
     assert found.count.tolist() == [0, 0, 0, 0, 0, 2, 0, 0, 2, 0]
     assert found.accuracy[[5, 8]].tolist() == [0.5, 0.5]
-    assert found.confidence[[5, 8]] == pytest.approx([0.575, 0.9], abs=1e-6)
-    assert found.error == pytest.approx((0.075 + 0.4) / 2, abs=1e-6)
+    assert found.confidence[[5, 8]] == pytest.approx([0.57, 0.88], abs=1e-6)
+    assert found.error == pytest.approx((0.07 + 0.38) / 2, abs=1e-6)
 
 
 def test_a_sure_network_that_is_right_has_no_calibration_error():

@@ -5,12 +5,12 @@ import pytest
 
 from cnn_jax.analysis.explain import channels
 from cnn_jax.errors import UserError
-from tests.analysis.explain.making import IMAGES, SmallRun, axes
+from tests.analysis.explain.making import IMAGES, SmallRun, axes, small_run
 
 
 @pytest.fixture(scope="module")
 def run():
-    return SmallRun()
+    return small_run()
 
 
 def test_the_strongest_come_first_with_what_their_unit_sees(run):

@@ -5,12 +5,12 @@ import pytest
 
 from cnn_jax.analysis.explain import gradcam
 from cnn_jax.errors import UserError
-from tests.analysis.explain.making import IMAGES, SmallRun, axes
+from tests.analysis.explain.making import IMAGES, axes, small_run
 
 
 @pytest.fixture(scope="module")
 def run():
-    return SmallRun()
+    return small_run()
 
 
 def test_grad_cam_is_the_class_activation_map_of_zhou_et_al(run):

@@ -5,19 +5,19 @@ import pytest
 
 from cnn_jax.analysis.explain import occlusion
 from cnn_jax.errors import UserError
-from tests.analysis.explain.making import IMAGES, SmallRun
+from tests.analysis.explain.making import IMAGES, small_run
 
 
 @pytest.fixture(scope="module")
 def run():
-    return SmallRun()
+    return small_run()
 
 
 def test_each_pixel_has_the_fall_of_the_probability_under_its_square(run):
-    found = occlusion.occlusion(run, IMAGES[:1], [1], size=4, stride=4)
-    before = run.predict(IMAGES[:1])[0, 1]
+    found = occlusion.occlusion(run, IMAGES, [1, 0, 0, 0], size=4, stride=4)
+    before = run.predict(IMAGES)[0, 1]
     for rows in (slice(0, 4), slice(4, 8)):
-        covered = IMAGES[:1].copy()
+        covered = IMAGES.copy()
         covered[0, rows, 4:] = 128
         expected = before - run.predict(covered)[0, 1]
         np.testing.assert_allclose(found[0, rows, 4:], expected, atol=1e-6)
@@ -33,4 +33,4 @@ def test_squares_reach_the_border_and_pixels_have_the_mean_of_theirs():
 
 def test_a_square_larger_than_the_image_is_refused(run):
     with pytest.raises(UserError, match="a square of 9 pixels"):
-        occlusion.occlusion(run, IMAGES[:1], size=9)
+        occlusion.occlusion(run, IMAGES, size=9)

@@ -7,12 +7,12 @@ from cnn_jax import models
 from cnn_jax.analysis.explain import receptive
 from cnn_jax.analysis.explain.receptive import Field
 from cnn_jax.errors import UserError
-from tests.analysis.explain.making import IMAGES, SmallRun, axes
+from tests.analysis.explain.making import IMAGES, axes, small_run
 
 
 @pytest.fixture(scope="module")
 def run():
-    return SmallRun()
+    return small_run()
 
 
 def test_fields_have_size_and_stride_and_none_after_the_mean(run):

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from cnn_jax.analysis.explain import saliency
-from tests.analysis.explain.making import IMAGES, SmallRun, axes
+from tests.analysis.explain.making import IMAGES, SmallRun, axes, small_run
 
 
 @pytest.fixture(scope="module")
 def run():
-    return SmallRun()
+    return small_run()
 
 
 def gradient(run, images, labels):
@@ -31,12 +31,15 @@ def test_saliency_is_the_largest_absolute_derivative_of_a_pixel(run):
 
 
 def test_smooth_grad_without_noise_is_saliency(run):
-    plain = saliency.saliency(run, IMAGES[:1])
-    smooth = saliency.smooth_grad(run, IMAGES[:1], samples=3, noise=0.0)
-    np.testing.assert_allclose(smooth, plain, rtol=1e-5)
-    noisy = saliency.smooth_grad(run, IMAGES[:1], samples=3)
-    assert (noisy != smooth).any()
-    np.testing.assert_array_equal(noisy, saliency.smooth_grad(run, IMAGES[:1], samples=3))
+    plain = saliency.saliency(run, IMAGES)[:1]
+    likeliest = run.logits(IMAGES).argmax(1)[:1]
+    smooth, *noisy = (
+        saliency.smooth_grad(run, IMAGES[:1], likeliest, samples=4, noise=noise)
+        for noise in (0.0, 0.15, 0.15)
+    )
+    np.testing.assert_allclose(smooth, plain, rtol=1e-4)
+    assert (noisy[0] != smooth).any()
+    np.testing.assert_array_equal(*noisy)
 
 
 def test_guided_backprop_sees_positive_weights_of_the_classifier_alone(run):
