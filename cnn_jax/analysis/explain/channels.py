@@ -41,17 +41,19 @@ def strongest(
       images: as `run.predict` takes them, of one size.
       layer: one name, see `run.features`.
     """
-    views = run.views(images, "strongest")
-    best, places = [], []
+    views, best, places = run.views(images, "strongest"), [], []
+    if not views:
+        raise UserError("no images to look at")
+    model, _ = activations.each_block(run.model, {})
+    known = activations.shapes(model, views[0].shape)
+    layer = activations.one(known, layer)
+    if not 0 <= channel < known[layer][-1]:
+        raise UserError(f"{layer} has the channels 0 to {known[layer][-1] - 1}, not {channel}")
     for batch in features.batches(run, views, layer, step):
-        (maps,) = batch.values()
-        maps = maps.reshape(len(maps), -1, maps.shape[-1])
-        if not 0 <= channel < maps.shape[-1]:
-            raise UserError(f"{layer} has the channels 0 to {maps.shape[-1] - 1}, not {channel}")
+        maps = batch[layer].reshape(len(batch[layer]), -1, known[layer][-1])
         best.append(maps[..., channel].max(1))
         places.append(maps[..., channel].argmax(1))
     values, places = np.concatenate(best), np.concatenate(places)
-    model, _ = activations.each_block(run.model, {})
     (reach,) = receptive_field.fields(model, views[0].shape, (layer,)).values()
     columns = len(reach[1].first) if reach[1].axis else 1
     return [

@@ -62,7 +62,7 @@ def grad_cam(
         raise errors.UserError("no images to look at")
     model, _ = activations.each_block(run.model, {})
     known = activations.shapes(model, views[0].shape)
-    (layer,) = activations.chosen(known, layer or activations.last_map(known))
+    layer = activations.one(known, layer or activations.last_map(known))
     if len(known[layer]) != 3:
         raise errors.UserError(f"{layer} is no map: its result has {known[layer][-1]} numbers", 2)
     traced = features.traced(run, views, layer, classes, step)

@@ -67,7 +67,7 @@ def stride(reach: receptive_field.Reach) -> int | None:
 def in_image(run: "Run", layer: str, shape: tuple[int, int, int]) -> receptive_field.Box:
     """What the unit in the center of a layer can see of an image [H, W, C]: rows and columns."""
     model, _ = activations.each_block(run.model, {})
-    (name,) = activations.chosen(activations.shapes(model, shape), layer)
+    name = activations.one(activations.shapes(model, shape), layer)
     return receptive_field.center(receptive_field.fields(model, shape, (name,))[name])
 
 
@@ -85,7 +85,7 @@ def measured(
         raise UserError("no images to look at")
     model, variables = activations.each_block(run.model, run.variables(step))
     known = activations.shapes(model, views[0].shape)
-    (name,) = activations.chosen(known, [layer])
+    name = activations.one(known, layer)
     if len(known[name]) != 3:
         raise UserError(f"{name} is no map: each of its units sees all of the image", 2)
     directions = np.random.default_rng(seed).standard_normal(known[name][-1], np.float32)

@@ -164,6 +164,14 @@ def chosen(known: Iterable[str], patterns: Iterable[str] | str) -> tuple[str, ..
     return tuple(name for name in known if name in found)
 
 
+def one(known: Iterable[str], pattern: str) -> str:
+    """The only name that a pattern chooses; raises `UserError` where there are several."""
+    found = chosen(known, pattern)
+    if len(found) > 1:
+        raise UserError(f"{pattern!r} names {len(found)} layers, {found[0]} the first: name one", 2)
+    return found[0]
+
+
 def last_map(known: Mapping[str, tuple[int, ...]]) -> str:
     """The last maps [H, W, C] before the classifier, after their ReLU where one follows.
 

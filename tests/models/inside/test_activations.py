@@ -103,7 +103,8 @@ FAMILIES = {
 assert sorted(FAMILIES) == models.names()
 
 
-SLOW = ("bn_inception", "googlenet", "inception_v3")  # to trace: they have many layers
+# To trace: they have many layers.
+SLOW = ("bn_inception", "googlenet", "inception_v3", "resnet", "squeezenet")
 
 
 @pytest.mark.parametrize(
@@ -145,6 +146,12 @@ def test_a_layer_that_is_not_there_is_answered_with_the_nearest():
 def test_patterns_that_leave_no_layer_are_refused():
     with pytest.raises(UserError, match="no layer is left"):
         activations.chosen(KNOWN, ["fc", "!fc"])
+
+
+def test_where_one_layer_is_meant_several_are_refused():
+    assert activations.one(KNOWN, "f*") == "fc"
+    with pytest.raises(UserError, match=r"'conv2\*' names 2 layers, conv2 the first: name one"):
+        activations.one(KNOWN, "conv2*")
 
 
 def test_a_network_without_maps_has_no_last_ones():
