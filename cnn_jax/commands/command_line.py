@@ -18,11 +18,10 @@ from cnn_jax.errors import LAUNCH, UserError
 
 # Each is a module of cnn_jax.commands, which is imported only when it is asked for.
 COMMANDS = (
-    *("train", "sweep", "report", "eval", "predict", "features", "summary", "convert", "export"),
-    *("compress", "data", "list", "bench", "plan", "campaign", "doctor"),
+    *("train", "sweep", "report", "eval", "predict", "summary", "convert", "export", "compress"),
+    *("features", "data", "list", "bench", "plan", "campaign", "doctor"),
 )
-# The others lie in `commands` itself.
-ROOMS = {
+ROOMS = {  # the others lie in `commands`
     **{"convert": "weights.convert", "export": "weights.export"},
     "features": "look.features",
 }

@@ -3,6 +3,7 @@
 A file is NumPy's `.npz`; a folder has a `.npy` for each layer, which `np.load(mmap_mode="r")` maps.
 """
 
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,6 +28,7 @@ from cnn_jax.training import sharding
 PACKED = ".npz"
 INDEX, LABELS = "index", "labels"  # of the rows: the numbers of the examples, and their classes
 NUMBERS = 2**26  # of all activations of a batch: 256 MiB
+CHUNK = 2**20  # bytes that are copied at once
 
 Batch = Mapping[str, np.ndarray]  # `index`, `labels` and activations [n, ...], by name
 
@@ -128,7 +130,8 @@ def pack(arrays: Mapping[str, Path], out: Path) -> None:
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
     ):
         for name, path in arrays.items():
-            archive.write(path, f"{name}.npy")
+            with path.open("rb") as file, archive.open(f"{name}.npy", "w", force_zip64=True) as to:
+                shutil.copyfileobj(file, to, CHUNK)
             path.unlink()
 
 

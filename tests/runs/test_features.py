@@ -26,10 +26,13 @@ def test_features_are_the_activations_by_layer_in_the_order_of_the_network(run):
 
 
 def test_many_images_are_looked_at_in_several_batches(run, monkeypatch):
-    expected = run.features(IMAGES, ["conv1"])["conv1"]
-    monkeypatch.setattr(features, "PIXELS", 3 * 64)
-    assert len(list(features.batches(run, IMAGES, "conv1", "last"))) == 2
-    np.testing.assert_allclose(run.features(IMAGES, ["conv1"])["conv1"], expected, atol=1e-6)
+    classes = [0, 1, 2, 0]
+    vectors, gradients = run.embed(IMAGES), run.gradients(IMAGES, classes=classes)["image"]
+    monkeypatch.setattr(features, "PIXELS", 2 * 64)
+    assert len(list(features.batches(run, IMAGES, "embedding", "last"))) == 2
+    np.testing.assert_allclose(run.embed(IMAGES), vectors, atol=1e-6)
+    found = run.gradients(IMAGES, classes=classes)["image"]
+    np.testing.assert_allclose(found, gradients, atol=1e-6)
 
 
 def test_embeddings_and_the_classifier_give_the_logits(run):

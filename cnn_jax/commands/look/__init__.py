@@ -1,1 +1,1 @@
-"""Commands that look into networks."""
+"""Looks inside networks: what `launch.py features` and `launch.py draw` call."""

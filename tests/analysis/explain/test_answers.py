@@ -84,6 +84,11 @@ def test_a_sure_network_that_is_right_has_no_calibration_error():
     assert found.error == 0 and found.count[-1] == 2
 
 
+def test_a_confidence_on_an_edge_is_in_the_bin_below():
+    even = making.answers([[0, 0]], [0], ("a", "b"))
+    assert calibration.calibration(even, bins=2).count.tolist() == [1, 0]
+
+
 def test_the_diagram_has_a_bar_for_each_filled_bin():
     found = calibration.calibration(ANSWERS, bins=4)
     drawn = calibration.draw(axes(), found)
