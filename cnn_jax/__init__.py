@@ -8,13 +8,15 @@ cnn_jax.evaluate(run, split="test")["top1_error"]
 Networks and libraries are imported where they are used.
 """
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from cnn_jax import interop, models
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from ml_collections import ConfigDict
     from rich.console import Console
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "evaluate",
+    "features",
     "interop",
     "load_config",
     "load_pretrained",
@@ -131,6 +134,44 @@ def evaluate(
     choices = {"split": split, "protocol": protocol, "step": step, "weights": weights}
     with pinned_jax():
         return evaluate_runs(runs, **choices, data=data, average=average, **sizes)
+
+
+def features(
+    run: "Run | str | Path",
+    layers: Iterable[str] | str = "embedding",
+    *,
+    split: str | None = None,
+    step: int | str = "last",
+    weights: str | None = None,
+    data: str | None = None,
+    out: str | Path | None = None,
+    console: "Console | None" = None,
+) -> "Mapping[str, np.ndarray]":
+    """Activations of all images of a split, by layer; beside them `index` and `labels`.
+
+    Args:
+      layers: names as `launch.py summary` prints them, with `*` for anything; see `Run.features`.
+      split, step, weights, data: as for `evaluate`.
+      out: a file `.npz`, or a folder for a `.npy` of each layer; None keeps all in memory.
+      console: where progress is printed; None prints nothing.
+    """
+    from rich.console import Console
+
+    from cnn_jax.evaluation import features, target
+    from cnn_jax.progress import ProgressBar
+    from cnn_jax.runs.environment import pinned_jax
+
+    opened = load_run(run) if isinstance(run, str | Path) else run
+    with pinned_jax(), ProgressBar(console or Console(quiet=True)) as bar:
+        found = target.of_run(opened, [f"data.path={data}"] if data else [])
+        variables = opened.variables(opened.find_step(step), weights)
+        how = (layers, split, found.config.evaluation.batch_size)
+        show = functools.partial(bar.show, "image")
+        batches = features.stream(found, variables, *how, {}, show)
+        if out is None:
+            return features.in_memory(batches)
+        features.write(batches, Path(out))
+    return features.opened(Path(out))
 
 
 def load_pretrained(name: str | Path) -> "Run":

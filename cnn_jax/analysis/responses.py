@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from cnn_jax.errors import UserError
 from cnn_jax.models import layers
-from cnn_jax.models.residual_units import unrolled
+from cnn_jax.models.inside import activations
 
 
 def std_by_layer(
@@ -30,8 +30,7 @@ def std_by_layer(
     Raises:
       UserError: no batch norm follows a 3x3 convolution, as in networks with pre-activation.
     """
-    if hasattr(model, "unroll"):
-        model, variables = model.clone(unroll=True), unrolled(variables)
+    model, variables = activations.each_block(model, variables)
     names: dict[str, None] = {}
 
     @jax.jit

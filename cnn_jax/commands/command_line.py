@@ -19,9 +19,12 @@ from cnn_jax.errors import LAUNCH, UserError
 # Each is a module of cnn_jax.commands, which is imported only when it is asked for.
 COMMANDS = (
     *("train", "sweep", "report", "eval", "predict", "summary", "convert", "export", "compress"),
-    *("data", "list", "bench", "plan", "campaign", "doctor"),
+    *("features", "data", "list", "bench", "plan", "campaign", "doctor"),
 )
-ROOMS = {"convert": "weights.convert", "export": "weights.export"}  # the others lie in `commands`
+ROOMS = {  # the others lie in `commands`
+    **{"convert": "weights.convert", "export": "weights.export"},
+    "features": "look.features",
+}
 USAGE = """\
 usage: python launch.py [COMMAND] [ARGUMENTS]
 
@@ -43,6 +46,9 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
   predict   classifies images with a run, or with weights from elsewhere
             RUN IMAGE ... [--step=last|best|N] [--top=3] [--orientation=exif|stored]
             --weights=FILE|torchvision:NAME|hub:OWNER/NAME IMAGE ...
+  features  the activations of layers, of a whole split or of single images, as NumPy files
+            RUN [IMAGE ...] --out=FILE.npz|DIR [--layers=conv1,conv2/*] [--split=test]
+            [--step=last|best|N] [--data=PATH] [--weights=WEIGHTS --config=FILE[:variant]]
   summary   layers, shapes, parameters and multiply-adds of a network
             [--config=FILE[:variant]] [--config.any.field=VALUE ...] [--image=HxWxC]
             [--classes=N] [--json]

@@ -180,41 +180,91 @@ class Run:
         """
         import jax
 
+        logits = self.logits(self.views(images, "predict"), step)
+        return np.asarray(jax.nn.softmax(logits))
+
+    def views(self, images: Sequence[np.ndarray], method: str) -> list[np.ndarray]:
+        """The evaluation view of each image; `method` is the name of the asker, for messages."""
         view = self.evaluation_view
         for image in images:
             shape, kind = np.shape(image), getattr(image, "dtype", type(image).__name__)
             if kind != np.uint8 or len(shape) != 3 or shape[2] != view.channels or 0 in shape:
                 raise UserError(
-                    f"predict takes uint8 images [B, H, W, {view.channels}], not {kind} images "
+                    f"{method} takes uint8 images [B, H, W, {view.channels}], not {kind} images "
                     f"{list(shape)}"
                 )
-        logits = self.logits([view.cut_array(image) for image in images], step)
-        return np.asarray(jax.nn.softmax(logits))
+        return [view.cut_array(image) for image in images]
 
     def logits(self, views: Sequence[np.ndarray], step: int | str = "last") -> np.ndarray:
         """Logits [B, classes] of uint8 images [H, W, C] that `evaluation_view` has cut."""
+        with pinned_jax():
+            variables = self.variables(step)
+            found = [self._logits(variables, *batch) for batch in self.batches(views, 256)]
+        return np.concatenate(found)
+
+    def batches(self, views: Sequence[np.ndarray], size: int) -> Iterator[tuple[Any, np.ndarray]]:
+        """The preprocessing and the images, uint8 [n, H, W, C], of `size` views at a time.
+
+        Views of several sizes come one by one.
+        """
         from cnn_jax.data import preprocess
 
         if not len(views):
             raise UserError("no images to classify")
-        variables, found = self.variables(step), []
-        with pinned_jax():
-            for first in range(0, len(views), 256):
-                part = views[first : first + 256]
-                is_one_size = len({view.shape for view in part}) == 1
-                for images in [np.stack(part)] if is_one_size else [view[None] for view in part]:
-                    preprocessing = preprocess.for_size(self.preprocessing, images.shape[1:3])
-                    found.append(self._logits(variables, preprocessing, images))
-        return np.concatenate(found)
+        for first in range(0, len(views), size):
+            part = views[first : first + size]
+            is_one_size = len({view.shape for view in part}) == 1
+            for images in [np.stack(part)] if is_one_size else [view[None] for view in part]:
+                yield preprocess.for_size(self.preprocessing, images.shape[1:3]), images
+
+    def features(
+        self, images: Sequence[np.ndarray], layers: Sequence[str], step: int | str = "last"
+    ) -> dict[str, np.ndarray]:
+        """Activations [B, H, W, C] or [B, C] by layer, of images as `predict` takes them.
+
+        Args:
+          layers: paths as `launch.py summary` prints them, "conv2/block1", with `*` for anything;
+            "conv1/relu" is the same after its ReLU, "embedding" the vector before the classifier.
+        """
+        from cnn_jax.runs import features
+
+        return features.features(self, images, layers, step)
+
+    def embed(self, images: Sequence[np.ndarray], step: int | str = "last") -> np.ndarray:
+        """The vector before the classifier [B, C]; where that is a map, its mean."""
+        return self.features(images, ["embedding"], step)["embedding"]
+
+    def gradients(
+        self,
+        images: Sequence[np.ndarray],
+        layers: Sequence[str] = ("image",),
+        classes: Sequence[int] | None = None,
+        step: int | str = "last",
+    ) -> dict[str, np.ndarray]:
+        """Gradients of a logit of each image to the activations of layers, by layer.
+
+        Args:
+          layers: as in `features`; "image" is the image itself, in pixel values 0-255.
+          classes: whose logit, of each image; by default the likeliest.
+        """
+        from cnn_jax.runs import features
+
+        return features.traced(self, self.views(images, "gradients"), layers, classes, step)[2]
+
+    @property
+    def matmul_precision(self) -> str:
+        """JAX's name for it, as the run was trained."""
+        is_recipe = "precision" in self.config  # and not a network without one
+        matmul = self.config.precision.matmul if is_recipe else "default"
+        if matmul not in MATMUL:
+            raise errors.unknown(f"precision.matmul of {self.path}", matmul, MATMUL)
+        return matmul
 
     @functools.cached_property
     def _logits(self) -> Any:
         import jax
 
-        is_recipe = "precision" in self.config  # and not a network without one
-        matmul = self.config.precision.matmul if is_recipe else "default"
-        if matmul not in MATMUL:
-            raise errors.unknown(f"precision.matmul of {self.path}", matmul, MATMUL)
+        matmul = self.matmul_precision
 
         def logits(variables, preprocessing, images):
             with jax.default_matmul_precision(matmul):

@@ -1,0 +1,1 @@
+"""Looks inside networks: what `launch.py features` and `launch.py draw` call."""
