@@ -22,7 +22,13 @@ FONT = "Helvetica,Arial,sans-serif"
 COLORS = ("#cfe0f3", "#e4daf0", "#cfe6cf", "#f9d5d0", "#fbe7c6", "#d3ebea", "#f6dcea", "#e6e6d4")
 GRAY = "#555555"
 GRAPH = {
-    **{"ranksep": "0.14", "nodesep": "0.15", "newrank": "true", "splines": "true"},
+    **{
+        "ranksep": "0.14",
+        "nodesep": "0.18",
+        "newrank": "true",
+        "splines": "true",
+        "ordering": "out",
+    },
     **{"fontname": FONT, "pad": "0.1", "bgcolor": "white"},
 }
 BOX = {
@@ -37,7 +43,7 @@ PLAIN |= {"height": "0.19", "width": "0.1", "margin": "0.03,0"}
 EDGE = {"arrowsize": "0.45", "penwidth": "0.8", "color": "#222222", "fontname": FONT}
 DOTTED = {"style": "dotted", "penwidth": "1.3"}
 UNSEEN = {"style": "invis", "weight": "100"}
-CLUSTER = {"penwidth": "0", "fontsize": "13"}
+TITLE = {"shape": "plaintext", "style": "", "fontsize": "13", "margin": "0.15,0.03"}
 COLUMN = "1.45"  # inches, the width of the boxes one below the other
 
 
@@ -53,13 +59,19 @@ def write(pictures: Sequence[Picture], out: Path, columns: int | None = None) ->
 
     Raises `UserError` for a suffix that is none of `FORMATS`, and where pygraphviz is missing.
     """
-    suffix = out.suffix.removeprefix(".").lower()
-    if suffix not in FORMATS:
-        raise errors.unknown(f"suffix of --out={out}", suffix, FORMATS)
+    suffix = check(out)
     drawing = lay_out(pictures, columns or len(pictures))
     if suffix == "png":
         drawing.graph_attr["dpi"] = "160"
     files.write_bytes(out, drawing.draw(format=suffix, prog="dot"))
+
+
+def check(out: Path) -> str:
+    """The format of a file; raises `UserError` where its suffix is none of `FORMATS`."""
+    suffix = out.suffix.removeprefix(".").lower()
+    if suffix not in FORMATS:
+        raise errors.unknown(f"suffix of --out={out}", suffix, FORMATS)
+    return suffix
 
 
 def lay_out(pictures: Sequence[Picture], columns: int) -> Any:
@@ -74,16 +86,19 @@ def lay_out(pictures: Sequence[Picture], columns: int) -> Any:
     drawing.edge_attr.update(EDGE)
     colors = sizes_of(node for picture in pictures for node in picture.graph.nodes.values())
     spines = [spine(picture.graph) for picture in pictures]
+    aligned = []
     for first in range(0, len(pictures), columns):
-        align(drawing, dict(list(enumerate(spines))[first : first + columns]))
+        aligned += rows(drawing, dict(list(enumerate(spines))[first : first + columns]))
     for number, (picture, column) in enumerate(zip(pictures, spines, strict=True)):
         label = f"<<b>{html.escape(picture.title)}</b>>"
-        cluster = drawing.add_subgraph(name=f"cluster{number}", label=label, **CLUSTER)
-        add(cluster, picture.graph, [node.name for node in column], f"{number}:", colors)
+        drawing.add_node(f"title:{number}", label=label, **TITLE, group=f"{number}:column")
+        drawing.add_edge(f"title:{number}", f"{number}:{column[0].name}", **UNSEEN)
+        add(drawing, picture.graph, [node.name for node in column], f"{number}:", colors)
+    for row in aligned:
+        drawing.add_subgraph(row, rank="same")
     for number in range(columns, len(pictures)):
-        above, below = spines[number - columns][-1], spines[number][0]
-        edge = f"{number - columns}:{above.name}", f"{number}:{below.name}"
-        drawing.add_edge(*edge, style="invis", minlen="2")
+        last = spines[number - columns][-1].name
+        drawing.add_edge(f"{number - columns}:{last}", f"title:{number}", **UNSEEN)
     return drawing
 
 
@@ -106,7 +121,7 @@ def add(drawing: Any, graph: Graph, column: Sequence[str], prefix: str, colors: 
             and not {(name, t) for t in graph.targets(name)} & around.keys()
         ):
             attributes["ordering"] = "out"
-        drawing.add_node(prefix + name, tooltip=name, **attributes)
+        drawing.add_node(prefix + name, **attributes)
     straight = set(itertools.pairwise(column))
     for source, target in with_unseen(graph, straight):
         if (source, target) not in graph.edges:
@@ -120,7 +135,8 @@ def add(drawing: Any, graph: Graph, column: Sequence[str], prefix: str, colors: 
             same = graph.nodes[source].shape[:-1] == graph.nodes[target].shape[:-1]
             attributes = {"weight": "100" if same else "50"}  # where sizes change, arrows are long
         else:
-            attributes = {"weight": "1" if graph.nodes[target].kind == "join" else "3"}
+            alone = len(graph.targets(source)) == len(graph.sources(target)) == 1
+            attributes = {"weight": "20" if alone else str(1 + 2 * (target not in column))}
         drawing.add_edge(prefix + source, prefix + target, **attributes)
 
 
@@ -173,30 +189,29 @@ def sizes_of(nodes: Iterable[Node]) -> list[Shape]:
     return sorted({node.shape[:-1] for node in maps}, reverse=True)
 
 
-def align(drawing: Any, columns: dict[int, list[Node]]) -> None:
-    """Puts side by side what is alike in a row of pictures; of whole networks it names the sizes.
+def rows(drawing: Any, columns: dict[int, list[Node]]) -> list[list[str]]:
+    """What stands side by side in a row of pictures; adds the sizes of maps of whole networks.
 
     `columns` are the nodes one below the other, by the number of the picture.
     """
     whole = all(column[0].name == IMAGE for column in columns.values())
     sizes = sizes_of(itertools.chain(*columns.values())) if whole else []
-    rows = [[f"{number}:{column[0].name}" for number, column in columns.items()]]
+    found = [[f"{number}:{column[0].name}" for number, column in columns.items()]]
     for shape in sizes:
-        rows.append([])
+        found.append([])
         for number, column in columns.items():
             own = [n.name for n in column if n.shape[:-1] == shape and n.kind != "input"]
-            rows[-1] += [f"{number}:{name}" for name in own[:1]]
+            found[-1] += [f"{number}:{name}" for name in own[:1]]
     if whole and not any(node.kind == "stage" for node in columns[min(columns)]):
         labels = ["output size", *map(size, sizes)]
-        for label, row in zip(labels, rows, strict=True):
+        for label, row in zip(labels, found, strict=True):
             drawing.add_node(f"size:{label}", label=label, **PLAIN)
             row.insert(0, f"size:{label}")
         for before, after in itertools.pairwise(labels):
             drawing.add_edge(f"size:{before}", f"size:{after}", style="invis")
     for pair in itertools.pairwise(columns):
-        rows += equal_rows(*((number, columns[number][1:-1]) for number in pair))
-    for row in rows:
-        drawing.add_subgraph(row, rank="same")
+        found += equal_rows(*((number, columns[number][1:-1]) for number in pair))
+    return found
 
 
 def equal_rows(left: tuple[int, list[Node]], right: tuple[int, list[Node]]) -> Iterator[list[str]]:

@@ -49,7 +49,8 @@ def trace(model: nn.Module, image_shape: Shape) -> Graph:
 
     key = jax.random.key(0)
     rngs = {"params": key, "dropout": key}
-    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    batch = getattr(model, "bn_group_size", None) or 1  # batch norm takes whole groups alone
+    image = jax.ShapeDtypeStruct((batch, *image_shape), jnp.float32)
     with tracing_only_shapes(), nn.intercept_methods(note):
         program, outputs = jax.make_jaxpr(
             lambda image: model.init_with_output(rngs, image, train=True), return_shape=True

@@ -1,0 +1,1 @@
+"""Looks inside networks: what `launch.py draw` calls."""
