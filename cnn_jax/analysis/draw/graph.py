@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from cnn_jax import errors
 
 Shape = tuple[int, ...]
+Edge = tuple[str, str]  # source and target
 TIMES = "\N{MULTIPLICATION SIGN}"
 IMAGE = "image"  # the name of the node that a network begins with
 
@@ -34,7 +35,7 @@ class Graph:
     """
 
     nodes: dict[str, Node]
-    edges: dict[tuple[str, str], tuple[str, ...]]
+    edges: dict[Edge, tuple[str, ...]]
 
     def sources(self, name: str) -> list[str]:
         """The nodes whose maps a node takes, in the order of the program."""
@@ -143,7 +144,7 @@ def grouped(
     for name in graph.nodes:
         members.setdefault(group_of[name], []).append(name)
     nodes = {group: make(group, names) for group, names in members.items()}
-    edges: dict[tuple[str, str], tuple[str, ...]] = {}
+    edges: dict[Edge, tuple[str, ...]] = {}
     for (source, target), notes in graph.edges.items():
         edge = group_of[source], group_of[target]
         if edge[0] != edge[1]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from cnn_jax import errors
-from cnn_jax.analysis.draw.graph import TIMES, Graph, Node, dominators, grouped, size, without
+from cnn_jax.analysis.draw.graph import TIMES, Edge, Graph, Node, dominators, grouped, size, without
 
 LEVELS = ("stage", "block", "layer")
 COMPUTING = ("conv", "linear", "pool", "layer")
@@ -18,7 +18,7 @@ class Shortcut(NamedTuple):
     split: str  # where it begins
     join: str
     nodes: tuple[str, ...]  # on it, as the projection
-    edges: tuple[tuple[str, str], ...]
+    edges: tuple[Edge, ...]
     changes: bool  # the shape, so that papers dot it
 
 

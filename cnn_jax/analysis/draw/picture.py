@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from cnn_jax import errors, files
 from cnn_jax.analysis.draw import levels
-from cnn_jax.analysis.draw.graph import IMAGE, Graph, Node, Shape, dominators, size
+from cnn_jax.analysis.draw.graph import IMAGE, Edge, Graph, Node, Shape, dominators, size
 from cnn_jax.errors import UserError
 
+WORDS = ("input", "output", "activation")  # what is written without a box around it
 FORMATS = ("svg", "pdf", "png")
 FONT = "Helvetica,Arial,sans-serif"
 # One for each size of maps, as in He et al. (2016), Figure 3.
@@ -110,20 +111,14 @@ def add(drawing: Any, graph: Graph, column: Sequence[str], prefix: str, colors: 
     for name, node in graph.nodes.items():
         attributes = look(node, colors)
         if name in column:
-            attributes |= {
-                "group": f"{prefix}column",
-                **({"width": COLUMN} if is_box(node) else {}),
-            }
+            attributes["group"] = f"{prefix}column"
+        if name in column and is_box(node):
+            attributes["width"] = COLUMN
         if name in beside and is_box(node):
             attributes["style"] = "filled,rounded,dashed"
-        if (
-            len(graph.targets(name)) > 1
-            and not {(name, t) for t in graph.targets(name)} & around.keys()
-        ):
-            attributes["ordering"] = "out"
         drawing.add_node(prefix + name, **attributes)
     straight = set(itertools.pairwise(column))
-    for source, target in with_unseen(graph, straight):
+    for source, target in ordered(graph, straight, around):
         if (source, target) not in graph.edges:
             attributes = UNSEEN
         elif (source, target) in around:
@@ -140,9 +135,12 @@ def add(drawing: Any, graph: Graph, column: Sequence[str], prefix: str, colors: 
         drawing.add_edge(prefix + source, prefix + target, **attributes)
 
 
-def with_unseen(graph: Graph, straight: set[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The edges, and amid the branches of a node an unseen one: the column stays straight."""
-    edges = list(graph.edges)
+def ordered(graph: Graph, straight: set[Edge], around: Iterable[Edge]) -> list[Edge]:
+    """The edges from the left to the right: branches as in the program, then shortcuts.
+
+    Amid the branches of a node is an edge that is not seen: it keeps the column straight.
+    """
+    edges = sorted(graph.edges, key=lambda edge: edge in around)
     for source, target in straight - graph.edges.keys():
         own = [edge for edge in edges if edge[0] == source]
         edges.insert(edges.index(own[len(own) // 2]), (source, target))
@@ -163,7 +161,7 @@ def spine(graph: Graph) -> list[Node]:
 
 def is_box(node: Node) -> bool:
     """Whether a node is drawn as a box, and not as a sign or a word."""
-    return node.kind not in ("input", "output", "activation") and len(node.text) > 1
+    return node.kind not in WORDS and len(node.text) > 1
 
 
 def look(node: Node, colors: Sequence[Shape]) -> dict[str, str]:
@@ -210,12 +208,13 @@ def rows(drawing: Any, columns: dict[int, list[Node]]) -> list[list[str]]:
         for before, after in itertools.pairwise(labels):
             drawing.add_edge(f"size:{before}", f"size:{after}", style="invis")
     for pair in itertools.pairwise(columns):
-        found += equal_rows(*((number, columns[number][1:-1]) for number in pair))
+        layers = ((n, [node for node in columns[n] if node.kind not in WORDS]) for n in pair)
+        found += equal_rows(*layers)
     return found
 
 
 def equal_rows(left: tuple[int, list[Node]], right: tuple[int, list[Node]]) -> Iterator[list[str]]:
-    """The pairs of nodes of two columns that have the same name and give the same shape."""
+    """The pairs of layers of two columns that have the same name and give the same shape."""
     keys = [[(node.name, node.shape) for node in column] for _, column in (left, right)]
     for block in difflib.SequenceMatcher(None, *keys, autojunk=False).get_matching_blocks():
         for name, _ in keys[0][block.a : block.a + block.size]:
