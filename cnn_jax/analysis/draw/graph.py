@@ -63,15 +63,20 @@ def reaching(graph: Graph, ends: Iterable[str]) -> Graph:
     )
 
 
-def without(graph: Graph, kind: str) -> Graph:
-    """The graph without nodes of a kind that take one map each: their targets take that map."""
-    edges = dict(graph.edges)
-    for name in graph.of_kind(kind):
-        ((source, _),) = inward = [edge for edge in edges if edge[1] == name]
-        notes = edges.pop(inward[0])
-        for target in [target for start, target in edges if start == name]:
-            edges[source, target] = notes + edges.pop((name, target))
-    nodes = {name: node for name, node in graph.nodes.items() if node.kind != kind}
+def without_activations(graph: Graph) -> Graph:
+    """The graph without them: what takes an activation's map takes the one before it.
+
+    A join that is left with maps of one node, as of x and sigmoid(x), is an activation, too.
+    """
+    nodes, edges = dict(graph.nodes), dict(graph.edges)
+    for name, node in graph.nodes.items():
+        inward = [edge for edge in edges if edge[1] == name]
+        if node.kind == "activation" or (node.kind == "join" and len(inward) == 1):
+            ((source, _),) = inward
+            notes = edges.pop(inward[0])
+            for target in [target for start, target in edges if start == name]:
+                edges[source, target] = notes + edges.pop((name, target))
+            del nodes[name]
     places = {name: place for place, name in enumerate(nodes)}
     order = sorted(edges, key=lambda edge: (places[edge[1]], places[edge[0]]))
     return Graph(nodes, {edge: edges[edge] for edge in order})

@@ -6,7 +6,16 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from cnn_jax import errors
-from cnn_jax.analysis.draw.graph import TIMES, Edge, Graph, Node, dominators, grouped, size, without
+from cnn_jax.analysis.draw.graph import (
+    TIMES,
+    Edge,
+    Graph,
+    Node,
+    dominators,
+    grouped,
+    size,
+    without_activations,
+)
 
 LEVELS = ("stage", "block", "layer")
 COMPUTING = ("conv", "linear", "pool", "layer")
@@ -31,7 +40,7 @@ def at_level(graph: Graph, level: str, activations: bool = False) -> Graph:
         raise errors.unknown("level", level, LEVELS)
     if level == "layer" and activations:
         return graph
-    layers = without(graph, "activation")
+    layers = without_activations(graph)
     return {"layer": lambda graph: graph, "block": blocks, "stage": stages}[level](layers)
 
 

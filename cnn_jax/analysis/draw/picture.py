@@ -42,6 +42,7 @@ ROUND |= {"margin": "0", "fontsize": "10"}
 PLAIN = {"shape": "plaintext", "style": "", "fontsize": "10", "fontcolor": GRAY}
 PLAIN |= {"height": "0.19", "width": "0.1", "margin": "0.03,0"}
 EDGE = {"arrowsize": "0.45", "penwidth": "0.8", "color": "#222222", "fontname": FONT}
+EDGE |= {"fontsize": "9", "fontcolor": GRAY}
 DOTTED = {"style": "dotted", "penwidth": "1.3"}
 UNSEEN = {"style": "invis", "weight": "100"}
 TITLE = {"shape": "plaintext", "style": "", "fontsize": "13", "margin": "0.15,0.03"}
@@ -124,6 +125,8 @@ def add(drawing: Any, graph: Graph, column: Sequence[str], prefix: str, colors: 
         elif (source, target) in around:
             attributes = {"weight": "10" if target in beside else "0"}
             attributes |= DOTTED if around[source, target].changes else {}
+            if notes := graph.edges[source, target]:
+                attributes["label"] = f" {', '.join(notes)}"
             attributes |= {} if source in beside else {"tailport": "e"}
             attributes |= {} if target in beside else {"headport": "e"}
         elif (source, target) in straight:
