@@ -145,16 +145,17 @@ def stages(graph: Graph) -> Graph:
     whole = of_blocks(graph, {name: node.block for name, node in graph.nodes.items()})
     stage_of: dict[str, str] = {}
     for name, node in whole.nodes.items():
-        sources = whole.sources(name)
-        before = whole.nodes[sources[0]] if len(sources) == 1 else None
-        joins = before and before.kind != "input" and node.kind != "output"
-        grows = joins and before.shape[:-1] == node.shape[:-1]
-        stage_of[name] = stage_of[before.name] if before and grows else name
+        sources = [whole.nodes[source] for source in whole.sources(name)]
+        before = {stage_of[source.name] for source in sources}
+        alike = all(source.shape[:-1] == node.shape[:-1] for source in sources)
+        ends = node.kind == "output" or "input" in (source.kind for source in sources)
+        stage_of[name] = before.pop() if len(before) == 1 and alike and not ends else name
 
     def make(name: str, members: list[str]) -> Node:
         if whole.nodes[name].kind in ("input", "output"):
             return whole.nodes[name]
-        lines = [line(whole.nodes[member]) for member in members]
+        nodes = [whole.nodes[member] for member in members]
+        lines = [line(node) for node in nodes if node.kind != "join"]
         counted = [(text, len(list(equal))) for text, equal in itertools.groupby(lines)]
         text = "\n".join(
             text if count == 1 else f"{count} {TIMES} {text}" for text, count in counted

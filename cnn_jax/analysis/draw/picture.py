@@ -5,6 +5,7 @@ layers in one straight column with the shortcuts as arcs at its side, and writes
 """
 
 import difflib
+import graphlib
 import html
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -92,7 +93,7 @@ def lay_out(pictures: Sequence[Picture], columns: int) -> Any:
     for first in range(0, len(pictures), columns):
         aligned += rows(drawing, dict(list(enumerate(spines))[first : first + columns]))
     for number, (picture, column) in enumerate(zip(pictures, spines, strict=True)):
-        label = f"<<b>{html.escape(picture.title)}</b>>"
+        label = f"<<b>{html.escape(picture.title) or ' '}</b>>"
         drawing.add_node(f"title:{number}", label=label, **TITLE, group=f"{number}:column")
         drawing.add_edge(f"title:{number}", f"{number}:{column[0].name}", **UNSEEN)
         add(drawing, picture.graph, [node.name for node in column], f"{number}:", colors)
@@ -185,9 +186,22 @@ def look(node: Node, colors: Sequence[Shape]) -> dict[str, str]:
 
 
 def sizes_of(nodes: Iterable[Node]) -> list[Shape]:
-    """The heights and widths of maps, from the largest to the smallest."""
+    """The heights and widths of maps, in the order in which they are computed."""
     maps = (node for node in nodes if len(node.shape) == 3 and node.kind != "input")
-    return sorted({node.shape[:-1] for node in maps}, reverse=True)
+    return list(dict.fromkeys(node.shape[:-1] for node in maps))
+
+
+def common_sizes(columns: Iterable[Sequence[Node]]) -> list[Shape]:
+    """The sizes of all columns, in the order of each; none where two have them in other orders."""
+    sorter: graphlib.TopologicalSorter[Shape] = graphlib.TopologicalSorter()
+    for column in columns:
+        sizes = sizes_of(column)
+        for before, after in itertools.pairwise([None, *sizes]):
+            sorter.add(after, *([before] if before else []))
+    try:
+        return list(sorter.static_order())
+    except graphlib.CycleError:
+        return []
 
 
 def rows(drawing: Any, columns: dict[int, list[Node]]) -> list[list[str]]:
@@ -196,7 +210,7 @@ def rows(drawing: Any, columns: dict[int, list[Node]]) -> list[list[str]]:
     `columns` are the nodes one below the other, by the number of the picture.
     """
     whole = all(column[0].name == IMAGE for column in columns.values())
-    sizes = sizes_of(itertools.chain(*columns.values())) if whole else []
+    sizes = common_sizes(columns.values()) if whole else []
     found = [[f"{number}:{column[0].name}" for number, column in columns.items()]]
     for shape in sizes:
         found.append([])

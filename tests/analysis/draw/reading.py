@@ -1,15 +1,28 @@
 """Two other readings of a network: of its program without the module's names, and of a drawing."""
 
+import functools
 import xml.etree.ElementTree as ET
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from cnn_jax import models
+from cnn_jax.analysis.draw.program import trace
 from cnn_jax.models import layers
 from cnn_jax.models.cpu.xla import eval_shape, tracing_only_shapes
 from cnn_jax.models.inception_blocks import ConvUnit, Mixed
 
+SMALL = (16, 16, 3)
+NETWORKS = {
+    "shortcut A": ("cifar_resnet", SMALL, {"depth": 8, "shortcut": "A"}),
+    "scanned stages": ("cifar_resnet", SMALL, {"depth": 29, "block": "single", "death_rate": 0.5}),
+    "projections": ("cifar_resnet", SMALL, {"depth": 8, "shortcut": "B", "remat": True}),
+    "gates": ("cifar_resnet", SMALL, {"depth": 5, "block": "single", "gating": "exclusive"}),
+    "pre-activation": ("wide_resnet", SMALL, {"depth": 10, "width": 1, "dropout": 0.3}),
+    "two towers and LRN": ("alexnet", (227, 227, 3), {"fc_width": 8}),
+    "bypasses": ("squeezenet", SMALL, {"bypass": "complex", "small_input": True}),
+}
 POOLS = ("reduce_window_max", "reduce_window_sum")
 
 
@@ -28,6 +41,18 @@ class Branched(nn.Module):
         x = nn.swish(layers.Conv(8, (3, 3), strides=2, padding=1, name="reduce")(x))
         x = x + nn.relu(layers.Conv(8, (3, 3), padding=1, name="last")(x))
         return nn.Dense(5, name="fc")(nn.Dropout(0.5, deterministic=not train)(x.mean((1, 2))))
+
+
+def network(key):
+    """The module and the shape of its images."""
+    name, shape, options = NETWORKS[key]
+    return models.create(name, num_classes=7, **options), shape
+
+
+@functools.cache
+def traced(key):
+    """The graph of one of `NETWORKS`, or of `Branched`, with activations."""
+    return trace(*(network(key) if key else (Branched(), (8, 8, 3))))
 
 
 def program(model, image_shape):
@@ -99,5 +124,6 @@ def drawn(svg):
             nodes[title] = " ".join(text.text for text in group.iter(f"{tag}text"))
         if group.get("class") == "edge":
             path = group.find(f"{tag}path")
-            edges[tuple(title.split("->"))] = "dotted" if path.get("stroke-dasharray") else "solid"
+            ends = tuple(end.removesuffix(":e") for end in title.split("->"))
+            edges[ends] = "dotted" if path.get("stroke-dasharray") else "solid"
     return nodes, edges

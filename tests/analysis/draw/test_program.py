@@ -7,52 +7,33 @@ from cnn_jax.analysis.draw import levels, program
 from cnn_jax.analysis.draw.graph import reaching
 from cnn_jax.errors import UserError
 from tests.analysis.draw import reading
-
-SMALL = (16, 16, 3)
-NETWORKS = {
-    "shortcut A": ("cifar_resnet", SMALL, {"depth": 8, "shortcut": "A"}),
-    "scanned stages": ("cifar_resnet", SMALL, {"depth": 29, "block": "single", "death_rate": 0.5}),
-    "remat and projections": ("cifar_resnet", SMALL, {"depth": 8, "shortcut": "B", "remat": True}),
-    "gates": ("cifar_resnet", SMALL, {"depth": 5, "block": "single", "gating": "exclusive"}),
-    "pre-activation": ("wide_resnet", SMALL, {"depth": 10, "width": 1, "dropout": 0.3}),
-    "two towers and LRN": ("alexnet", (227, 227, 3), {"fc_width": 8}),
-    "bypasses": ("squeezenet", SMALL, {"bypass": "complex", "small_input": True}),
-}
+from tests.analysis.draw.reading import NETWORKS, SMALL, traced
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
-def network(request):
-    name, shape, options = NETWORKS[request.param]
-    return models.create(name, num_classes=7, **options), shape
+@pytest.mark.parametrize("key", NETWORKS)
+def test_nodes_and_edges_are_those_of_the_traced_program(key):
+    graph = levels.at_level(traced(key), "layer")
+    assert reading.numbered(graph) == reading.program(*reading.network(key))
 
 
-def test_nodes_and_edges_are_those_of_the_traced_program(network):
-    graph = levels.at_level(program.trace(*network), "layer")
-    assert reading.numbered(graph) == reading.program(*network)
+def test_a_module_of_no_family_is_read_in_the_same_way():
+    graph = reaching(levels.at_level(traced(None), "layer"), ["logits"])
+    assert reading.numbered(graph) == reading.program(reading.Branched(), (8, 8, 3))
 
 
-@pytest.fixture(scope="module")
-def branched():
-    return program.trace(reading.Branched(), (8, 8, 3))
+def test_an_auxiliary_head_ends_in_logits_of_its_own():
+    graph = traced(None)
+    (last,) = graph.sources("aux_logits/side/logits")
+    assert last == "aux" and graph.sources("aux") == ["global_avg_pool"]
+    assert graph.sources("global_avg_pool") == ["mixed/concat"]
 
 
-def test_a_module_of_no_family_is_read_in_the_same_way(branched):
-    layers = reaching(levels.at_level(branched, "layer"), ["logits"])
-    assert reading.numbered(layers) == reading.program(reading.Branched(), (8, 8, 3))
-
-
-def test_an_auxiliary_head_ends_in_logits_of_its_own(branched):
-    (last,) = branched.sources("aux_logits/side/logits")
-    assert last == "aux" and branched.sources("aux") == ["global_avg_pool"]
-    assert branched.sources("global_avg_pool") == ["mixed/concat"]
-
-
-def test_nodes_tell_kernels_strides_channels_and_sizes(branched):
+def test_nodes_tell_kernels_strides_channels_and_sizes():
     texts = {
         name: node.text.replace("\N{MULTIPLICATION SIGN}", "x")
-        for name, node in branched.nodes.items()
+        for name, node in traced(None).nodes.items()
     }
-    assert texts["reduce"] == "3x3 conv, 8, /2" and branched.nodes["reduce"].shape == (4, 4, 8)
+    assert texts["reduce"] == "3x3 conv, 8, /2" and traced(None).nodes["reduce"].shape == (4, 4, 8)
     assert texts["mixed/Branch_1/Conv2d_0b_1x3/conv"] == "1x3 conv, 3"
     assert texts["mixed/Branch_2/avg_pool"] == "avg pool 3x3"
     assert texts["mixed/concat"] == "concat, 12"
@@ -60,28 +41,22 @@ def test_nodes_tell_kernels_strides_channels_and_sizes(branched):
 
 
 def test_activations_stand_where_they_are_computed():
-    network = models.create("wide_resnet", num_classes=7, depth=10, width=2, dropout=0.3)
-    graph = program.trace(network, SMALL)
-    names, way = ["conv2/block1/conv1"], []
-    while names[0] != "conv2/block1/conv2":
+    graph, names, texts = traced("pre-activation"), ["conv2/block1/conv1"], []
+    while names != ["conv2/block1/conv2"]:
         names = graph.targets(names[0])
-        way.append(graph.nodes[names[0]].text)
-    assert way[:-1] == ["batch norm", "ReLU", "dropout"]
+        texts.append(graph.nodes[names[0]].text)
+    assert texts[:-1] == ["batch norm", "ReLU", "dropout"]
 
 
 def test_every_block_of_a_scanned_stage_is_there_by_its_own_name():
-    network = models.create("cifar_resnet", num_classes=7, depth=29, block="single")
-    graph = program.trace(network, SMALL)
-    assert [f"conv4/block{number}/conv1" in graph.nodes for number in range(1, 11)] == 9 * [
-        True
-    ] + [False]
+    blocks = [name for name in traced("scanned stages").nodes if name.startswith("conv4/")]
+    assert {name.split("/")[1] for name in blocks} == {f"block{number}" for number in range(1, 10)}
 
 
 def test_a_shortcut_without_parameters_tells_what_it_does():
-    network = models.create("cifar_resnet", num_classes=7, depth=8, shortcut="A")
-    graph = levels.at_level(program.trace(network, SMALL), "layer")
-    assert graph.edges["conv2/block1/add", "conv3/block1/add"] == ("/2", "zeros")
-    assert graph.edges["conv1", "conv2/block1/add"] == ()
+    edges = levels.at_level(traced("shortcut A"), "layer").edges
+    assert edges["conv2/block1/add", "conv3/block1/add"] == ("/2", "zeros")
+    assert edges["conv1", "conv2/block1/add"] == ()
 
 
 def test_batch_norm_of_groups_takes_whole_groups():
