@@ -51,33 +51,37 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     from cnn_jax.analysis.draw.graph import inside
 
     picture.check(arguments.out)
-    pictures = []
-    for name, config in networks(arguments):
+    networks, parts = find(arguments), arguments.only or [""]
+    titles = arguments.title or [
+        " ".join([name] * (len(networks) > 1 or len(parts) == 1) + [part] * (len(parts) > 1))
+        for name, _ in networks
+        for part in parts
+    ]
+    if len(titles) != len(networks) * len(parts):
+        count = len(networks) * len(parts)
+        raise UserError(f"{len(titles)} --title for {count} drawings: give one for each", 2)
+    graphs = []
+    for _, config in networks:
         graph = trace(arguments, config)
         graph = levels.at_level(graph, arguments.level, arguments.activations)
-        for part in arguments.only or [""]:
-            title = part if part and len(arguments.only) > 1 else name
-            pictures.append(picture.Picture(title, inside(graph, part) if part else graph))
-    if len(arguments.title) not in (0, len(pictures)):
-        count = len(arguments.title)
-        raise UserError(f"{count} --title for {len(pictures)} drawings; give one for each", 2)
-    if arguments.title:
-        titled = zip(pictures, arguments.title, strict=True)
-        pictures = [drawn._replace(title=title) for drawn, title in titled]
+        graphs += [inside(graph, part) if part else graph for part in parts]
+    pictures = [picture.Picture(*pair) for pair in zip(titles, graphs, strict=True)]
     with unheard():
         picture.write(pictures, arguments.out, arguments.columns)
-    nodes, edges = (sum(len(getattr(p.graph, k)) for p in pictures) for k in ("nodes", "edges"))
+    nodes, edges = (sum(len(getattr(graph, k)) for graph in graphs) for k in ("nodes", "edges"))
     print_line(console, f"{arguments.out}: {nodes} nodes, {edges} edges")
 
 
-def networks(arguments: argparse.Namespace) -> Iterator[tuple[str, ConfigDict]]:
-    """The name and the config of each network that the arguments ask for."""
-    experiments = arguments.experiments or [QUICKSTART]
+def find(arguments: argparse.Namespace) -> list[tuple[str, ConfigDict]]:
+    """The name and the config of each network that the arguments ask for.
+
+    Raises `UserError` where they ask for what the experiments do not have.
+    """
+    experiments, more = arguments.experiments or [QUICKSTART], arguments.overrides
     if not arguments.table and not arguments.grid:
-        for name in experiments:
-            short = name.removeprefix("experiments/").replace(".py", "")
-            yield short, configs.load_config(name, arguments.overrides)
-        return
+        names = [name.removeprefix("experiments/").replace(".py", "") for name in experiments]
+        found = (configs.load_config(name, more) for name in experiments)
+        return list(zip(names, found, strict=True))
     from cnn_jax.sweeps import grid, sweep
 
     if len(experiments) > 1 or (arguments.table and arguments.grid):
@@ -87,9 +91,12 @@ def networks(arguments: argparse.Namespace) -> Iterator[tuple[str, ConfigDict]]:
         table, variant = grid.table(arguments.grid, str(file), variant), ""
     else:
         table = find_table(file, arguments.table)
+    found = []
     for row in table.rows():
-        pairs = [*sweep.as_text(row.overrides), *arguments.overrides]
-        yield row.name, configs.load_config(f"{file}:{sweep.join(row.variant, variant)}", pairs)
+        name = f"{file}:{sweep.join(row.variant, variant)}"
+        pairs = [*sweep.as_text(row.overrides), *more]
+        found.append((row.name, configs.load_config(name, pairs)))
+    return found
 
 
 def trace(arguments: argparse.Namespace, config: ConfigDict) -> "Graph":

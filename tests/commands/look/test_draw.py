@@ -54,7 +54,7 @@ def test_parts_of_one_network_are_called_by_their_paths_or_by_titles(draw):
     [
         (["--level=stages"], "unknown level 'stages' (did you mean 'stage'?)"),
         (["--only=conv2/blok1"], "unknown path in the network 'conv2/blok1' (did you mean 'conv2/"),
-        (["--title=a", "--title=b"], "2 --title for 1 drawings; give one for each"),
+        (["--title=a", "--title=b"], "2 --title for 1 drawings: give one for each"),
         (["--table=table_2", "--grid", "seed=1,2"], "--table or --grid, either goes with one --c"),
         (["--table=table_22"], "did you mean 'table_2'?"),
         (["--config.model.depht=16"], "did you mean 'model.depth'?"),
