@@ -1,7 +1,9 @@
 """A network as a graph: nodes that compute, and edges along which maps go."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+import difflib
+import functools
+from collections.abc import Callable, Iterable
 
 from cnn_jax import errors
 
@@ -31,19 +33,29 @@ class Node:
 class Graph:
     """The nodes in the order in which they are computed, and the edges between them.
 
+    Neither changes once somebody has asked for the sources or the targets of a node.
     `edges` has by (source, target) what changes the map on the way, as ("/2", "zeros").
     """
 
     nodes: dict[str, Node]
     edges: dict[Edge, tuple[str, ...]]
 
+    @functools.cached_property
+    def _ends(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        sources: dict[str, list[str]] = {name: [] for name in self.nodes}
+        targets: dict[str, list[str]] = {name: [] for name in self.nodes}
+        for source, target in self.edges:
+            sources[target].append(source)
+            targets[source].append(target)
+        return sources, targets
+
     def sources(self, name: str) -> list[str]:
         """The nodes whose maps a node takes, in the order of the program."""
-        return [source for source, target in self.edges if target == name]
+        return self._ends[0][name]
 
     def targets(self, name: str) -> list[str]:
         """The nodes that take a node's map."""
-        return [target for source, target in self.edges if source == name]
+        return self._ends[1][name]
 
     def of_kind(self, *kinds: str) -> list[str]:
         """The names of the nodes of these kinds, in order."""
@@ -68,28 +80,32 @@ def without_activations(graph: Graph) -> Graph:
 
     A join that is left with maps of one node, as of x and sigmoid(x), is an activation, too.
     """
-    nodes, edges = dict(graph.nodes), dict(graph.edges)
+    passed: dict[str, tuple[str, tuple[str, ...]]] = {}
+    found = Graph({}, {})
     for name, node in graph.nodes.items():
-        inward = [edge for edge in edges if edge[1] == name]
+        inward: dict[str, tuple[str, ...]] = {}
+        for source in graph.sources(name):
+            origin, notes = passed.get(source, (source, ()))
+            inward.setdefault(origin, notes + graph.edges[source, name])
         if node.kind == "activation" or (node.kind == "join" and len(inward) == 1):
-            ((source, _),) = inward
-            notes = edges.pop(inward[0])
-            for target in [target for start, target in edges if start == name]:
-                edges[source, target] = notes + edges.pop((name, target))
-            del nodes[name]
-    places = {name: place for place, name in enumerate(nodes)}
-    order = sorted(edges, key=lambda edge: (places[edge[1]], places[edge[0]]))
-    return Graph(nodes, {edge: edges[edge] for edge in order})
+            (passed[name],) = inward.items()
+            continue
+        found.nodes[name] = node
+        found.edges |= {(origin, name): notes for origin, notes in inward.items()}
+    return found
 
 
 def inside(graph: Graph, path: str) -> Graph:
     """What a module computes, with the maps that go in and come out.
 
-    Raises `UserError` for a path that no module has, with the nearest.
+    Raises `UserError` for a path that no module has, with the nearest, or else the outermost ones.
     """
     own = [name for name in graph.nodes if name == path or name.startswith(f"{path}/")]
     if not own:
-        raise errors.unknown("path in the network", path, prefixes(graph))
+        paths = prefixes(graph)
+        if not difflib.get_close_matches(path, paths, n=1):
+            paths = [one for one in paths if "/" not in one]
+        raise errors.unknown("path in the network", path, paths)
     nodes, edges = {name: graph.nodes[name] for name in own}, {}
     for (source, target), notes in graph.edges.items():
         if target in own:
@@ -106,13 +122,13 @@ def inside(graph: Graph, path: str) -> Graph:
     return Graph({name: nodes[name] for name in dict.fromkeys([*first, *nodes])}, edges)
 
 
-def prefixes(graph: Graph) -> Iterator[str]:
+def prefixes(graph: Graph) -> list[str]:
     """The paths of modules, each once, those of blocks before those of layers."""
     paths = {}
     for name in graph.nodes:
         parts = name.split("/")
         paths |= {"/".join(parts[:count]): count for count in range(1, len(parts) + 1)}
-    return iter(sorted(paths, key=paths.__getitem__))
+    return sorted(paths, key=paths.__getitem__)
 
 
 def size(shape: Shape) -> str:

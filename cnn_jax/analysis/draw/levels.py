@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -94,7 +95,8 @@ def blocks(graph: Graph) -> Graph:
 
 def of_blocks(graph: Graph, block_of: dict[str, str]) -> Graph:
     """The graph of these blocks; a node that is its block's only one, or in none, stays."""
-    count = {block: list(block_of.values()).count(block) for block in block_of.values()}
+    count = Counter(block_of.values())
+    bypass = {name for shortcut in shortcuts(graph) for name in shortcut.nodes}
     group_of = {
         name: block if block and count[block] > 1 else name for name, block in block_of.items()
     }
@@ -102,7 +104,7 @@ def of_blocks(graph: Graph, block_of: dict[str, str]) -> Graph:
     def make(name: str, members: list[str]) -> Node:
         if name in graph.nodes:
             return graph.nodes[name]
-        text = "\n".join(content(graph, members))
+        text = "\n".join(content(graph, [name for name in members if name not in bypass]))
         return Node(name, "block", text, graph.nodes[members[-1]].shape, name)
 
     return grouped(graph, group_of, make)
@@ -110,9 +112,7 @@ def of_blocks(graph: Graph, block_of: dict[str, str]) -> Graph:
 
 def content(graph: Graph, members: Sequence[str]) -> list[str]:
     """The layers of a block: a line each, or of parallel branches a line for each branch."""
-    bypass = {name for shortcut in shortcuts(graph) for name in shortcut.nodes}
-    own = [name for name in members if name not in bypass]
-    branches = list(dict.fromkeys(tuple(texts(graph, way)) for way in ways(graph, own)))
+    branches = list(dict.fromkeys(tuple(texts(graph, way)) for way in ways(graph, members)))
     branches = [branch for branch in branches if branch]
     return list(branches[0]) if len(branches) == 1 else [" → ".join(words) for words in branches]
 

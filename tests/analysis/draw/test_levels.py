@@ -62,7 +62,7 @@ def test_a_block_lists_its_layers_and_leaves_its_shortcut_outside():
     block = graph.nodes["conv3/block1"]
     assert (block.kind, block.shape) == ("block", (8, 8, 32))
     assert lines(block) == ["3x3, 32, /2", "3x3, 32"]
-    assert graph.sources("conv3/block1/add") == ["conv3/block1", "conv3/block1/shortcut"]
+    assert graph.sources("conv3/block1/add") == ["conv3/block1/shortcut", "conv3/block1"]
     assert graph.sources("conv3/block1/shortcut") == ["conv2/block1/add"]
 
 
@@ -117,13 +117,18 @@ def test_a_part_has_the_maps_that_go_in_and_come_out():
         ("fire3/add", "+"),
         ("fire3/add/output", "8x8x128"),
     ]
-    assert part.sources("fire3/add") == ["fire2/add", "fire3/concat"]
+    assert part.sources("fire3/add") == ["fire3/concat", "fire2/add"]
 
 
 @pytest.mark.parametrize("path,near", [("conv3/blok1", "conv3/block1"), ("fcc", "fc")])
 def test_a_path_that_is_not_there_is_told_with_the_nearest(path, near):
     with pytest.raises(UserError, match=f"did you mean '{near}'"):
         inside(at("projections", "layer"), path)
+
+
+def test_without_a_near_path_the_outermost_ones_are_told():
+    with pytest.raises(UserError, match="choose from: image, conv1, conv2, conv3, conv4, "):
+        inside(at("projections", "layer"), "zzz")
 
 
 def test_an_unknown_level_is_told_with_the_nearest():
