@@ -16,6 +16,27 @@ def test_nodes_and_edges_are_those_of_the_traced_program(key):
     assert reading.numbered(graph) == reading.program(*reading.network(key))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name,side,options",
+    [
+        ("vgg", 224, {"depth": 19}),
+        ("resnet", 224, {"depth": 34, "residual": False}),
+        ("resnet", 224, {"depth": 34}),
+        ("resnet", 224, {"depth": 50}),
+        ("wide_resnet", 32, {"depth": 28, "dropout": 0.3}),
+        ("inception_v3", 299, {}),
+        ("squeezenet", 227, {"bypass": "complex"}),
+        ("googlenet", 224, {}),
+        ("bn_inception", 224, {}),
+    ],
+)
+def test_the_papers_networks_are_their_traced_programs(name, side, options):
+    model, shape = models.create(name, num_classes=1000, **options), (side, side, 3)
+    graph = reaching(levels.at_level(program.trace(model, shape), "layer"), ["logits"])
+    assert reading.numbered(graph) == reading.program(model, shape)
+
+
 def test_a_module_of_no_family_is_read_in_the_same_way():
     graph = reaching(levels.at_level(traced(None), "layer"), ["logits"])
     assert reading.numbered(graph) == reading.program(reading.Branched(), (8, 8, 3))
