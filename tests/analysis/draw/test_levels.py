@@ -134,3 +134,10 @@ def test_without_a_near_path_the_outermost_ones_are_told():
 def test_an_unknown_level_is_told_with_the_nearest():
     with pytest.raises(UserError, match=r"unknown level 'layers' \(did you mean 'layer'\?\)"):
         at("projections", "layers")
+
+
+def test_what_changes_a_map_before_an_activation_is_noted_behind_it():
+    nodes = [Node("a", "conv", ""), Node("relu", "activation", ""), Node("b", "conv", "")]
+    edges = {("a", "relu"): ("/2",), ("relu", "b"): ("zeros",)}
+    found = levels.at_level(Graph({node.name: node for node in nodes}, edges), "layer")
+    assert found.edges == {("a", "b"): ("/2", "zeros")}

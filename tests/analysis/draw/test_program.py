@@ -1,6 +1,8 @@
 """The graph of a network is that of its program, of any family."""
 
+import flax.linen as nn
 import pytest
+from jax import lax
 
 from cnn_jax import models
 from cnn_jax.analysis.draw import levels, program
@@ -88,3 +90,18 @@ def test_batch_norm_of_groups_takes_whole_groups():
 def test_images_that_are_too_small_are_an_error_of_one_line():
     with pytest.raises(UserError, match="the smallest are 17x17"):
         program.trace(models.create("squeezenet", num_classes=7, version="1.1"), (8, 8, 3))
+
+
+class Choosing(nn.Module):
+    """A network that has a condition in its program."""
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        x = nn.Dense(4, name="first")(images.mean((1, 2)))
+        y = lax.cond(x.sum() > 0, lambda x, y: (x * y) ** 2 + 1, lambda x, y: x, x, nn.relu(x))
+        return nn.Dense(2, name="last")(y)
+
+
+def test_of_a_condition_the_longest_branch_is_read():
+    graph = levels.at_level(program.trace(Choosing(), (4, 4, 3)), "layer")
+    assert list(graph.nodes) == ["image", "global_avg_pool", "first", "last", "logits"]
