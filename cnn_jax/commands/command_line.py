@@ -18,12 +18,12 @@ from cnn_jax.errors import LAUNCH, UserError
 
 # Each is a module of cnn_jax.commands, which is imported only when it is asked for.
 COMMANDS = (
-    *("train", "sweep", "report", "eval", "predict", "summary", "convert", "export", "compress"),
-    *("features", "data", "list", "bench", "plan", "campaign", "doctor"),
+    *("train", "sweep", "report", "eval", "predict", "features", "summary", "draw", "convert"),
+    *("export", "compress", "data", "list", "bench", "plan", "campaign", "doctor"),
 )
 ROOMS = {  # the others lie in `commands`
     **{"convert": "weights.convert", "export": "weights.export"},
-    "features": "look.features",
+    **{"draw": "look.draw", "features": "look.features"},
 }
 USAGE = """\
 usage: python launch.py [COMMAND] [ARGUMENTS]
@@ -61,6 +61,10 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
   compress  a trained network to the smallest file, which eval and predict take as a run
             RUN_OR_WEIGHTS --out=FILE [--lossless | --bits=B | --quality=7] [--images=FOLDER]
             --config=FILE[:variant] [--config.any.field=VALUE ...] [--workdir=DIR] [--seeds=N]
+  draw      networks as their papers draw them, from the program of the module
+            --out=FILE.svg|.pdf|.png [--config=FILE[:variant] ...] [--config.any.field=VALUE ...]
+            [--level=stage|block|layer] [--only=PATH ...] [--activations] [--title=TEXT ...]
+            [--table=NAME | --grid FIELD=A,B ...] [--columns=N] [--image=HxWxC] [--classes=N]
   data      makes a TFDS data set of published archives, or reads and checks all of one
             prepare NAME --from=DIR | check NAME  [--data_dir=DIR] [--on_error=raise|skip]
             split FILE_OR_FOLDER [--out=DIR] [--megabytes=38] | join FOLDER [--out=DIR]

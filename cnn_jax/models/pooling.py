@@ -109,6 +109,7 @@ def avg_pool(x: Array, window: int, stride: int, padding: int, count_include_pad
     )
 
 
+@jax.named_scope("local_response_norm")  # drawings and traces show it as one
 def local_response_norm(x: Array, size: int, alpha: float, beta: float, k: float) -> Array:
     """x / (k + alpha / size * sum x^2)^beta, where the sum is over the `size` nearest channels.
 
@@ -123,6 +124,7 @@ def local_response_norm(x: Array, size: int, alpha: float, beta: float, k: float
     return (x32 * (k + alpha / size * total) ** -beta).astype(x.dtype)
 
 
+@jax.named_scope("adaptive_avg_pool")  # drawings and traces show it as one
 def adaptive_avg_pool(x: Array, side: int) -> Array:
     """The mean of each cell of a grid on the map: [B, H, W, C] -> [B, side, side, C].
 

@@ -1,1 +1,1 @@
-"""Looks inside networks: what `launch.py features` and `launch.py draw` call."""
+"""Commands that look into networks."""

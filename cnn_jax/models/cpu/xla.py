@@ -5,9 +5,10 @@ layout, and JAX's own gradients are not: jax-ml/jax#12868. Here the gradients ar
 `by_platform` takes this form for CPUs, and `eval_shape` never: it asks for shapes only.
 """
 
+import contextlib
 import contextvars
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -132,16 +133,23 @@ def eval_shape(function: Callable, *arguments: Any) -> Any:
 
     Layers are traced in the form for accelerators alone, whose shapes are those of every platform.
     """
-    token = _ONLY_SHAPES.set(True)
-    try:
+    with tracing_only_shapes():
         # JAX keeps traces by their function: a new one, for this trace is of no use to others.
         return jax.eval_shape(lambda *arguments: function(*arguments), *arguments)
+
+
+@contextlib.contextmanager
+def tracing_only_shapes() -> Iterator[None]:
+    """What is traced within it is not run: layers take the form for accelerators alone."""
+    token = _ONLY_SHAPES.set(True)
+    try:
+        yield
     finally:
         _ONLY_SHAPES.reset(token)
 
 
 def only_shapes() -> bool:
-    """Whether `eval_shape` traces."""
+    """Whether `eval_shape`, or another that runs nothing, traces."""
     return _ONLY_SHAPES.get()
 
 
