@@ -15,7 +15,8 @@ from cnn_jax.errors import UserError
 from cnn_jax.runs import metrics
 from cnn_jax.runs.directory import RunDirectory
 from cnn_jax.runs.trackers import mirror, mlflow_run, wandb_run
-from cnn_jax.runs.trackers.mirror import Line, Mirror
+from cnn_jax.runs.trackers.mirror import Mirror
+from cnn_jax.runs.trackers.tracker import Line
 from cnn_jax.training.train import train
 from tests.conftest import DENSE, ROOT
 

@@ -5,35 +5,13 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from cnn_jax.errors import first_line
 from cnn_jax.runs.directory import read_status
+from cnn_jax.runs.trackers.tracker import Line, Tracker
 
 CLOSE_SECONDS = 60.0  # that the end of a run waits for its last numbers to be sent
-
-
-class Line(NamedTuple):
-    """A line of `metrics.jsonl`."""
-
-    step: int
-    split: str
-    values: Mapping[str, float]
-
-    @property
-    def named(self) -> dict[str, float]:
-        """The values as trackers call them: "test/top1_error"."""
-        return {f"{self.split}/{name}": value for name, value in self.values.items()}
-
-
-class Tracker(Protocol):
-    """One run at a tracker; its methods may raise anything."""
-
-    def add(self, lines: list[Line]) -> None:
-        """Takes lines in the order of their steps; after a stop some may come a second time."""
-
-    def close(self, status: str) -> None:
-        """The run has ended: "done", "diverged", "preempted" or "failed"."""
 
 
 class Mirror:
@@ -102,8 +80,3 @@ def create(directory: Path, config: dict[str, Any], tracker: str, project: str) 
         return module.open_run(directory, config, project)
 
     return Mirror(tracker, directory, opened)
-
-
-def name_of(directory: Path) -> str:
-    """What trackers call the run: the last two parts of its path, "runs/quickstart"."""
-    return "/".join(directory.resolve().parts[-2:])

@@ -6,7 +6,7 @@ from typing import Any
 
 from cnn_jax import config as configs
 from cnn_jax.files import read_undamaged, write_json
-from cnn_jax.runs.trackers import mirror
+from cnn_jax.runs.trackers.tracker import Line, name_of
 
 FILE = "mlflow.json"  # which of MLflow's runs this one is
 STATUS = {"done": "FINISHED", "preempted": "KILLED"}  # the others have failed
@@ -20,7 +20,7 @@ class MlflowRun:
         self._client, self._id, self._is_new = client, run_id, is_new
         self._last: dict[str, int] = {}  # the last step that MLflow had of each metric
 
-    def add(self, lines: list[mirror.Line]) -> None:
+    def add(self, lines: list[Line]) -> None:
         from mlflow.entities import Metric
 
         now = round(1000 * time.time())
@@ -54,7 +54,7 @@ def open_run(directory: Path, config: dict[str, Any], experiment: str) -> Mlflow
         return MlflowRun(client, known["id"], is_new=False)
     found = client.get_experiment_by_name(experiment)
     group = found.experiment_id if found else client.create_experiment(experiment)
-    run = client.create_run(group, run_name=mirror.name_of(directory))
+    run = client.create_run(group, run_name=name_of(directory))
     write_json(directory / FILE, {"id": run.info.run_id})
     params = [Param(name, str(value)) for name, value in configs.flatten(config).items()]
     for first in range(0, len(params), PARAMS):

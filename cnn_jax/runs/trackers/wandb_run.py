@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_jax.files import read_undamaged, write_json
-from cnn_jax.runs.trackers import mirror
+from cnn_jax.runs.trackers.tracker import Line, name_of
 
 FILE = "wandb.json"  # which of W&B's runs this one is
 
@@ -16,7 +16,7 @@ class WandbRun:
     def __init__(self, run: Any):
         self._run = run
 
-    def add(self, lines: list[mirror.Line]) -> None:
+    def add(self, lines: list[Line]) -> None:
         for line in lines:
             self._run.log(line.named, step=line.step)
 
@@ -43,7 +43,7 @@ def open_run(directory: Path, config: dict[str, Any], project: str) -> WandbRun:
         entity=entity or None,
         id=known["id"],
         resume="allow",
-        name=mirror.name_of(directory),
+        name=name_of(directory),
         config=config,
         dir=str(directory),
         reinit="create_new",  # several seeds are several runs of one process
