@@ -106,10 +106,9 @@ function chart(quantity, state, all) {
     if (!lines.length) return;
     const flat = lines.flatMap(line => line.points), scale = y => state.log ? Math.log10(y) : y;
     const ends = flat.flatMap(({ y, low = y, high = y }) => [low, high]).filter(y => !state.log || y > 0).map(scale);
-    const xs = flat.map(point => point.x);
-    let [xLow, xHigh] = [Math.min(0, ...xs), Math.max(...xs)];
+    let [xLow, xHigh] = [0, state.end()];
     let [yLow, yHigh] = [state.log ? Math.min(...ends) : Math.min(0, ...ends), Math.max(...ends)];
-    if (xHigh === xLow) xHigh += 1;
+    if (!(xHigh > xLow)) xHigh = 1;
     if (yHigh === yLow) yHigh += yHigh ? Math.abs(yHigh) : 1;
     const pad = (yHigh - yLow) * 0.04;
     [yLow, yHigh] = [state.log ? yLow - pad : yLow, yHigh + pad];
@@ -145,14 +144,16 @@ function chart(quantity, state, all) {
     }
   }
 
-  /* Marks the points nearest to x; returns what they are. */
+  /* Marks the points nearest to x of the lines that have some there; returns what they are. */
   function mark(x) {
     svg.querySelectorAll(".mark").forEach(old => old.remove());
     if (x === null || own.hidden) return [];
+    const pixels = Math.abs(unplace(6) - unplace(0));
     const found = lines.filter(line => !line.faint).map(line => {
       const nearest = line.points.reduce((best, point) => Math.abs(point.x - x) < Math.abs(best.x - x) ? point : best);
-      return { ...line, nearest };
-    });
+      const { points } = line, between = (points.at(-1).x - points[0].x) / Math.max(1, points.length - 1);
+      return { ...line, nearest, isThere: Math.abs(nearest.x - x) <= Math.max(pixels, between) };
+    }).filter(line => line.isThere);
     const at = place(x, 1)[0];
     svg.append(element("line", { class: "mark rule", x1: at, x2: at, y1: TOP, y2: HEIGHT - BOTTOM }));
     for (const { color, nearest } of found) {
@@ -190,9 +191,10 @@ function curves({ lines, by_split: bySplit }) {
   const state = {
     axis: "epoch", weight: 0, log: false, mean: several,
     split: splits.reduce((best, one) => length(one) > length(best) ? one : best, splits[0]),
+    visible: () => lines.filter(line => !hidden.has(line.group) && (bySplit || line.split === state.split)),
+    end: () => Math.max(...state.visible().map(({ columns }) => columns[state.axis].at(-1))) / (state.axis === "seconds" ? 60 : 1),
     lines(quantity) {
-      const shown = lines.filter(line => !hidden.has(line.group) && (bySplit || line.split === state.split))
-        .map(line => ({ ...line, color: color(line.group), points: pointsOf(line.columns, quantity, state.axis) }))
+      const shown = state.visible().map(line => ({ ...line, color: color(line.group), points: pointsOf(line.columns, quantity, state.axis) }))
         .map(line => ({ ...line, points: line.points.filter(({ y }) => !state.log || y > 0) }))
         .filter(line => line.points.length);
       const soft = state.weight ? shown.map(line => ({ ...line, points: smoothed(line.points, state.weight) })) : shown;

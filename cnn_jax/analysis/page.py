@@ -7,6 +7,7 @@ each a mapping whose "kind" names a function of the script.
 import base64
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from cnn_jax.analysis.run_records import Record
 Block = dict[str, Any]
 TEMPLATE = Path(__file__).with_name("page.html")
 POINT = ("step", "epoch", "seconds", "loss", "top1_error", "top5_error")
+PAPER = re.compile(r" et al\. \(\d+\), arXiv:[\d.]+")  # what titles have after the author
 VERDICTS = {"reproduced": "good", "confirmed": "good", "within": "good"}
 VERDICTS |= {"above": "bad", "below": "bad", "refuted": "bad"}
 
@@ -123,6 +125,7 @@ def of_table(
         {"kind": "gallery", "wide": True, "items": [picture]},
         heading("Runs"),
         runs_of(records),
+        short_title=PAPER.sub("", facts["title"]),
     )
 
 

@@ -42,7 +42,8 @@ def of_run(run: Run, program: str, answers: "Answers | None", what: str, images:
     if answers:
         sections += in_answers(answers, what, images)
     sections += [configuration(run), environment(run), usage(run, program)]
-    name = run.path.resolve().name
+    path = run.path.resolve()
+    name = f"{path.parent.name}/{path.name}" if path.name.startswith("seed-") else path.name
     badges = [(run.status, COLORS.get(run.status, "bad"))]
     return page.page(name, sections, badges, facts(run))
 
@@ -74,7 +75,7 @@ def result(run: Run, lines: Sequence[Mapping[str, Any]]) -> Block:
         if not own:
             continue
         last = own[-1]
-        note = f"loss {last['loss']:.4g}, top-5 {100 * last['top5_error']:.2f} %"
+        note = f"loss {last['loss']:.4g}, top\u20115\xa0{100 * last['top5_error']:.2f}\xa0%"
         items.append((f"{split} error", f"{100 * last['top1_error']:.2f} %", note))
     validated = [line for line in lines if line["split"] == "validation"]
     if validated:
