@@ -1,5 +1,7 @@
 """Sends a run's numbers to a tracker from a thread: one that is slow or gone holds up no run."""
 
+import contextlib
+import importlib
 import queue
 import threading
 import warnings
@@ -64,13 +66,18 @@ class Mirror:
 
 
 def create(directory: Path, config: dict[str, Any], tracker: str, project: str) -> Mirror:
-    """The mirror of the run in `directory` at a tracker.
+    """The mirror of the run in `directory` at a tracker, whose library is imported here.
+
+    Python 3.11 parses in one thread at a time: two that import, which may parse, can fail both.
 
     Args:
       config: of the run.
       tracker: "wandb" or "mlflow".
       project: what the tracker collects runs in.
     """
+
+    with contextlib.suppress(Exception):  # it may lack; then the thread fails, and says so
+        importlib.import_module(tracker)
 
     def opened() -> Tracker:
         if tracker == "wandb":
