@@ -1,8 +1,7 @@
 """The page of one run: its curves, what it gets wrong, its configuration, and where it trained."""
 
-import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,34 +13,26 @@ from cnn_jax.files import read_undamaged
 from cnn_jax.runs import Run, metrics, results
 from cnn_jax.runs.directory import FIELDS
 
-if TYPE_CHECKING:
-    from cnn_jax.analysis.explain.answers import Answers
-
 NUMBERS = ("step", "epoch", "seconds", "loss", "top1_error", "top5_error")
 POINT = (*NUMBERS, "learning_rate", "images_per_second", "data_wait")
 POINTS = 500  # of a curve; more are averaged
-CLASSES = 40  # that a confusion matrix shows
 COLORS = {"done": "good", "running": "soft", "new": "soft", "preempted": "soft"}
 MINUTE, HOUR = 60, 3600
 
 
-def of_run(run: Run, program: str, answers: "Answers | None", what: str, images: bool) -> str:
+def of_run(run: Run, program: str, of_answers: Sequence[Block] = ()) -> str:
     """The HTML of the page.
 
     Args:
       program: what a user types before a command.
-      answers: to a split; None leaves out what is made of them.
-      what: which split they are of, by which protocol, at which step.
-      images: whether the worst examples are shown, too.
+      of_answers: the sections of `answers_page`, if there are any.
     """
     lines = metrics.read(run.path)
     sections = [result(run, lines)] if lines else []
     sections.append(section("Curves", {"kind": "curves", "by_split": True, "lines": curves(lines)}))
     if found := results.read(run.path / results.FOLDER):
         sections.append(evaluations(found))
-    if answers:
-        sections += in_answers(answers, what, images)
-    sections += [configuration(run), environment(run), usage(run, program)]
+    sections += [*of_answers, configuration(run), environment(run), usage(run, program)]
     path = run.path.resolve()
     name = f"{path.parent.name}/{path.name}" if path.name.startswith("seed-") else path.name
     badges = [(run.status, COLORS.get(run.status, "bad"))]
@@ -143,140 +134,6 @@ def evaluations(found: Sequence[Mapping[str, Any]]) -> Block:
     ]
     columns = (*names, "top-1 error, %", "top-5 error, %", "loss", "views")
     return section("Evaluations", table(columns, rows))
-
-
-def saved_answers(run: Run) -> tuple["Answers", str] | None:
-    """The answers that the latest evaluation with logits left, and of what; None without one."""
-    from cnn_jax.analysis.explain.answers import Answers
-    from cnn_jax.evaluation.predict import Predictions
-
-    folder = run.path / results.FOLDER
-    for one in reversed(results.read(folder)):
-        file = folder / one["files"] / "predictions.npz"
-        if file.exists():
-            with np.load(file) as arrays:
-                names = tuple(map(str, arrays["class_names"]))
-                found = Predictions(*(arrays[name] for name in Predictions._fields))
-            what = f"{one['split']} split, protocol {one['protocol']}, weights {one['weights']}"
-            step = f", step {one['step']:,}" if "step" in one else ""
-            return Answers(found, names, no_view), f"{what}{step}"
-    return None
-
-
-def evaluated(run: Run, data: str | None) -> tuple["Answers", str]:
-    """The answers to the split that `launch.py eval` takes, and of what they are.
-
-    Args:
-      data: where it is now; by default where the run found it.
-    """
-    from cnn_jax.analysis.explain import answers
-    from cnn_jax.evaluation import target
-
-    opened = target.of_run(run, [f"data.path={data}"] if data else [])
-    split = opened.examples(None)[0]
-    found = answers.of_split(run, split, data=data)
-    return found, f"{split} split, step {run.find_step('last'):,}"
-
-
-def no_view(i: int) -> np.ndarray:
-    """Saved answers have no images."""
-    raise LookupError(f"the image of example {i} is not kept")
-
-
-def in_answers(answers: "Answers", what: str, images: bool) -> list[Block]:
-    """What the network takes for what, how sure it may be, and where it errs most."""
-    from cnn_jax.analysis.explain import hardest
-
-    wrong = int((answers.predicted != answers.predictions.labels).sum())
-    total = len(answers.predictions.labels)
-    sections = [
-        section(
-            "What it takes for what",
-            page.text(f"{wrong:,} of {total:,} wrong: {what}."),
-            {"kind": "side", "blocks": [taken_for(answers), by_class(answers)]},
-            short_title="Errors",
-        ),
-        sure(answers),
-    ]
-    if images:
-        sections.append(
-            section(
-                "The worst answers",
-                page.text("The largest losses: the true class, what it was taken for, how surely."),
-                gallery(answers, hardest.worst(answers, min(24, total))),
-                page.heading("The least sure answers"),
-                gallery(answers, hardest.least_sure(answers, min(12, total))),
-                short_title="Images",
-            )
-        )
-    return sections
-
-
-def sure(answers: "Answers") -> Block:
-    """Whether it is right as often as it is sure."""
-    from cnn_jax.analysis.explain import calibration
-
-    found = calibration.calibration(answers)
-    bins = {name: getattr(found, name).tolist() for name in found._fields[1:]}
-    ece = (
-        f"Expected calibration error {found.error:.2%}: the mean gap between how sure the network "
-        "is and how often it is right (arXiv:1706.04599)."
-    )
-    columns = ("confidence, %", "examples", "its mean, %", "right, %")
-    rows = [
-        (
-            f"{100 * found.edges[i]:.0f} to {100 * found.edges[i + 1]:.0f}",
-            int(found.count[i]),
-            *(f"{100 * values[i]:.1f}" for values in (found.confidence, found.accuracy)),
-        )
-        for i in np.flatnonzero(found.count)[::-1]
-    ]
-    blocks = [[{"kind": "reliability", **bins}], [table(columns, rows)]]
-    shown = {"kind": "side", "blocks": blocks}
-    return section("How sure it may be", page.text(ece), shown, short_title="Calibration")
-
-
-def taken_for(answers: "Answers") -> list[Block]:
-    """The confusion matrix of few classes, the most confused pairs of many."""
-    from cnn_jax.analysis.explain import confusion
-
-    counts, names = confusion.confusion(answers), answers.class_names
-    if len(names) <= CLASSES:
-        matrix = {"kind": "matrix", "names": names, "counts": counts.tolist()}
-        return [page.heading("Confusion matrix"), matrix]
-    pairs = confusion.most_confused(answers, 50)
-    rows = [(names[p.label], names[p.predicted], len(p.examples)) for p in pairs]
-    return [page.heading("Most confused"), table(("true class", "taken for", "times"), rows)]
-
-
-def by_class(answers: "Answers") -> list[Block]:
-    """The errors of each class."""
-    from cnn_jax.evaluation import files
-
-    rows = [
-        (
-            *(row["class"], row["examples"], f"{100 * row['top1_error']:.2f}"),
-            f"{row['taken_for']} ({row['times']})" if row["times"] else None,
-        )
-        for row in files.per_class(answers.predictions, answers.class_names)
-    ]
-    columns = ("class", "examples", "error, %", "mostly taken for")
-    return [page.heading("Classes"), table(columns, rows)]
-
-
-def gallery(answers: "Answers", places: Sequence[int]) -> Block:
-    """Examples with their true classes, and what they were taken for."""
-    items = [(page.image(png(answers.view(i))), answers.text(i)) for i in places]
-    return {"kind": "gallery", "wide": False, "items": items}
-
-
-def png(pixels: np.ndarray) -> bytes:
-    """uint8 [H, W, 1 or 3] as a PNG file."""
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
-    return file.getvalue()
 
 
 def configuration(run: Run) -> Block:

@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
 
 def write_pages(arguments: argparse.Namespace, console: Console) -> None:
     """Writes the page of each run."""
-    from cnn_jax.analysis import run_page
+    from cnn_jax.analysis import answers_page, run_page
     from cnn_jax.files import keep_compiled
     from cnn_jax.runs import Run
 
@@ -83,10 +83,11 @@ def write_pages(arguments: argparse.Namespace, console: Console) -> None:
     for run in map(Run, paths):
         if arguments.pictures:
             keep_compiled()
-            answers, what = run_page.evaluated(run, arguments.data)
+            found = answers_page.evaluated(run, arguments.data)
         else:
-            answers, what = run_page.saved_answers(run) or (None, "")
-        text = run_page.of_run(run, arguments.program, answers, what, arguments.pictures)
+            found = answers_page.saved_answers(run)
+        told = answers_page.sections(*found, arguments.pictures) if found else []
+        text = run_page.of_run(run, arguments.program, told)
         out = (arguments.out or run.path / "report") / "page.html"
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(text.encode(errors="backslashreplace"))

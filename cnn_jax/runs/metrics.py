@@ -16,6 +16,7 @@ from cnn_jax.files import replacing, set_aside, write_text
 if TYPE_CHECKING:
     import jax
 
+    from cnn_jax.runs.directory import RunDirectory
     from cnn_jax.runs.trackers.mirror import Mirror
 
 NUMBERS = ("step", "epoch", "loss", "top1_error", "top5_error", "seconds")  # of every line
@@ -117,13 +118,10 @@ def mirror(folder: Path, next_step: int) -> Any:
     return SummaryWriter(str(folder), purge_step=next_step)
 
 
-def open_trackers(
-    directory: Path, settings: dict[str, Any], *, wandb: str | None, mlflow: str | None
-) -> list["Mirror"]:
+def open_trackers(*, run: "RunDirectory", wandb: str | None, mlflow: str | None) -> list["Mirror"]:
     """The mirrors that the group `logging` names; mostly there are none.
 
     Args:
-      directory, settings: of the run, the settings being its config.
       wandb: a project of Weights & Biases, "PROJECT" or "ENTITY/PROJECT".
       mlflow: an experiment of MLflow.
     """
@@ -132,7 +130,8 @@ def open_trackers(
         return []
     from cnn_jax.runs.trackers import mirror
 
-    return [mirror.create(directory, settings, *pair) for pair in asked.items() if pair[1]]
+    about = (run.path, run.config.to_dict())
+    return [mirror.create(*about, *pair) for pair in asked.items() if pair[1]]
 
 
 @contextlib.contextmanager

@@ -47,11 +47,9 @@ class RunWriter:
         self.failure: UserError | None = None
         self._setup, self._progress, self._group = setup, progress, group
         self._checkpoints = checkpoints
-        is_first, trackers = group.index == 0, []
-        if is_first:  # the others write for nobody
-            about = {"directory": directory.path, "settings": directory.config.to_dict()}
-            trackers = make_part(directory.config, open_trackers, "logging", **about)
-        self._metrics = Metrics(directory.path, progress.step, seconds, is_first, trackers)
+        is_first = group.index == 0  # the others write for nobody
+        trackers = is_first and make_part(directory.config, open_trackers, "logging", run=directory)
+        self._metrics = Metrics(directory.path, progress.step, seconds, is_first, trackers or ())
         # The first step of the last program, and what fetches its metrics as the next has started.
         self._pending: tuple[int, Fetch] | None = None
         self._data_wait_seconds: float | None = None  # since the last line; None of data in memory

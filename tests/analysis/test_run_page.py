@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import cnn_jax
-from cnn_jax.analysis import run_page
+from cnn_jax.analysis import answers_page, run_page
 from cnn_jax.analysis.explain.answers import Answers
 from cnn_jax.evaluation import files
 from cnn_jax.runs import results
@@ -27,7 +27,8 @@ def answers(request):
 @pytest.fixture(scope="module")
 def html(dense_run, answers):
     run = cnn_jax.load_run(dense_run)
-    return run_page.of_run(run, "python launch.py", answers, "test split", images=True)
+    told = answers_page.sections(answers, "test split", images=True)
+    return run_page.of_run(run, "python launch.py", told)
 
 
 def blocks(html):
@@ -73,8 +74,8 @@ def test_the_page_has_the_errors_of_the_answers(html, answers):
 
 
 def test_of_many_classes_the_page_has_the_most_confused(answers, monkeypatch):
-    monkeypatch.setattr(run_page, "CLASSES", 7)
-    (_, table) = run_page.taken_for(answers)
+    monkeypatch.setattr(answers_page, "CLASSES", 7)
+    (_, table) = answers_page.taken_for(answers)
     assert table["rows"][0][2] == max((row[2] for row in table["rows"]), key=int)
 
 
@@ -92,13 +93,13 @@ def test_a_long_curve_is_thinned_to_means_of_neighbors():
 
 def test_answers_are_taken_of_the_latest_evaluation_with_logits(dense_run, answers, tmp_path):
     run = cnn_jax.load_run(shutil.copytree(dense_run, tmp_path / "run"))
-    assert run_page.saved_answers(run) is None
+    assert answers_page.saved_answers(run) is None
     about = {"split": "test", "protocol": "center", "weights": "raw", "step": 57}
     for name, with_logits in (("first", True), ("second", False)):
         result = {"files": name, **about}
         folder = run.path / results.FOLDER
         files.write(folder, result, answers.predictions, NAMES, with_logits=with_logits)
-    found, what = run_page.saved_answers(run)
+    found, what = answers_page.saved_answers(run)
     assert what == "test split, protocol center, weights raw, step 57"
     assert found.class_names == NAMES
     np.testing.assert_array_equal(found.predictions.logits, answers.predictions.logits)
@@ -180,6 +181,6 @@ def test_the_page_of_a_run_without_numbers_says_so(dense_run, tmp_path):
     (tmp_path / "run").mkdir()
     shutil.copy(dense_run / "config.json", tmp_path / "run")
     run = cnn_jax.load_run(tmp_path / "run")
-    (tmp_path / "page.html").write_text(run_page.of_run(run, "p", None, "", images=False))
+    (tmp_path / "page.html").write_text(run_page.of_run(run, "p"))
     elements, console = browse(tmp_path / "page.html", tmp_path / "user")
     assert not console and "There are no numbers yet." in elements

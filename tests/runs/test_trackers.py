@@ -8,6 +8,7 @@ import warnings
 from types import SimpleNamespace
 
 import pytest
+from ml_collections import ConfigDict
 from rich.console import Console
 
 import cnn_jax
@@ -28,6 +29,11 @@ def folder(tmp_path):
     """The directory of a run that trains."""
     (tmp_path / "status.json").write_text('{"status": "running"}')
     return tmp_path
+
+
+def of(folder):
+    """What `open_trackers` takes of a run directory."""
+    return SimpleNamespace(path=folder, config=ConfigDict({"seed": 3}))
 
 
 class Fake:
@@ -93,7 +99,7 @@ def test_a_tracker_that_hangs_holds_up_no_run(folder, method, monkeypatch):
 
 
 def test_without_a_project_no_tracker_is_opened(folder):
-    assert metrics.open_trackers(folder, {}, wandb=None, mlflow=None) == []
+    assert metrics.open_trackers(run=None, wandb=None, mlflow=None) == []
 
 
 def test_what_is_not_installed_is_said_and_the_run_trains(tmp_path, dense_run, monkeypatch):
@@ -180,7 +186,7 @@ def wandb_records(file):
 @needs("wandb")
 def test_wandb_has_the_lines_of_an_offline_run(folder, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    (mirrored,) = metrics.open_trackers(folder, {"seed": 3}, wandb="project", mlflow=None)
+    (mirrored,) = metrics.open_trackers(run=of(folder), wandb="project", mlflow=None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for line in LINES:
@@ -212,7 +218,7 @@ def test_mlflow_has_the_lines_in_its_folder_once_though_the_run_goes_on(folder, 
     from mlflow import MlflowClient
 
     for lines in (LINES[:2], LINES[1:]):
-        (mirrored,) = metrics.open_trackers(folder, {"seed": 3}, wandb=None, mlflow="a name")
+        (mirrored,) = metrics.open_trackers(run=of(folder), wandb=None, mlflow="a name")
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
             for line in lines:
