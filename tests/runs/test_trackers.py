@@ -70,6 +70,7 @@ def written(folder, fake):
     return metrics.read(folder)
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_tracker_gets_every_line_in_order_and_how_the_run_ended(folder):
     fake = Fake()
     lines = written(folder, fake)

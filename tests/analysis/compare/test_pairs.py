@@ -89,11 +89,11 @@ def answers(predicted, labels=(0, 1, 2, 0)):
 
 
 def test_agreement_counts_what_two_networks_say_and_where_both_err():
-    pair = {"x": answers([0, 2, 0, 1]), "y": answers([0, 2, 1, 0])}
+    pair = {"x": answers([0, 2, 0, 1]), "y": answers([0, 2, 2, 1])}
     (row,) = agreement.agreement(pair).to_dict("records")
     assert (row["first"], row["second"]) == ("x", "y")
-    # x errs on examples 1, 2, 3 and y on 1, 2; of these both call example 1 a c.
-    assert (row["agree"], row["both_wrong"], row["same_mistake"]) == (0.5, 0.5, 0.5)
+    # x errs on examples 1, 2, 3 and y on 1 and 3, of which they say the same.
+    assert (row["agree"], row["both_wrong"], row["same_mistake"]) == (0.75, 0.5, 1)
     chance = 0.75 * 0.5 + 0.25 * 0.5
     assert row["error_consistency"] == pytest.approx((0.75 - chance) / (1 - chance))
 
