@@ -32,7 +32,7 @@ EXPERIMENTS = "cnn_jax.experiments"  # what its files are called as modules, in 
 FILES = ("path", "class_list", "exclude")  # the fields of the group `data` that name files
 # What may be None wherever it stands, besides the options of networks that are None by default.
 OPTIONAL = (*(f"data.{name}" for name in (*FILES, "image_size")), "optimizer.clip_norm")
-OPTIONAL += ("init.weights", "optimizer.freeze_until")
+OPTIONAL += ("init.weights", "optimizer.freeze_until", "logging.wandb", "logging.mlflow")
 BOOLS = dict.fromkeys(("true", "yes", "on", "1"), True)
 BOOLS |= dict.fromkeys(("false", "no", "off", "0"), False)
 AUTOMATIC = ("training.steps_per_dispatch",)  # numbers that may be the word "auto"

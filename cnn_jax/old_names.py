@@ -31,6 +31,7 @@ ADDED = {
 GROUPS_ADDED = {  # whole groups, of recipes
     "compiler": {"options": "", "deterministic": False},
     "init": {"weights": None, "layers": ["*"]},
+    "logging": {"wandb": None, "mlflow": None},
 }
 MODEL_ADDED = {  # by family
     "resnet": {"order": "original", "shortcut_bn": True, "death_rate": 0.0},

@@ -24,6 +24,7 @@ def plain() -> dict[str, Group]:
         "precision": {"matmul": "default"},
         "compiler": {"options": "", "deterministic": False},
         "parallel": {"params": "replicated", "seeds": "auto"},
+        "logging": logging(),
     }
 
 
@@ -31,6 +32,12 @@ def init(weights: str | None = None, layers: Sequence[str] = ("*",)) -> Group:
     """The trained network to start from, by default none, and the layers to take of it."""
     own = placeholder(str) if weights is None else weights
     return {"weights": own, "layers": list(layers)}
+
+
+def logging(wandb: str | None = None, mlflow: str | None = None) -> Group:
+    """The project of Weights & Biases, and the experiment of MLflow, that get the numbers, too."""
+    projects = {"wandb": wandb, "mlflow": mlflow}
+    return {k: placeholder(str) if name is None else name for k, name in projects.items()}
 
 
 def data(

@@ -34,6 +34,7 @@ NEW = """{
   "compiler": {"options": "", "deterministic": false},
   "compression": {"stage": "share", "bits": 5, "initialization": "linear"},
   "init": {"weights": null, "layers": ["*"]},
+  "logging": {"wandb": null, "mlflow": null},
   "model": {"name": "inception_v3", "factorized_stem": true},
   "precision": {"matmul": "default"},
   "preprocessing": {"mean": "channel", "std": "channel", "whitening": "none"},
@@ -49,7 +50,7 @@ def older(config):
     """A config of the digits, as it was written then."""
     config = dict(config)
     config["colour"] = config.pop("color")
-    del config["compiler"], config["init"]
+    del config["compiler"], config["init"], config["logging"]
     later = ("freeze", "freeze_until", "rate_by_layer", "layer_decay")
     config["optimizer"] = {k: v for k, v in config["optimizer"].items() if k not in later}
     config["preprocessing"] = {"mean": "pixel", "deviation": "scalar", "whitening": "none"}

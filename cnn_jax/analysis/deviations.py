@@ -9,7 +9,7 @@ from cnn_jax.optim import schedules
 
 # Fields that change no result beyond rounding: places, and times of evaluations and checkpoints.
 NEUTRAL = re.compile(
-    r"seed|data\.(path|storage|decoder|threads|workers|prefetch)|(parallel|compiler)\..*"
+    r"seed|data\.(path|storage|decoder|threads|workers|prefetch)|(parallel|compiler|logging)\..*"
     r"|model\.(unroll|remat)|init\.weights|compression\.start"
     r"|training\.(checkpoint_every|steps_per_dispatch|duration)"
     r"|evaluation\.(every|batch_size|splits)"

@@ -38,6 +38,7 @@ Without arguments: trains the quickstart, on embedded data, in about a minute.
             [--workdir=DIR] [--parallel=N] [--only=ROW ...] [--dry_run] [--cluster=slurm]
   report    our results beside the paper's: table, figure, a page with the curves
             PATH ... [--out=DIR] [--check] [--record]
+            RUN --page [--pictures]
   eval      errors of a run's checkpoint, or of weights from elsewhere, over a whole split
             RUN [--step=last|best|N] [--data=PATH] [--weights_of=raw,ema,bn]
             --weights=WEIGHTS --config=FILE[:variant] [--config.any.field=VALUE ...]

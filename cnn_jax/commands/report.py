@@ -1,7 +1,8 @@
 """Our results beside the paper's: table, figure, and a page with the curves.
 
 Reads sweeps, single runs, records of runs and packs of campaigns; writes report.md, report.csv,
-report.html and a figure-N.png for each table, and touches no accelerator.
+report.html and a figure-N.png for each table, and touches no accelerator. With --page it writes
+page.html, all about one run.
 """
 
 import argparse
@@ -22,6 +23,10 @@ def add_arguments(add) -> None:
     check = "exit code 1 where a result by a paper's recipe is not within its tolerance"
     add("--check", action="store_true", help=check)
     record = "keeps the finished runs in experiments/results, and updates the tables made of them"
+    add("--page", action="store_true", help="of each PATH, a run: one file with all about it")
+    pictures = "with --page: evaluates the run, for its errors and its worst images"
+    add("--pictures", action="store_true", help=pictures)
+    add("--data", metavar="PATH", help="with --pictures: where the data is now")
     add("--record", type=Path, nargs="?", const=True, metavar="PATH", help=record)
 
 
@@ -29,6 +34,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     """Prints the tables, and writes the report and, if asked, the records."""
     from cnn_jax.analysis import comparison, figure, markdown, page, run_records
 
+    if arguments.page:
+        return write_pages(arguments, console)
     paths = [*arguments.paths, *filter(lambda path: isinstance(path, Path), [arguments.record])]
     if not paths:
         raise UserError("name what to report: sweeps, runs, records, or packs of campaigns", 2)
@@ -53,7 +60,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         for facts, lines, _, picture in tables
     )
     as_csv = markdown.as_csv([table[:2] for table in tables])
-    for name, content in (("md", text), ("csv", as_csv), ("html", page.page(tables))):
+    for name, content in (("md", text), ("csv", as_csv), ("html", page.of_tables(tables))):
         # Names of files may have bytes that are not UTF-8.
         content = content.encode(errors="backslashreplace")
         (out / f"report.{name}").write_bytes(content)
@@ -62,6 +69,29 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         keep(found, paths, arguments.home, console)
     if arguments.check:
         check([line for _, lines, _, _ in tables for line in lines])
+
+
+def write_pages(arguments: argparse.Namespace, console: Console) -> None:
+    """Writes the page of each run."""
+    from cnn_jax.analysis import answers_page, run_page
+    from cnn_jax.files import keep_compiled
+    from cnn_jax.runs import Run
+
+    paths = arguments.paths
+    if not paths or (arguments.out and len(paths) > 1):
+        raise UserError("--page takes a RUN, or several without --out", 2)
+    for run in map(Run, paths):
+        if arguments.pictures:
+            keep_compiled()
+            found = answers_page.evaluated(run, arguments.data)
+        else:
+            found = answers_page.saved_answers(run)
+        told = answers_page.sections(*found, arguments.pictures) if found else []
+        text = run_page.of_run(run, arguments.program, told)
+        out = (arguments.out or run.path / "report") / "page.html"
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_bytes(text.encode(errors="backslashreplace"))
+        print_line(console, f"the page is {out}")
 
 
 def keep(found, paths: list[Path], home: Path, console: Console) -> None:

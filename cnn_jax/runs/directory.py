@@ -78,12 +78,14 @@ class RunDirectory:
         if is_run:
             set_damaged_aside(path, config)
         before = read_config(path) if is_run else config
-        if lines := configs.difference(before, config):
+        lines = configs.difference(before, config)
+        # Where its numbers are shown besides may change from one start to the next.
+        if lines := [line for line in lines if not line.startswith("logging.")]:
             raise UserError(
                 f"{path} has a run with another config; choose another --workdir. "
                 f"It differs in {'; '.join(lines)}"
             )
-        self._config = config
+        self.config = config
 
     def write_start(
         self, dataset: dict, preprocessing: "Preprocessing", compiler_options: dict
@@ -100,7 +102,7 @@ class RunDirectory:
         """
         from cnn_jax.data import preprocess
 
-        write_json(self.path / "config.json", self._config.to_dict())
+        write_json(self.path / "config.json", self.config.to_dict())
         facts, constants = self.path / "dataset.json", self.path / "preprocessing.npz"
         if facts.exists():
             before = read_json(facts)
@@ -135,7 +137,7 @@ class RunDirectory:
     @property
     def seed(self) -> int:
         """The seed of the config."""
-        return self._config.seed
+        return self.config.seed
 
     @property
     def status(self) -> str:

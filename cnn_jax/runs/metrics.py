@@ -1,4 +1,4 @@
-"""`metrics.jsonl`, the truth about a run, and its mirrors: TensorBoard's, and `curves.png`."""
+"""`metrics.jsonl`, the truth about a run, and its mirrors: TensorBoard, trackers, `curves.png`."""
 
 import contextlib
 import json
@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,9 @@ from cnn_jax.files import replacing, set_aside, write_text
 
 if TYPE_CHECKING:
     import jax
+
+    from cnn_jax.runs.directory import RunDirectory
+    from cnn_jax.runs.trackers.mirror import Mirror
 
 NUMBERS = ("step", "epoch", "loss", "top1_error", "top5_error", "seconds")  # of every line
 # The last fields of a line, which differ from run to run of the same config.
@@ -26,7 +29,14 @@ DRAW_SECONDS = 60.0  # between two drawings of a run that trains; the first one 
 class Metrics:
     """Appends one JSON line at a time."""
 
-    def __init__(self, directory: Path, last_step: int, seconds: float, draws: bool = True):
+    def __init__(
+        self,
+        directory: Path,
+        last_step: int,
+        seconds: float,
+        draws: bool = True,
+        trackers: Sequence["Mirror"] = (),
+    ):
         """Opens the file and drops the lines after `last_step`, which the run will write again.
 
         Damaged lines are dropped as well; the whole file is kept in `damaged/` then.
@@ -35,6 +45,7 @@ class Metrics:
           last_step: from which the run goes on; 0 at its start.
           seconds: what the run had taken until then.
           draws: at evaluations and at the end, `curves.png`.
+          trackers: get each line, too.
         """
         self.path = directory / "metrics.jsonl"
         lines, damaged = parse(self.path.read_bytes() if self.path.exists() else b"")
@@ -46,6 +57,7 @@ class Metrics:
         self._start = time.monotonic() - seconds
         self._file = self.path.open("a")
         self._events = mirror(directory / "tensorboard", last_step + 1)
+        self._trackers = trackers
 
     @property
     def seconds(self) -> float:
@@ -66,6 +78,8 @@ class Metrics:
         for name, value in values.items():
             if self._events and name != "epoch":
                 self._events.add_scalar(f"{split}/{name}", value, step)
+        for tracker in self._trackers:
+            tracker.add(step, split, values)
         if split != "train":
             self._draw(DRAW_SECONDS)
 
@@ -84,11 +98,13 @@ class Metrics:
         self._drawn = time.monotonic()
 
     def close(self) -> None:
-        """Closes both files, and draws what the run has come to, however it ended."""
+        """Closes the file and its mirrors, and draws what the run has come to, however it ended."""
         with contextlib.suppress(OSError):  # `write` has raised it
             self._file.close()
         if self._events:
             self._events.close()
+        for tracker in self._trackers:
+            tracker.close()
         self._draw(seconds=0.0)
 
 
@@ -100,6 +116,22 @@ def mirror(folder: Path, next_step: int) -> Any:
     except ImportError:
         return None
     return SummaryWriter(str(folder), purge_step=next_step)
+
+
+def open_trackers(*, run: "RunDirectory", wandb: str | None, mlflow: str | None) -> list["Mirror"]:
+    """The mirrors that the group `logging` names; mostly there are none.
+
+    Args:
+      wandb: a project of Weights & Biases, "PROJECT" or "ENTITY/PROJECT".
+      mlflow: an experiment of MLflow.
+    """
+    asked = {"wandb": wandb, "mlflow": mlflow}
+    if not any(asked.values()):
+        return []
+    from cnn_jax.runs.trackers import mirror
+
+    about = (run.path, run.config.to_dict())
+    return [mirror.create(*about, *pair) for pair in asked.items() if pair[1]]
 
 
 @contextlib.contextmanager

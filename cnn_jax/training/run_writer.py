@@ -11,8 +11,8 @@ from cnn_jax.optim import plateau
 from cnn_jax.progress import TrainingProgress
 from cnn_jax.runs.checkpoints import Checkpoints
 from cnn_jax.runs.directory import RunDirectory
-from cnn_jax.runs.metrics import Metrics, peak_memory
-from cnn_jax.training.build import Setup
+from cnn_jax.runs.metrics import Metrics, open_trackers, peak_memory
+from cnn_jax.training.build import Setup, make_part
 from cnn_jax.training.steps import TrainState, is_finite
 
 Fetch = Callable[[], dict[str, np.ndarray]]  # the metrics [K] of a program, once it has ended
@@ -47,7 +47,9 @@ class RunWriter:
         self.failure: UserError | None = None
         self._setup, self._progress, self._group = setup, progress, group
         self._checkpoints = checkpoints
-        self._metrics = Metrics(directory.path, progress.step, seconds, draws=group.index == 0)
+        is_first = group.index == 0  # the others write for nobody
+        trackers = is_first and make_part(directory.config, open_trackers, "logging", run=directory)
+        self._metrics = Metrics(directory.path, progress.step, seconds, is_first, trackers or ())
         # The first step of the last program, and what fetches its metrics as the next has started.
         self._pending: tuple[int, Fetch] | None = None
         self._data_wait_seconds: float | None = None  # since the last line; None of data in memory

@@ -4,7 +4,6 @@ import json
 import math
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,8 @@ from cnn_jax.errors import UserError
 from cnn_jax.runs import metrics
 from cnn_jax.runs.environment import is_flag
 from tests.analysis.making import record
+from tests.browser import browse, in_browser
 from tests.conftest import ROOT, launch_here
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-in_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium: apt-get install chromium")
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 
 
 def report(*arguments):
@@ -71,21 +64,10 @@ def test_numbers_that_are_not_finite_are_left_out_of_the_page(tmp_path):
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "report.html").read_text()
     data = re.search(r'type="application/json">(.*?)</script>', text)[1]
-    (table,) = json.loads(data, parse_constant=pytest.fail)["tables"]
-    last = table["runs"][0]["points"][-1]
-    assert last["epoch"] == 3 and "loss" not in last and "top1_error" not in last
-
-
-def browse(page, folder):
-    """The page's elements once its scripts have run, and the lines of its console."""
-    flags = [*FLAGS, f"--user-data-dir={folder}", "--enable-logging=stderr", "--v=0"]
-    done = subprocess.run(
-        [BROWSER, *flags, "--virtual-time-budget=5000", "--dump-dom", page.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    return done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+    (section,) = json.loads(data, parse_constant=pytest.fail)["sections"]
+    (curves,) = [block for block in section["blocks"] if block["kind"] == "curves"]
+    last = {name: values[-1] for name, values in curves["lines"][-1]["columns"].items()}
+    assert last["epoch"] == 3 and last["loss"] is None and last["top1_error"] is None
 
 
 @in_browser
@@ -93,7 +75,7 @@ def test_the_page_opens_in_a_browser_without_an_error_and_shows_the_curves(page,
     elements, console = browse(page, tmp_path)
     assert not console
     curves = re.findall(r'<path class="curve" d="(M[^"]*)"', elements)
-    assert len(curves) == 7, "a curve for each run"
+    assert len(curves) == 2 * 4, "error and loss of each row, the mean of its runs"
     assert all(curve.count("L") == 2 for curve in curves), "a point for each evaluation"
     assert elements.count('aria-pressed="true"') == 4, "a button for each row"
     assert "&lt;/script&gt;&lt;b&gt;" in elements

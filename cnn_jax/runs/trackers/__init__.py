@@ -1,0 +1,1 @@
+"""Experiment trackers, which mirror the numbers of a run."""
