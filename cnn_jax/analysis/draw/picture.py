@@ -1,7 +1,7 @@
 """Graphs as a picture: Graphviz lays them out, by pygraphviz, whose wheels bring Graphviz along.
 
-Of what was tried it alone needs no system package on Linux, macOS and Windows, keeps a chain of 34
-layers in one straight column with the shortcuts as arcs at its side, and writes SVG, PDF and PNG.
+It needs no system package on Linux, macOS and Windows, keeps a chain of 34 layers in one straight
+column with the shortcuts as arcs at its side, and writes SVG, PDF and PNG.
 """
 
 import difflib
