@@ -210,8 +210,7 @@ def restore(
         states, steps, seconds = zip(*found, strict=True)
         limit = min(steps)
         if limit == max(steps):
-            break
-        # A kill came when some had saved and others had not: those go back.
+            break  # else a kill came when some had saved, who go back now
     shardings = jax.tree.map(lambda leaf: leaf.sharding, template)
     state = setup.seeds.join([group.put_global(state, shardings) for state in states])
     return state, limit, max(seconds)

@@ -173,13 +173,15 @@ def test_metrics_are_on_disk_before_the_checkpoint_that_follows_them(writer, mon
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_process_0_alone_draws_curves(index, tmp_path, monkeypatch):
+def test_process_0_alone_draws_curves_and_opens_trackers(index, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(run_writer, "Metrics", lambda *what, draws: asked.append((*what, draws)))
-    directory = types.SimpleNamespace(path=tmp_path, set_status=asked.append)
+    monkeypatch.setattr(run_writer, "Metrics", lambda *what: asked.append(what))
+    monkeypatch.setattr(run_writer, "make_part", lambda *_, **__: "trackers")
+    directory = types.SimpleNamespace(path=tmp_path, config=None, set_status=asked.append)
     group, progress = types.SimpleNamespace(index=index), types.SimpleNamespace(step=7)
     run_writer.RunWriter(None, directory, None, progress, group, seconds=1.5)
-    assert asked == [(tmp_path, 7, 1.5, index == 0), "running"]
+    opened = (True, "trackers") if index == 0 else (False, ())
+    assert asked == [(tmp_path, 7, 1.5, *opened), "running"]
 
 
 def test_a_plateau_sees_the_errors_of_evaluations_alone(writer, monkeypatch):
