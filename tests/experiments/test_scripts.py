@@ -1,17 +1,14 @@
 """The scripts beside the recipes run as their first lines say, each in a process of its own."""
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
 
 SMALL = ("--depth=20", "--batch=4", "--steps=1", "--rounds=1")
-SAMPLE = Path(os.environ.get("CNN_JAX_TEST_DATA", "none")) / "imagenet_sample"
-NETWORK = SAMPLE.parent / "squeezenet_deep_compression" / "compressed_SqueezeNet.net"
+NETWORK = "squeezenet_deep_compression/compressed_SqueezeNet.net"
 
 
 def run_script(script, *arguments):
@@ -52,16 +49,18 @@ def test_a_benchmark_prints_its_numbers(script, arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SAMPLE.is_dir(), reason="needs the images of $CNN_JAX_TEST_DATA")
-def test_the_streaming_benchmark_prints_its_numbers():
-    arguments = (f"--data={SAMPLE}", "--batches=2", "--rounds=1", "--workers=1", "--batch=16")
+def test_the_streaming_benchmark_prints_its_numbers(shared_data):
+    sample = shared_data / "imagenet_sample"
+    arguments = (f"--data={sample}", "--batches=2", "--rounds=1", "--workers=1", "--batch=16")
     assert "torch" in run_script("benchmarks/streaming.py", *arguments)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SAMPLE.is_dir(), reason="needs the images of $CNN_JAX_TEST_DATA")
-def test_the_authors_compressed_network_is_right_as_often_as_the_readme_says():
-    printed = run_script("deep_compression/accuracy.py", NETWORK, SAMPLE)
+def test_the_authors_compressed_network_is_right_as_often_as_the_readme_says(
+    shared_data,
+):
+    sample = shared_data / "imagenet_sample"
+    printed = run_script("deep_compression/accuracy.py", shared_data / NETWORK, sample)
     assert "all: 321 and 421 of 500 right at top-1 and top-5" in printed
 
 
