@@ -109,12 +109,13 @@ def test_a_word_of_a_printed_command_comes_to_the_program_as_it_was(words):
 @pytest.mark.parametrize("name", ["plain", "two words", "it's", '"', "-x", "$HOME"])
 def test_the_commands_that_a_run_prints_to_go_on_with_are_quoted(name):
     arguments = argparse.Namespace(program="cnn-jax", profile=None)
-    _, evaluate, predict, python, board = train_command.what_next(
+    _, evaluate, predict, page, python, board = train_command.what_next(
         Path(name), [Path(name)], arguments
     )
     path = f"./{name}" if name == "-x" else name
     assert shlex.split(evaluate) == ["cnn-jax", "eval", path]
     assert shlex.split(predict)[:3] == ["cnn-jax", "predict", path]
+    assert shlex.split(page)[:3] == ["cnn-jax", "report", path]
     assert shlex.split(board)[:2] == ["tensorboard", "--logdir=."]
     code = shlex.split(python)[2]
     assert eval(code.partition("load_run(")[2].partition(").history")[0]) == name

@@ -13,7 +13,6 @@ from cnn_jax.runs import Run, results
 if TYPE_CHECKING:
     from cnn_jax.analysis.explain.answers import Answers
 
-CLASSES = 40  # that a confusion matrix shows
 SIDE = 160  # of an image on the page, in pixels, at most
 
 
@@ -118,7 +117,7 @@ def taken_for(answers: "Answers") -> list[Block]:
     from cnn_jax.analysis.explain import confusion
 
     counts, names = confusion.confusion(answers), answers.class_names
-    if len(names) <= CLASSES:
+    if len(names) <= confusion.NAMED:
         matrix = {"kind": "matrix", "names": names, "counts": counts.tolist()}
         return [page.heading("Confusion matrix"), matrix]
     pairs = confusion.most_confused(answers, 50)
@@ -128,6 +127,7 @@ def taken_for(answers: "Answers") -> list[Block]:
 
 def by_class(answers: "Answers") -> list[Block]:
     """The errors of each class."""
+    from cnn_jax.analysis.explain import confusion
     from cnn_jax.evaluation import files
 
     rows = [
@@ -138,7 +138,7 @@ def by_class(answers: "Answers") -> list[Block]:
         for row in files.per_class(answers.predictions, answers.class_names)
     ]
     columns = ("class", "examples", "error, %", "mostly taken for")
-    search = "search the classes" if len(rows) > CLASSES else ""
+    search = "search the classes" if len(rows) > confusion.NAMED else ""
     return [page.heading("Classes"), table(columns, rows, search)]
 
 

@@ -20,11 +20,11 @@ COLORS = {"done": "good", "running": "soft", "new": "soft", "preempted": "soft"}
 MINUTE, HOUR = 60, 3600
 
 
-def of_run(run: Run, program: str, of_answers: Sequence[Block] = ()) -> str:
+def of_run(run: Run, commands: Sequence[str], of_answers: Sequence[Block] = ()) -> str:
     """The HTML of the page.
 
     Args:
-      program: what a user types before a command.
+      commands: that go on with the run.
       of_answers: the sections of `answers_page`, if there are any.
     """
     lines = metrics.read(run.path)
@@ -32,7 +32,8 @@ def of_run(run: Run, program: str, of_answers: Sequence[Block] = ()) -> str:
     sections.append(section("Curves", {"kind": "curves", "by_split": True, "lines": curves(lines)}))
     if found := results.read(run.path / results.FOLDER):
         sections.append(evaluations(found))
-    sections += [*of_answers, configuration(run), environment(run), usage(run, program)]
+    sections += [*of_answers, configuration(run), environment(run)]
+    sections.append(section("Go on with it", page.commands(commands), short_title="Commands"))
     path = run.path.resolve()
     name = f"{path.parent.name}/{path.name}" if path.name.startswith("seed-") else path.name
     badges = [(run.status, COLORS.get(run.status, "bad"))]
@@ -162,14 +163,3 @@ def environment(run: Run) -> Block:
         blocks += [table(("what", "before", "then"), rows)]
         before = later
     return section("Environment", *blocks)
-
-
-def usage(run: Run, program: str) -> Block:
-    """How to go on with the run."""
-    lines = [
-        f"{program} eval {run.path}",
-        f"{program} predict {run.path} IMAGE.png",
-        f"{program} report {run.path} --page --pictures",
-        f"python -c 'import cnn_jax; print(cnn_jax.load_run(\"{run.path}\").history)'",
-    ]
-    return section("Go on with it", page.commands(lines), short_title="Commands")

@@ -1,6 +1,7 @@
 """What several commands take from the command line, and how they print others to type."""
 
 import argparse
+import json
 import shlex
 from pathlib import Path
 
@@ -49,6 +50,17 @@ def quoted(word: str | Path) -> str:
         return shlex.quote(text)
     text = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"$'{UNPRINTABLE.sub(lambda found: escaped(found[0]), text)}'"  # of bash and zsh
+
+
+def next_commands(program: str, run: Path) -> list[str]:
+    """Commands that go on with a run; `program` is what a user types before one."""
+    path, name = quoted(run), json.dumps(str(run), ensure_ascii=False)  # as Python spells it, too
+    return [
+        f"{program} eval {path}",
+        f"{program} predict {path} IMAGE.png",
+        f"{program} report {path} --page --pictures",
+        f"python -c {quoted(f'import cnn_jax; print(cnn_jax.load_run({name}).history)')}",
+    ]
 
 
 def positive(text: str) -> int:

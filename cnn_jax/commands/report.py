@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from cnn_jax.commands.arguments import next_commands
 from cnn_jax.errors import UserError
 from cnn_jax.progress import print_line
 
@@ -87,7 +88,7 @@ def write_pages(arguments: argparse.Namespace, console: Console) -> None:
         else:
             found = answers_page.saved_answers(run)
         told = answers_page.sections(*found, arguments.pictures) if found else []
-        text = run_page.of_run(run, arguments.program, told)
+        text = run_page.of_run(run, next_commands(arguments.program, run.path), told)
         out = (arguments.out or run.path / "report") / "page.html"
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(text.encode(errors="backslashreplace"))

@@ -7,7 +7,6 @@ Several processes train as one where SLURM or a TPU pod starts them, or with --c
 import argparse
 import contextlib
 import functools
-import json
 import re
 import shlex
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from cnn_jax.commands.arguments import (
     add_config,
     experiment_name,
     load_config,
+    next_commands,
     positive,
     quoted,
 )
@@ -84,15 +84,11 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
 def what_next(workdir: Path, runs: list[Path], arguments: argparse.Namespace) -> Iterator[str]:
     """Where the runs are, and commands that go on with the first."""
     first, last = runs[0], runs[-1]
-    path = quoted(first)
-    name = json.dumps(str(first), ensure_ascii=False)  # as Python spells it, too
     if first == last:
         yield f"the run is in {first}, its curves in {first}/curves.png; go on with"
     else:
         yield f"the runs are {first} to {last.name}, each with its curves.png; go on with"
-    yield f"  {arguments.program} eval {path}"
-    yield f"  {arguments.program} predict {path} IMAGE.png"
-    yield f"  python -c {quoted(f'import cnn_jax; print(cnn_jax.load_run({name}).history)')}"
+    yield from (f"  {command}" for command in next_commands(arguments.program, first))
     yield f"  tensorboard --logdir={quoted(workdir.parent)}    (after pip install tensorboard)"
     if arguments.profile:
         yield f"the trace is in {workdir}/profile"

@@ -8,9 +8,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from cnn_jax.errors import UserError
 from cnn_jax.models.inside import activations, relus
+from cnn_jax.models.residual_units import unrolled
 from cnn_jax.runs.environment import pinned_jax
 
 if TYPE_CHECKING:
@@ -27,14 +29,6 @@ class Traced(NamedTuple):
     logits: np.ndarray  # [B, classes]
     activations: dict[str, np.ndarray]  # by layer, [B, ...]
     gradients: dict[str, np.ndarray]  # of the logit of a class, to the activations
-
-
-def features(
-    run: "Run", images: Sequence[np.ndarray], layers: Iterable[str] | str, step: int | str
-) -> dict[str, np.ndarray]:
-    """See `Run.features`."""
-    views = run.views(images, "features")
-    return of_views(run, views, layers, step)
 
 
 def of_views(
@@ -71,6 +65,22 @@ def in_order(run: "Run", by_layer: Mapping[str, Any]) -> dict[str, Any]:
     return {name: by_layer[name] for name in layers(run) if name in by_layer} | dict(by_layer)
 
 
+def arrays(
+    run: "Run", step: int | str, kinds: Sequence[str] = ("params",)
+) -> dict[str, dict[str, np.ndarray]]:
+    """A checkpoint's arrays by layer and name, "kernel"; each block of long stages has its own.
+
+    Args:
+      kinds: of variables, "params" and "batch_stats".
+    """
+    variables = unrolled(run.variables(step))
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for kind in kinds:
+        for path, array in flatten_dict(variables[kind]).items():
+            found.setdefault("/".join(path[:-1]), {})[path[-1]] = np.asarray(array)
+    return in_order(run, found)
+
+
 def joined(name: str, parts: Sequence[np.ndarray]) -> np.ndarray:
     """The activations of all images; raises `UserError` for maps of several sizes."""
     if len({part.shape[1:] for part in parts}) > 1:
@@ -95,7 +105,8 @@ def traced(
     views: Sequence[np.ndarray],
     layers: Iterable[str] | str,
     classes: Sequence[int] | None = None,
-    step: int | str = "last",
+    *,
+    variables: Any,
     rule: str = "plain",
 ) -> Traced:
     """Activations, and the gradients of one logit of each image to them.
@@ -104,11 +115,12 @@ def traced(
       views: uint8 or float [H, W, C], pixel values 0-255, which the evaluation view has cut.
       layers: as in `Run.features`, without the embedding; "image" is the images themselves.
       classes: whose logit, of each image; by default the likeliest.
+      variables: from `run.variables`.
       rule: of the ReLUs, "plain" or "guided", see `relus.guided_relu`.
     """
     if not len(views):
         raise UserError("no images to look at")
-    model, variables = activations.each_block(run.model, run.variables(step))
+    model, variables = activations.each_block(run.model, variables)
     known = activations.shapes(model, views[0].shape)
     known = [IMAGE, *(name for name in known if name != activations.EMBEDDING)]
     wanted = activations.chosen(known, layers)

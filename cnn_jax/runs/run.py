@@ -228,7 +228,7 @@ class Run:
         """
         from cnn_jax.runs import features
 
-        return features.features(self, images, layers, step)
+        return features.of_views(self, self.views(images, "features"), layers, step)
 
     def embed(self, images: Sequence[np.ndarray], step: int | str = "last") -> np.ndarray:
         """The vector before the classifier [B, C]; where that is a map, its mean."""
@@ -249,7 +249,8 @@ class Run:
         """
         from cnn_jax.runs import features
 
-        return features.traced(self, self.views(images, "gradients"), layers, classes, step)[2]
+        views, variables = self.views(images, "gradients"), self.variables(step)
+        return features.traced(self, views, layers, classes, variables=variables).gradients
 
     @property
     def matmul_precision(self) -> str:

@@ -210,7 +210,7 @@ def restore(
         states, steps, seconds = zip(*found, strict=True)
         limit = min(steps)
         if limit == max(steps):
-            break  # else a kill came when some had saved, who go back now
+            break  # otherwise a kill came when some had saved: they go back
     shardings = jax.tree.map(lambda leaf: leaf.sharding, template)
     state = setup.seeds.join([group.put_global(state, shardings) for state in states])
     return state, limit, max(seconds)

@@ -9,6 +9,7 @@ import pytest
 
 import cnn_jax
 from cnn_jax.analysis import answers_page, run_page
+from cnn_jax.analysis.explain import confusion
 from cnn_jax.analysis.explain.answers import Answers
 from cnn_jax.evaluation import files
 from cnn_jax.runs import results
@@ -28,7 +29,7 @@ def answers(request):
 def html(dense_run, answers):
     run = cnn_jax.load_run(dense_run)
     told = answers_page.sections(answers, "test split", images=True)
-    return run_page.of_run(run, "python launch.py", told)
+    return run_page.of_run(run, ["python launch.py eval RUN"], told)
 
 
 def blocks(html):
@@ -74,7 +75,7 @@ def test_the_page_has_the_errors_of_the_answers(html, answers):
 
 
 def test_of_many_classes_the_page_has_the_most_confused(answers, monkeypatch):
-    monkeypatch.setattr(answers_page, "CLASSES", 7)
+    monkeypatch.setattr(confusion, "NAMED", 7)
     (_, table) = answers_page.taken_for(answers)
     assert table["rows"][0][2] == max((row[2] for row in table["rows"]), key=int)
 
@@ -125,14 +126,14 @@ def test_the_command_writes_the_page_with_images_of_the_data(dense_run, tmp_path
 
 
 def test_a_run_without_numbers_has_a_page_and_what_is_no_run_has_none(dense_run, tmp_path):
-    run = tmp_path / "run"
+    run = tmp_path / "a run"
     run.mkdir()
     shutil.copy(dense_run / "config.json", run)
     done = launch_here("report", run, "--page")
     assert done.returncode == 0, done.stderr
-    assert set(blocks((run / "report/page.html").read_text())) == {
-        *("Curves", "Configuration", "Environment", "Go on with it")
-    }
+    found = blocks((run / "report/page.html").read_text())
+    assert set(found) == {"Curves", "Configuration", "Environment", "Go on with it"}
+    assert found["Go on with it"][0]["lines"][0].endswith(f" eval '{run}'")
     done = launch_here("report", tmp_path, "--page")
     assert done.returncode == 1 and "is not a run" in done.stderr and str(run) in done.stderr
     assert launch_here("report", "--page").returncode == 2
@@ -181,6 +182,6 @@ def test_the_page_of_a_run_without_numbers_says_so(dense_run, tmp_path):
     (tmp_path / "run").mkdir()
     shutil.copy(dense_run / "config.json", tmp_path / "run")
     run = cnn_jax.load_run(tmp_path / "run")
-    (tmp_path / "page.html").write_text(run_page.of_run(run, "p"))
+    (tmp_path / "page.html").write_text(run_page.of_run(run, []))
     elements, console = browse(tmp_path / "page.html", tmp_path / "user")
     assert not console and "There are no numbers yet." in elements

@@ -4,10 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from flax.traverse_util import flatten_dict
 
 from cnn_jax.errors import UserError
-from cnn_jax.models.residual_units import unrolled
 from cnn_jax.runs import features
 
 if TYPE_CHECKING:
@@ -30,9 +28,9 @@ def changes(
       UserError: no layer has the same shape in both.
     """
     pairs = ((first, steps[0]), (second, steps[1]))
-    ours, theirs = (layers(run, step) for run, step in pairs)
+    ours, theirs = (features.arrays(run, step) for run, step in pairs)
     rows = {}
-    for name, parts in features.in_order(first, ours).items():
+    for name, parts in ours.items():
         others = theirs.get(name, {})
         if {k: v.shape for k, v in parts.items()} != {k: v.shape for k, v in others.items()}:
             continue
@@ -41,14 +39,6 @@ def changes(
     if not rows:
         raise UserError(f"{first.path} and {second.path} share no layer")
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("layer")
-
-
-def layers(run: "Run", step: int | str) -> dict[str, dict[str, np.ndarray]]:
-    """The arrays of each layer by their names, blocks of long stages by themselves."""
-    found: dict[str, dict[str, np.ndarray]] = {}
-    for path, array in flatten_dict(unrolled(run.variables(step)["params"])).items():
-        found.setdefault("/".join(path[:-1]), {})[path[-1]] = np.asarray(array)
-    return found
 
 
 def compared(a: np.ndarray, b: np.ndarray) -> dict[str, float]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from scipy.special import softmax
 
 from cnn_jax.errors import UserError
 from cnn_jax.evaluation import evaluate, target
@@ -24,9 +25,7 @@ class Answers(NamedTuple):
     @property
     def probabilities(self) -> np.ndarray:
         """The softmax, float64 [N, classes]."""
-        logits = self.predictions.logits.astype(np.float64)
-        powers = np.exp(logits - logits.max(1, keepdims=True))
-        return powers / powers.sum(1, keepdims=True)
+        return softmax(self.predictions.logits.astype(np.float64), 1)
 
     @property
     def predicted(self) -> np.ndarray:
@@ -40,8 +39,9 @@ class Answers(NamedTuple):
 
     def text(self, i: int) -> str:
         """The true class of the i-th example, what it was taken for, and how surely."""
-        predicted, label = self.predicted[i], self.predictions.labels[i]
-        surely = f"{self.probabilities[i, predicted]:.0%}"
+        own = self._replace(predictions=Predictions(*(part[[i]] for part in self.predictions)))
+        predicted, label = own.predicted[0], own.predictions.labels[0]
+        surely = f"{own.probabilities.max():.0%}"
         if predicted == label:
             return f"{self.class_names[label]} {surely}"
         return f"{self.class_names[label]} as {self.class_names[predicted]} {surely}"

@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from flax.traverse_util import flatten_dict
 
 from cnn_jax import errors
-from cnn_jax.models.residual_units import unrolled
 from cnn_jax.runs import features
 
 if TYPE_CHECKING:
@@ -24,16 +22,11 @@ def batch_norms(run: "Run", step: int | str = "last") -> dict[str, dict[str, np.
 
     Raises `UserError` for a network without batch norm.
     """
-    variables = unrolled(run.variables(step))
-    found: dict[str, dict[str, np.ndarray]] = {}
-    for kind in ("batch_stats", "params"):
-        for path, array in flatten_dict(variables[kind]).items():
-            name = "/".join(path[:-1])
-            if kind == "batch_stats" or name in found:
-                found.setdefault(name, {})[path[-1]] = np.asarray(array)
+    layers = features.arrays(run, step, ("batch_stats", "params")).items()
+    found = {name: own for name, own in layers if "mean" in own}
     if not found:
         raise errors.UserError(f"{run.path} has no batch norm")
-    return features.in_order(run, found)
+    return found
 
 
 def draw(

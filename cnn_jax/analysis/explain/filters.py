@@ -4,7 +4,6 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from flax.traverse_util import flatten_dict
 
 from cnn_jax.analysis.explain import pictures
 from cnn_jax.errors import UserError
@@ -22,9 +21,8 @@ def filters(run: "Run", step: int | str = "last") -> np.ndarray:
     All together are brought to that range, as the authors' cuda-convnet drew them: gray is near
     zero, and a filter that is pale is small. Colors are RGB, whatever order the network takes.
     """
-    kernels = flatten_dict(run.variables(step)["params"], sep="/")
-    named = (f"{name}/kernel" for name in features.layers(run))
-    first = next((kernels[name] for name in named if name in kernels), None)
+    layers = features.arrays(run, step).values()
+    first = next((own["kernel"] for own in layers if "kernel" in own), None)
     if first is None or first.ndim != 4 or first.shape[2] not in (1, 3):
         raise UserError(f"{run.path} has no first convolution of images in gray or RGB")
     images = np.asarray(first, np.float32).transpose(3, 0, 1, 2)

@@ -65,7 +65,7 @@ def grad_cam(
     layer = activations.one(known, layer or activations.last_map(known))
     if len(known[layer]) != 3:
         raise errors.UserError(f"{layer} is no map: its result has {known[layer][-1]} numbers", 2)
-    traced = features.traced(run, views, layer, classes, step)
+    traced = features.traced(run, views, layer, classes, variables=run.variables(step))
     maps, gradients = traced.activations[layer], traced.gradients[layer]
     weights = METHODS[method](maps, gradients)
     return np.maximum(np.einsum("bhwc,bc->bhw", maps, weights), 0)

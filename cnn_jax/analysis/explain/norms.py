@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from flax.traverse_util import flatten_dict
 
 from cnn_jax.errors import UserError
-from cnn_jax.models.residual_units import unrolled
 from cnn_jax.runs import features
 
 if TYPE_CHECKING:
@@ -16,14 +14,11 @@ if TYPE_CHECKING:
 
     from cnn_jax.runs import Run
 
-KERNEL = "/kernel"
-
 
 def kernels(run: "Run", step: int | str) -> dict[str, np.ndarray]:
     """The kernel of each layer, blocks of long stages by themselves."""
-    flat = flatten_dict(unrolled(run.variables(step)["params"]), sep="/")
-    own = {name.removesuffix(KERNEL): v for name, v in flat.items() if name.endswith(KERNEL)}
-    return features.in_order(run, own)
+    layers = features.arrays(run, step).items()
+    return {name: own["kernel"] for name, own in layers if "kernel" in own}
 
 
 def weights(run: "Run") -> dict[str, np.ndarray]:

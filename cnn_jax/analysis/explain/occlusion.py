@@ -6,8 +6,8 @@ Zeiler and Fergus (2014), arXiv:1311.2901, section 4.2.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import jax
 import numpy as np
+from scipy.special import softmax
 
 from cnn_jax.analysis.explain import pictures
 from cnn_jax.errors import UserError
@@ -38,24 +38,34 @@ def occlusion(
       size: side of the square in pixels of the view; by default a quarter of its height.
       stride: between squares; by default half of a square.
     """
-    views, found = run.views(images, "occlusion"), []
-    before = np.asarray(jax.nn.softmax(run.logits(views, step)))
+    views = run.views(images, "occlusion")
+    before = softmax(run.logits(views, step), -1)
     labels = before.argmax(-1) if classes is None else np.asarray(classes)
-    for view, own, label in zip(views, before, labels, strict=True):
-        side = size or max(1, view.shape[0] // 4)
-        if not 1 <= side <= min(view.shape[:2]):
-            raise UserError(f"a square of {side} pixels on an image of {view.shape[:2]}")
-        boxes = squares(view.shape[:2], side, stride or max(1, side // 2))
-        covered = np.repeat(view[None], len(boxes), 0)
-        for image, box in zip(covered, boxes, strict=True):
-            image[box] = GRAY
-        after = np.asarray(jax.nn.softmax(run.logits(list(covered), step)))[:, label]
-        found.append(means(view.shape[:2], boxes, own[label] - after))
-    return np.stack(found)
+    boxes = [squares(view.shape[:2], size, stride) for view in views]
+    covered = [cover(view, box) for view, own in zip(views, boxes, strict=True) for box in own]
+    after = softmax(run.logits(covered, step), -1)
+    parts = np.split(after, np.cumsum([len(own) for own in boxes])[:-1])
+    of_each = zip(views, boxes, before, parts, labels, strict=True)
+    return np.stack(
+        [means(view.shape[:2], own, p[i] - part[:, i]) for view, own, p, part, i in of_each]
+    )
 
 
-def squares(shape: tuple[int, int], side: int, stride: int) -> list[tuple[slice, slice]]:
+def cover(view: np.ndarray, box: tuple[slice, slice]) -> np.ndarray:
+    """A copy of an image with a gray box."""
+    covered = view.copy()
+    covered[box] = GRAY
+    return covered
+
+
+def squares(
+    shape: tuple[int, int], size: int | None, stride: int | None
+) -> list[tuple[slice, slice]]:
     """Squares that cover an image: the last of each row and column ends at the border."""
+    side = size or max(1, shape[0] // 4)
+    if not 1 <= side <= min(shape):
+        raise UserError(f"a square of {side} pixels on an image of {shape}")
+    stride = stride or max(1, side // 2)
     rows, columns = (sorted({*range(0, n - side, stride), n - side}) for n in shape)
     return [(slice(y, y + side), slice(x, x + side)) for y in rows for x in columns]
 

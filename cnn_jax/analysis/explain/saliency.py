@@ -53,12 +53,12 @@ def smooth_grad(
     views = run.views(images, "smooth_grad")
     if classes is None:
         classes = run.logits(views, step).argmax(-1)
-    rng, found = np.random.default_rng(seed), []
+    rng, variables, found = np.random.default_rng(seed), run.variables(step), []
     for view, label in zip(views, classes, strict=True):
         std = noise * (int(view.max()) - int(view.min()))
         noisy = view + std * rng.standard_normal((samples, *view.shape), np.float32)
         same = np.full(samples, label)
-        traced = features.traced(run, list(noisy), features.IMAGE, same, step)
+        traced = features.traced(run, list(noisy), features.IMAGE, same, variables=variables)
         found.append(traced.gradients[features.IMAGE].mean(0))
     return np.abs(np.stack(found)).max(-1)
 
@@ -75,5 +75,5 @@ def guided_backprop(
     Springenberg et al. (2015), arXiv:1412.6806, section 3.4.
     """
     views = run.views(images, "guided_backprop")
-    traced = features.traced(run, views, features.IMAGE, classes, step, rule="guided")
-    return traced.gradients[features.IMAGE]
+    how = {"variables": run.variables(step), "rule": "guided"}
+    return features.traced(run, views, features.IMAGE, classes, **how).gradients[features.IMAGE]
