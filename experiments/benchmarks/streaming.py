@@ -65,7 +65,7 @@ def start_stream(source, view: views.View, batch_size: int, workers: int, device
 @functools.cache
 def finisher():
     """The program in which the device flips and normalizes a batch."""
-    flip = augment.create(crop_padding=0, crop_fill="zero", flip=True)
+    flip = augment.crop_and_flip(crop_padding=0, crop_fill="zero", flip=True)
     normalize = preprocess.fit_stream((), 3, mean="imagenet", std="imagenet", whitening="none")
     run = jax.jit(lambda key, images, index: flip(key, normalize(images), index))
     return lambda batch: run(jax.random.key(0), batch.images, batch.index)

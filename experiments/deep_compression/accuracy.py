@@ -2,10 +2,10 @@
 
     python experiments/deep_compression/accuracy.py FILE FOLDER
 
-`launch.py compress` wrote FILE. FOLDER has a folder of images for each synset, and synsets.tsv,
-whose line N (from 0) begins with the synset of label N. Of each image the network sees its
-evaluation view. The script counts all images, and separately those that `compress --count=N` does
-not calibrate with: it takes every (images / N)-th of the sorted files.
+`launch.py compress` wrote FILE, or it is the authors' own. FOLDER has a folder of images for each
+synset, and synsets.tsv, whose line N (from 0) begins with the synset of label N. Of each image the
+network sees its evaluation view. The script counts all images, and separately those that `compress
+--count=N` does not calibrate with: it takes every (images / N)-th of the sorted files.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import cnn_jax
+from cnn_jax.errors import UserError
 from cnn_jax.runs import Run
 
 
@@ -34,15 +35,19 @@ def ranks(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return (logits > logits[np.arange(len(logits)), labels][:, None]).sum(1)
 
 
-def main() -> None:
+def main() -> int:
     """Prints the counts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=100, help="images used in its calibration")
     arguments = parser.parse_args()
-    run = cnn_jax.load_run(arguments.file)
-    views, labels = read(arguments.folder, run)
+    try:
+        run = cnn_jax.load_pretrained(arguments.file)
+        views, labels = read(arguments.folder, run)
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return getattr(error, "exit_code", 1)
     found = ranks(run.logits(views), labels)
     seen = np.zeros(len(found), bool)
     seen[:: max(1, len(found) // arguments.count)] = True
@@ -51,7 +56,8 @@ def main() -> None:
     for name, chosen in (("all", seen | True), ("not used to calibrate", ~seen)):
         right = [int((found[chosen] < k).sum()) for k in (1, 5)]
         print(f"{name}: {right[0]} and {right[1]} of {chosen.sum()} right at top-1 and top-5")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
