@@ -12,6 +12,7 @@ from cnn_jax.analysis.explain import pictures
 from cnn_jax.errors import UserError
 from cnn_jax.models.inside import activations, receptive_field
 from cnn_jax.runs import features
+from cnn_jax.runs.environment import pinned_jax
 
 if TYPE_CHECKING:
     import flax.linen as nn
@@ -90,9 +91,10 @@ def measured(
         raise UserError(f"{name} is no map: each of its units sees all of the image", 2)
     directions = np.random.default_rng(seed).standard_normal(known[name][-1], np.float32)
     total = np.zeros(views[0].shape[:2], np.float32)
-    for preprocessing, batch in run.batches(views, features.batch_size(views[0].shape)):
-        gradient = _gradient_of_center(model, name, variables, preprocessing, batch, directions)
-        total += np.abs(gradient).max(-1).sum(0)
+    with pinned_jax():
+        for preprocessing, batch in run.batches(views, features.batch_size(views[0].shape)):
+            gradient = _gradient_of_center(model, name, variables, preprocessing, batch, directions)
+            total += np.abs(gradient).max(-1).sum(0)
     return total / len(views)
 
 
