@@ -109,7 +109,7 @@ def test_no_file_is_longer_than_300_lines():
 def test_no_function_is_longer_than_45_lines():
     long = [
         f"{file.relative_to(ROOT)}:{node.lineno} {node.name}"
-        for file in FILES
+        for file in [*FILES, *sorted((ROOT / "experiments").rglob("*.py"))]
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno + 1 > 45
     ]

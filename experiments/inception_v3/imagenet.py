@@ -58,16 +58,7 @@ def get_config(variant: str = "") -> ConfigDict:
         {
             **groups.plain(),
             "seed": 0,
-            "model": {
-                "name": "inception_v3",
-                "layout": "table_1" if chosen["layout"] == "table_1" else "released",
-                "factorized_stem": "factorized" in added,
-                "receptive_field": size,
-                "auxiliary": "bn" if "v3" in added else "plain",
-                "bn_group_size": 32,
-                "dropout": 0.2,
-                "kernel_init": "truncated_normal",
-            },
+            "model": network(chosen["layout"], size, added),
             "data": groups.data("folder", "data/imagenet", storage="stream"),
             "view": {
                 "train": groups.area_aspect(size, 0.05, ["nearest", "box", "bilinear", "bicubic"]),
@@ -99,6 +90,20 @@ def get_config(variant: str = "") -> ConfigDict:
         config.model.auxiliary = "none"  # it needs large images
         groups.smoke_on_noise(config, size=80)
     return config
+
+
+def network(layout: str, size: int, added: tuple[str, ...]) -> groups.Group:
+    """The network for images of this size, with what the rows of Table 3 add to it."""
+    return {
+        "name": "inception_v3",
+        "layout": "table_1" if layout == "table_1" else "released",
+        "factorized_stem": "factorized" in added,
+        "receptive_field": size,
+        "auxiliary": "bn" if "v3" in added else "plain",
+        "bn_group_size": 32,
+        "dropout": 0.2,
+        "kernel_init": "truncated_normal",
+    }
 
 
 def optimizer(name: str) -> dict[str, str | float | bool]:

@@ -58,16 +58,7 @@ def get_config(variant: str = "") -> ConfigDict:
         {
             **groups.plain(),
             "seed": 0,
-            "model": {
-                "name": "resnet",
-                "depth": int(chosen["depth"]),
-                "residual": chosen["network"] == "residual",
-                "shortcut": chosen["shortcut"],
-                "stride_in": "1x1",
-                "ceil_pool": True,
-                "init_fan": "in",
-                "bn_group_size": 32,  # 256 images on eight GPUs
-            },
+            "model": network(int(chosen["depth"]), chosen["network"], chosen["shortcut"]),
             "data": groups.data(
                 "folder", "data/imagenet", storage="stream", validation_size=10_000
             ),
@@ -97,6 +88,20 @@ def get_config(variant: str = "") -> ConfigDict:
     if chosen["recipe"] == "smoke":
         groups.smoke_on_noise(config, size=64)
     return config
+
+
+def network(depth: int, kind: str, shortcut: str) -> groups.Group:
+    """A network of Table 1, or its plain twin (section 3.3)."""
+    return {
+        "name": "resnet",
+        "depth": depth,
+        "residual": kind == "residual",
+        "shortcut": shortcut,
+        "stride_in": "1x1",
+        "ceil_pool": True,
+        "init_fan": "in",
+        "bn_group_size": 32,  # 256 images on eight GPUs
+    }
 
 
 def drop_at_steps(config: ConfigDict, drops: list[str], duration: str) -> None:
